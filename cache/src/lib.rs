@@ -1,0 +1,1 @@
+//! The content cache: what is on this disk.

@@ -1,0 +1,1 @@
+//! Identity, certificates, beacons, the peer list and the control swarm.

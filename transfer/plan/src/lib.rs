@@ -1,0 +1,1 @@
+//! Deciding where bytes come from: sources, serving queue, rates, jobs. Pure.

@@ -1,0 +1,1 @@
+//! Moving bytes: origin clients, peer client, peer server, the engine.
