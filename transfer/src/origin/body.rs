@@ -1,0 +1,124 @@
+//! The bytes of an answer.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+
+use crate::origin::{OriginError, SocketHandle};
+
+/// The bytes of an answer, as they come. Dropping it ends the request.
+#[derive(Debug)]
+pub struct OriginBody {
+    incoming: Incoming,
+    url: String,
+    expected: Option<u64>,
+    received: u64,
+    idle: Duration,
+    socket: Option<SocketHandle>,
+}
+
+impl OriginBody {
+    pub(crate) fn new(
+        incoming: Incoming,
+        url: String,
+        expected: Option<u64>,
+        idle: Duration,
+        socket: Option<SocketHandle>,
+    ) -> Self {
+        Self {
+            incoming,
+            url,
+            expected,
+            received: 0,
+            idle,
+            socket,
+        }
+    }
+
+    /// Bytes that will come, where that is known.
+    #[must_use]
+    pub fn expected(&self) -> Option<u64> {
+        self.expected
+    }
+
+    /// The socket that the bytes come through; none when the client does not know it.
+    #[must_use]
+    pub fn socket(&self) -> Option<&SocketHandle> {
+        self.socket.as_ref()
+    }
+
+    /// The next bytes; `None` at the end, which is where it should be. Safe to cancel.
+    ///
+    /// # Errors
+    /// When nothing comes for too long, the connection breaks, or fewer or more bytes
+    /// come than were announced.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, OriginError> {
+        loop {
+            let frame = tokio::time::timeout(self.idle, self.incoming.frame())
+                .await
+                .map_err(|_| OriginError::Timeout {
+                    url: self.url.clone(),
+                    what: "the next bytes",
+                    limit: self.idle,
+                })?;
+            let Some(frame) = frame else {
+                return self.end();
+            };
+            let bytes = match frame {
+                Ok(frame) => match frame.into_data() {
+                    Ok(bytes) => bytes,
+                    Err(_trailers) => continue,
+                },
+                Err(error) => return Err(self.broken(&error)),
+            };
+            if bytes.is_empty() {
+                continue;
+            }
+            self.received += bytes.len() as u64;
+            if let Some(expected) = self.expected.filter(|expected| self.received > *expected) {
+                return Err(OriginError::LongBody {
+                    url: self.url.clone(),
+                    expected,
+                });
+            }
+            return Ok(Some(bytes));
+        }
+    }
+
+    fn end(&self) -> Result<Option<Bytes>, OriginError> {
+        match self.expected {
+            Some(expected) if self.received < expected => Err(self.short(expected)),
+            _ => Ok(None),
+        }
+    }
+
+    fn short(&self, expected: u64) -> OriginError {
+        OriginError::ShortBody {
+            url: self.url.clone(),
+            expected,
+            found: self.received,
+        }
+    }
+
+    fn broken(&self, error: &hyper::Error) -> OriginError {
+        match self.expected {
+            Some(expected) if is_early_end(error) => self.short(expected),
+            _ => OriginError::Broken {
+                url: self.url.clone(),
+                reason: crate::origin::client::innermost(error),
+            },
+        }
+    }
+}
+
+/// Whether the connection ended in good order, but before the body did.
+fn is_early_end(error: &hyper::Error) -> bool {
+    let source = error
+        .source()
+        .and_then(|e| e.downcast_ref::<std::io::Error>());
+    error.is_incomplete_message()
+        || source.is_some_and(|e| e.kind() == std::io::ErrorKind::UnexpectedEof)
+}

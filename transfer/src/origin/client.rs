@@ -1,0 +1,432 @@
+//! Asking an origin.
+
+use std::error::Error as StdError;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Empty;
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::RootCertStore;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use url::Url;
+
+use crate::origin::connector::{ConnectError, SocketConnector};
+use crate::origin::meta::{content_range, length, retry_after, validator};
+use crate::origin::redirect::{RedirectChain, is_redirect};
+use crate::origin::{OriginBody, OriginError, OriginMeta, OriginRequest, SocketHandle};
+
+/// How origins are asked.
+#[derive(Clone, Debug)]
+pub struct OriginConfig {
+    /// Trust roots beside those of the system: PEM files.
+    pub ca_files: Vec<PathBuf>,
+    /// How long a connection may take to come about.
+    pub connect_timeout: Duration,
+    /// How long an origin may take from the request to the fields of its answer.
+    pub answer_timeout: Duration,
+    /// How long an origin may be silent in the middle of a body.
+    pub idle_timeout: Duration,
+    /// What we call ourselves, unless the job says otherwise.
+    pub user_agent: String,
+}
+
+impl Default for OriginConfig {
+    fn default() -> Self {
+        Self {
+            ca_files: Vec::new(),
+            connect_timeout: Duration::from_secs(15),
+            answer_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(60),
+            user_agent: concat!("potluck/", env!("CARGO_PKG_VERSION")).to_owned(),
+        }
+    }
+}
+
+/// A trust root that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RootsError {
+    /// A file of trust roots cannot be read.
+    #[error("cannot read trust roots from {}: {reason}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// A client of all origins, with its pool of connections. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct OriginClient {
+    http: Client<HttpsConnector<SocketConnector>, Empty<Bytes>>,
+    config: Arc<OriginConfig>,
+}
+
+impl OriginClient {
+    /// Reads the trust roots and makes a client.
+    ///
+    /// # Errors
+    /// When a file of trust roots cannot be read. Roots of the system that cannot be
+    /// read are left out.
+    pub fn new(config: OriginConfig) -> Result<Self, RootsError> {
+        let tls = rustls::ClientConfig::builder_with_provider(Arc::new(
+            rustls::crypto::aws_lc_rs::default_provider(),
+        ))
+        .with_safe_default_protocol_versions()
+        .expect("the provider has what TLS 1.2 and 1.3 need")
+        .with_root_certificates(roots(&config.ca_files)?)
+        .with_no_client_auth();
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_all_versions()
+            .wrap_connector(SocketConnector::new(config.connect_timeout));
+        let http = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(Duration::from_secs(30))
+            .http2_initial_stream_window_size(4 << 20)
+            .http2_initial_connection_window_size(16 << 20)
+            .build(connector);
+        Ok(Self {
+            http,
+            config: Arc::new(config),
+        })
+    }
+
+    /// Asks what a URL names now: HEAD, and where that is refused or says no length,
+    /// a GET of the first byte.
+    ///
+    /// # Errors
+    /// When there is no answer, or none that is of use.
+    pub async fn meta(&self, request: &OriginRequest) -> Result<OriginMeta, OriginError> {
+        let start = request.url().clone();
+        let (at, answer) = self
+            .ask(Method::HEAD, request, start.clone(), HeaderMap::new())
+            .await?;
+        let mut meta = match answer.status() {
+            StatusCode::OK => {
+                let meta = OriginMeta::read(start, at, answer.headers(), true);
+                if meta.size.is_none() {
+                    self.meta_by_get(request).await?
+                } else {
+                    meta
+                }
+            }
+            // Signed links refuse HEAD with 403; some frameworks do not route it.
+            status if matches!(status.as_u16(), 200..=299 | 400 | 403 | 404 | 405 | 501) => {
+                self.meta_by_get(request).await?
+            }
+            _ => return Err(failure(&at, &answer)),
+        };
+        meta.shareable &= !request.is_personal();
+        Ok(meta)
+    }
+
+    async fn meta_by_get(&self, request: &OriginRequest) -> Result<OriginMeta, OriginError> {
+        let start = request.url().clone();
+        let fields = HeaderMap::from_iter([(header::RANGE, HeaderValue::from_static("bytes=0-0"))]);
+        let (at, answer) = self
+            .ask(Method::GET, request, start.clone(), fields)
+            .await?;
+        let of = content_range(answer.headers());
+        match answer.status() {
+            StatusCode::OK => {
+                let mut meta = OriginMeta::read(start, at, answer.headers(), true);
+                meta.ranges = crate::origin::RangeSupport::No;
+                Ok(meta)
+            }
+            StatusCode::PARTIAL_CONTENT if of.is_some_and(|of| of.bytes == Some((0, 0))) => {
+                Ok(OriginMeta::read(start, at, answer.headers(), false))
+            }
+            StatusCode::PARTIAL_CONTENT => Err(wrong_range(&at, &(0..1), answer.headers())),
+            // An empty file has no first byte.
+            StatusCode::RANGE_NOT_SATISFIABLE if of.is_some_and(|of| of.size == Some(0)) => {
+                Ok(OriginMeta::read(start, at, answer.headers(), false))
+            }
+            _ => Err(failure(&at, &answer)),
+        }
+    }
+
+    /// Fetches the whole, or a range of bytes, of exactly the version in `meta`.
+    ///
+    /// # Errors
+    /// [`OriginError::Changed`] when the URL names another version now,
+    /// [`OriginError::RangeIgnored`] when the whole came for a range,
+    /// [`OriginError::WrongRange`] when another part came, and all other failures.
+    pub async fn get(
+        &self,
+        request: &OriginRequest,
+        meta: &OriginMeta,
+        range: Option<Range<u64>>,
+    ) -> Result<OriginBody, OriginError> {
+        let mut fields = HeaderMap::new();
+        if let Some(range) = &range {
+            let text = format!("bytes={}-{}", range.start, range.end.saturating_sub(1));
+            fields.insert(
+                header::RANGE,
+                HeaderValue::try_from(text).expect("plain text"),
+            );
+            let validator = meta
+                .validator
+                .as_ref()
+                .map(|v| HeaderValue::try_from(v.as_str()));
+            if let Some(Ok(validator)) = validator {
+                fields.insert(header::IF_RANGE, validator);
+            }
+        }
+        let target = meta.final_url.clone();
+        let (mut at, mut answer) = self
+            .ask(Method::GET, request, target, fields.clone())
+            .await?;
+        // Links that redirects lead to may be signed and run out: start afresh once.
+        if matches!(answer.status().as_u16(), 401 | 403 | 404 | 410) && meta.final_url != meta.url {
+            (at, answer) = self
+                .ask(Method::GET, request, meta.url.clone(), fields)
+                .await?;
+        }
+        let expected = check(&at, &answer, meta, range.as_ref())?;
+        let socket = answer.extensions().get::<SocketHandle>().cloned();
+        Ok(OriginBody::new(
+            answer.into_body(),
+            at.to_string(),
+            expected,
+            self.config.idle_timeout,
+            socket,
+        ))
+    }
+
+    /// Sends one request and follows where it leads.
+    async fn ask(
+        &self,
+        method: Method,
+        request: &OriginRequest,
+        start: Url,
+        fields: HeaderMap,
+    ) -> Result<(Url, Response<Incoming>), OriginError> {
+        let mut chain = RedirectChain::new(start);
+        loop {
+            let at = chain.at().clone();
+            let answer = self.ask_once(&method, request, &at, fields.clone()).await?;
+            if !is_redirect(answer.status()) {
+                return Ok((at, answer));
+            }
+            let location = answer.headers().get(header::LOCATION);
+            chain.follow(location.and_then(|value| value.to_str().ok()))?;
+            tracing::debug!(from = %at, to = %chain.at(), "redirected");
+        }
+    }
+
+    async fn ask_once(
+        &self,
+        method: &Method,
+        request: &OriginRequest,
+        at: &Url,
+        fields: HeaderMap,
+    ) -> Result<Response<Incoming>, OriginError> {
+        let mut message = Request::builder()
+            .method(method)
+            .uri(at.as_str())
+            .body(Empty::new())
+            .map_err(|e| OriginError::BadUrl {
+                url: at.to_string(),
+                reason: e.to_string(),
+            })?;
+        let headers = message.headers_mut();
+        *headers = request.headers_for(at);
+        headers.extend(fields);
+        // Bytes as they are on the origin: ranges and digests are of those.
+        headers.insert(
+            header::ACCEPT_ENCODING,
+            HeaderValue::from_static("identity"),
+        );
+        if !headers.contains_key(header::USER_AGENT)
+            && let Ok(agent) = HeaderValue::try_from(&self.config.user_agent)
+        {
+            headers.insert(header::USER_AGENT, agent);
+        }
+        if !headers.contains_key(header::ACCEPT) {
+            headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
+        }
+        let limit = self.config.answer_timeout;
+        match tokio::time::timeout(limit, self.http.request(message)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(no_answer(at, &error)),
+            Err(_) => Err(OriginError::Timeout {
+                url: at.to_string(),
+                what: "the answer",
+                limit,
+            }),
+        }
+    }
+}
+
+/// Checks an answer against what was asked; says how many bytes will come.
+fn check(
+    at: &Url,
+    answer: &Response<Incoming>,
+    meta: &OriginMeta,
+    range: Option<&Range<u64>>,
+) -> Result<Option<u64>, OriginError> {
+    let headers = answer.headers();
+    let of = content_range(headers);
+    let size = match answer.status() {
+        StatusCode::OK => length(headers),
+        StatusCode::PARTIAL_CONTENT => of.and_then(|of| of.size),
+        StatusCode::RANGE_NOT_SATISFIABLE if of.is_some_and(|of| of.size != meta.size) => {
+            return Err(changed(at, meta, headers, of.and_then(|of| of.size)));
+        }
+        _ => return Err(failure(at, answer)),
+    };
+    let other_size = matches!((size, meta.size), (Some(now), Some(before)) if now != before);
+    let other_version = match (&meta.validator, validator(headers)) {
+        (Some(before), Some(now)) => {
+            std::mem::discriminant(before) == std::mem::discriminant(&now) && *before != now
+        }
+        _ => false,
+    };
+    if other_size || other_version {
+        return Err(changed(at, meta, headers, size));
+    }
+    match (answer.status(), range) {
+        (StatusCode::OK, None) => Ok(length(headers).or(meta.size)),
+        (StatusCode::OK, Some(_)) => Err(OriginError::RangeIgnored {
+            url: at.to_string(),
+        }),
+        (_, Some(range)) => {
+            let len = range.end - range.start;
+            let exact = of.is_some_and(|of| of.bytes == Some((range.start, range.end - 1)))
+                && length(headers).is_none_or(|length| length == len);
+            if exact {
+                Ok(Some(len))
+            } else {
+                Err(wrong_range(at, range, headers))
+            }
+        }
+        (_, None) => Err(wrong_range(at, &(0..meta.size.unwrap_or(0)), headers)),
+    }
+}
+
+fn changed(at: &Url, meta: &OriginMeta, headers: &HeaderMap, size: Option<u64>) -> OriginError {
+    let describe = |validator: Option<String>, size: Option<u64>| {
+        let size = size.map_or_else(|| "no length".into(), |size| format!("{size} bytes"));
+        validator.map_or_else(|| size.clone(), |validator| format!("{validator}, {size}"))
+    };
+    OriginError::Changed {
+        url: at.to_string(),
+        before: describe(meta.validator.as_ref().map(ToString::to_string), meta.size),
+        now: describe(validator(headers).map(|v| v.to_string()), size),
+    }
+}
+
+fn wrong_range(at: &Url, range: &Range<u64>, headers: &HeaderMap) -> OriginError {
+    let field = |name| {
+        headers
+            .get(name)
+            .and_then(|v: &HeaderValue| v.to_str().ok())
+    };
+    OriginError::WrongRange {
+        url: at.to_string(),
+        expected: format!("{}-{}", range.start, range.end.saturating_sub(1)),
+        found: match (field(header::CONTENT_RANGE), field(header::CONTENT_LENGTH)) {
+            (Some(range), Some(length)) => format!("{range:?} in {length} bytes"),
+            (Some(range), None) => format!("{range:?}"),
+            (None, _) => "a part that it does not name".to_owned(),
+        },
+    }
+}
+
+fn failure(at: &Url, answer: &Response<Incoming>) -> OriginError {
+    OriginError::Status {
+        url: at.to_string(),
+        status: answer.status(),
+        retry_after: retry_after(answer.headers(), SystemTime::now()),
+    }
+}
+
+/// Says what kept the answer away, from what the layers below say.
+fn no_answer(at: &Url, error: &hyper_util::client::legacy::Error) -> OriginError {
+    let port = at.port_or_known_default().unwrap_or_default();
+    let host = format!("{}:{port}", at.host_str().unwrap_or_default());
+    let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
+    while let Some(at_hand) = cause {
+        if let Some(error) = at_hand.downcast_ref::<ConnectError>() {
+            return match error {
+                ConnectError::Resolve { host, reason } => OriginError::Resolve {
+                    host: host.clone(),
+                    reason: reason.clone(),
+                },
+                ConnectError::Connect { host, reason } => OriginError::Connect {
+                    host: host.clone(),
+                    reason: reason.clone(),
+                },
+            };
+        }
+        let tls = at_hand
+            .downcast_ref::<rustls::Error>()
+            .map(ToString::to_string);
+        if let Some(reason) = tls.or_else(|| tls_within(at_hand)) {
+            return OriginError::Tls { host, reason };
+        }
+        cause = at_hand.source();
+    }
+    if error.is_connect() {
+        return OriginError::Connect {
+            host,
+            reason: innermost(error),
+        };
+    }
+    OriginError::Broken {
+        url: at.to_string(),
+        reason: innermost(error),
+    }
+}
+
+/// An I/O error does not name what it wraps as its source.
+fn tls_within(error: &(dyn StdError + 'static)) -> Option<String> {
+    let inner = error.downcast_ref::<std::io::Error>()?.get_ref()?;
+    inner
+        .downcast_ref::<rustls::Error>()
+        .map(ToString::to_string)
+}
+
+pub(crate) fn innermost(error: &(dyn StdError + 'static)) -> String {
+    let mut at = error;
+    while let Some(source) = at.source() {
+        at = source;
+    }
+    at.to_string()
+}
+
+fn roots(ca_files: &[PathBuf]) -> Result<RootCertStore, RootsError> {
+    let mut store = RootCertStore::empty();
+    let native = rustls_native_certs::load_native_certs();
+    for error in &native.errors {
+        tracing::debug!(%error, "a trust root of the system was left out");
+    }
+    store.add_parsable_certificates(native.certs);
+    for path in ca_files {
+        let bad = |reason: String| RootsError::File {
+            path: path.clone(),
+            reason,
+        };
+        let certificates = CertificateDer::pem_file_iter(path).map_err(|e| bad(e.to_string()))?;
+        let before = store.len();
+        for certificate in certificates {
+            let certificate = certificate.map_err(|e| bad(e.to_string()))?;
+            store.add(certificate).map_err(|e| bad(e.to_string()))?;
+        }
+        if store.len() == before {
+            return Err(bad("there is no certificate in it".to_owned()));
+        }
+    }
+    Ok(store)
+}

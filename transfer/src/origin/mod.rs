@@ -1,0 +1,22 @@
+//! The origin: the server that a URL names.
+//!
+//! [`OriginClient`] asks what a URL names now ([`OriginMeta`]) and fetches ranges of
+//! exactly that version ([`OriginBody`]). It follows redirects by its own rules,
+//! checks every answer against what was asked, and says of each failure whether
+//! trying again can help ([`OriginError`]).
+
+mod body;
+mod client;
+mod connector;
+mod digest_fields;
+mod error;
+mod meta;
+mod redirect;
+mod request;
+
+pub use body::OriginBody;
+pub use client::{OriginClient, OriginConfig, RootsError};
+pub use connector::SocketHandle;
+pub use error::OriginError;
+pub use meta::{OriginMeta, RangeSupport};
+pub use request::OriginRequest;
