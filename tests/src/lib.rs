@@ -1,1 +1,24 @@
-//! The lab, end-to-end tests and benchmarks.
+//! The lab: several hosts on one machine, a real web server as the origin, and the
+//! real program on every host. The end-to-end tests in `tests/e2e` and the
+//! benchmarks in `tests/bench` are written with it.
+//!
+//! [`Lab`] makes the hosts, as network namespaces on a bridge where it may, else as
+//! addresses in 127.0.0.0/8. [`Node`] is Potluck on one host, driven by its command
+//! line only. [`Nginx`] is an honest origin, [`BadOrigin`] one that misbehaves.
+//! Everything that was started is ended and removed when the lab is dropped.
+
+mod bad_origin;
+mod blob;
+mod lab;
+mod nginx;
+mod node;
+mod process;
+mod wait;
+
+pub use bad_origin::{BadOrigin, Misdeed};
+pub use blob::Blob;
+pub use lab::{Counters, Host, Lab, LabKind};
+pub use nginx::{Nginx, Request};
+pub use node::{Node, Outcome, bytes_of};
+pub use process::Process;
+pub use wait::{poll, until};
