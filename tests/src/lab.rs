@@ -46,20 +46,20 @@ impl Lab {
     /// Runs a test in a lab of the better kind that can be made here. When the test
     /// fails, what the lab's programs wrote is printed.
     pub fn run(test: impl FnOnce(&Lab) -> Result<()>) {
-        Self::run_in(Lab::new(), test);
+        Self::run_in(&Lab::new(), test);
     }
 
     /// As [`Lab::run`], in network namespaces or not at all. Such tests stand in
     /// modules whose name begins with `needs_` and ends with `namespaces`.
     pub fn run_in_namespaces(test: impl FnOnce(&Lab) -> Result<()>) {
-        Self::run_in(Lab::with_namespaces(), test);
+        Self::run_in(&Lab::with_namespaces(), test);
     }
 
-    fn run_in(lab: Result<Lab>, test: impl FnOnce(&Lab) -> Result<()>) {
+    fn run_in(lab: &Result<Lab>, test: impl FnOnce(&Lab) -> Result<()>) {
         // The lab is still there while this panics, so it sees that the test failed.
-        match &lab {
-            Ok(lab) => test(lab).unwrap_or_else(|error| panic!("{error:?}")),
-            Err(error) => panic!("{error:?}"),
+        match lab {
+            Ok(lab) => test(lab).unwrap_or_else(|error| panic!("{error:#}")),
+            Err(error) => panic!("{error:#}"),
         }
     }
 

@@ -136,9 +136,11 @@ fn parse(line: &str) -> Result<Request> {
 
 fn configuration(dir: &Path, root: &Path, log: &Path, address: IpAddr) -> String {
     let (dir, root, log) = (dir.display(), root.display(), log.display());
-    // One process in the foreground: it can be killed without leaving workers.
+    // One process in the foreground: it can be killed without leaving workers. `user`
+    // keeps it from giving its directories to a user that a user namespace lacks.
     format!(
-        r#"daemon off;
+        r#"user root;
+daemon off;
 master_process off;
 pid {dir}/nginx.pid;
 error_log stderr warn;
