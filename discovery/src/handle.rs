@@ -1,0 +1,188 @@
+//! The way for the rest of the program to ask about peers and to ask peers.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use libp2p::PeerId;
+use potluck_content::{ContentId, Manifest};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
+
+use crate::{DiscoveryEvent, Holding, PeerFault, PeerInfo, Rejected, Wanted};
+
+/// How long a manifest may take: half a megabyte at most, read from a disk that may
+/// be busy.
+const MANIFEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A handle on the discovery of a running node. Clones are cheap.
+#[derive(Clone)]
+pub struct DiscoveryHandle {
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) peers: watch::Receiver<Arc<[PeerInfo]>>,
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// Why a question to a peer has no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AskError {
+    /// The peer is not on the list (any more).
+    #[error("it is no peer of this node")]
+    NotAPeer,
+    /// No answer came in time.
+    #[error("it did not answer in time")]
+    TimedOut,
+    /// The connection ended before the answer.
+    #[error("its connection ended")]
+    Disconnected,
+    /// The peer answered that it does not hold the content.
+    #[error("it does not hold the content")]
+    NotHeld,
+    /// The peer answered that it will not answer.
+    #[error("it refused: {0}")]
+    Refused(String),
+    /// The answer was wrong; the peer has lost its place for it.
+    #[error("it answered wrongly: {0}")]
+    WrongAnswer(String),
+    /// The question is larger than the protocol allows.
+    #[error("a question names at most 64 things")]
+    TooMuch,
+    /// Discovery has ended, or too many questions are under way.
+    #[error("this node cannot ask now")]
+    Unavailable,
+}
+
+#[expect(dead_code, reason = "the swarm that carries them out reads them")]
+pub(crate) enum Command {
+    Have {
+        peer: PeerId,
+        wanted: Vec<Wanted>,
+        reply: oneshot::Sender<Result<Vec<Option<Holding>>, AskError>>,
+    },
+    Manifest {
+        peer: PeerId,
+        content: ContentId,
+        reply: oneshot::Sender<Result<Manifest, AskError>>,
+    },
+    Fault {
+        peer: PeerId,
+        fault: PeerFault,
+    },
+}
+
+pub(crate) struct Shared {
+    pub(crate) rejected: Mutex<crate::rejected_list::RejectedList>,
+    pub(crate) events: broadcast::Sender<DiscoveryEvent>,
+    pub(crate) need_peers: Notify,
+}
+
+impl DiscoveryHandle {
+    /// The peer list.
+    #[must_use]
+    pub fn peers(&self) -> Vec<PeerInfo> {
+        self.peers.borrow().to_vec()
+    }
+
+    /// Follows the peer list: the latest one at any time.
+    #[must_use]
+    pub fn watch_peers(&self) -> watch::Receiver<Arc<[PeerInfo]>> {
+        self.peers.clone()
+    }
+
+    /// Who was refused lately, the latest first.
+    #[must_use]
+    pub fn rejected(&self) -> Vec<Rejected> {
+        let list = self.shared.rejected.lock();
+        list.unwrap_or_else(PoisonError::into_inner).latest()
+    }
+
+    /// Asks a peer what it holds; the answer has the order of the question.
+    ///
+    /// # Errors
+    /// When no right answer came within `timeout`.
+    pub async fn ask_have(
+        &self,
+        peer: PeerId,
+        wanted: Vec<Wanted>,
+        timeout: Duration,
+    ) -> Result<Vec<Option<Holding>>, AskError> {
+        if wanted.len() > crate::MAX_WANTED {
+            return Err(AskError::TooMuch);
+        }
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Have {
+            peer,
+            wanted,
+            reply,
+        };
+        self.ask(command, timeout, answer).await
+    }
+
+    /// Asks a peer for a manifest and proves it.
+    ///
+    /// # Errors
+    /// When no right answer came within ten seconds.
+    pub async fn manifest(&self, peer: PeerId, content: ContentId) -> Result<Manifest, AskError> {
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Manifest {
+            peer,
+            content,
+            reply,
+        };
+        self.ask(command, MANIFEST_TIMEOUT, answer).await
+    }
+
+    /// Takes a peer off the list for what it did: its connection is closed, the
+    /// reason is shown among the rejected, and it is not called for a while.
+    pub fn report_fault(&self, peer: PeerId, fault: PeerFault) {
+        if self
+            .commands
+            .try_send(Command::Fault { peer, fault })
+            .is_err()
+        {
+            tracing::warn!(%peer, "a fault could not be reported: discovery is busy or has ended");
+        }
+    }
+
+    /// Notes somebody who was refused elsewhere, on the data port.
+    pub fn note_rejection(&self, rejected: Rejected) {
+        self.shared.note_rejection(rejected);
+    }
+
+    /// Says that more peers would be of use now. A PROBE is sent when the list has
+    /// room, unless the last one was only just sent.
+    pub fn need_peers(&self) {
+        self.shared.need_peers.notify_one();
+    }
+
+    /// Follows what happens to the peer list. Who reads too slowly loses the oldest.
+    #[must_use]
+    pub fn subscribe(&self) -> broadcast::Receiver<DiscoveryEvent> {
+        self.shared.events.subscribe()
+    }
+
+    async fn ask<T>(
+        &self,
+        command: Command,
+        timeout: Duration,
+        answer: oneshot::Receiver<Result<T, AskError>>,
+    ) -> Result<T, AskError> {
+        let asked = async {
+            self.commands
+                .send(command)
+                .await
+                .map_err(|_| AskError::Unavailable)?;
+            answer.await.map_err(|_| AskError::Unavailable)?
+        };
+        tokio::time::timeout(timeout, asked)
+            .await
+            .unwrap_or(Err(AskError::TimedOut))
+    }
+}
+
+impl Shared {
+    pub(crate) fn note_rejection(&self, rejected: Rejected) {
+        let list = self.rejected.lock();
+        let noted = list.unwrap_or_else(PoisonError::into_inner).note(rejected);
+        // Nobody listening is no failure.
+        let _ = self.events.send(DiscoveryEvent::PeerRejected(noted));
+    }
+}
