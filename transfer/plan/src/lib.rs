@@ -1,1 +1,49 @@
-//! Deciding where bytes come from: sources, serving queue, rates, jobs. Pure.
+//! Deciding where bytes come from, who is served, how fast, and which job runs.
+//!
+//! Everything here is pure: no clock, no socket, no random number. Time is an
+//! argument, peers and requests are small keys that the caller hands out or is
+//! handed. Each core takes events through its `handle_*` methods; afterwards the
+//! caller drains `poll_action` and arms one timer for `poll_timeout`.
+//!
+//! | core | decides |
+//! |---|---|
+//! | [`FilePlan`] | which piece of one file is asked of which peer, and what the origin gives |
+//! | [`DiscoveryWindow`] | how long a transfer waits for peers before the first origin byte |
+//! | [`ServeQueue`] | which peers this node serves now, and who waits |
+//! | [`Governor`] | how fast bytes may flow, per class |
+//! | [`JobMachine`] | what state a job is in, when it is tried again |
+//! | [`JobQueue`] | which jobs run now, and how many there may be |
+//!
+//! Carrying decisions out, reading clocks and moving bytes is `potluck-transfer`'s
+//! and `potluck`'s work.
+
+mod accounting;
+mod file_plan;
+mod governor;
+mod job;
+mod job_error;
+mod job_queue;
+mod priority;
+mod rate;
+mod serve_queue;
+mod source;
+mod token_bucket;
+mod window;
+
+pub use accounting::Accounting;
+pub use file_plan::{
+    Action, Deadline, FilePlan, FilePlanConfig, OriginFailure, OriginUse, Outcome, PieceUse,
+    StuckReason,
+};
+pub use governor::{Governor, GovernorConfig};
+pub use job::{Completion, JobFiles, JobMachine, JobRefusal, JobState, JobTimes};
+pub use job_error::{ErrorContext, JobError, Retry, StatusClass, classify_status};
+pub use job_queue::{JobAction, JobKey, JobLimits, JobQueue, LimitReached};
+pub use priority::{Priority, PriorityError};
+pub use rate::{Rate, RateError};
+pub use serve_queue::{
+    ClientKey, Refused, ServeAction, ServeQueue, ServeQueueConfig, ServeRequest,
+};
+pub use source::{DropReason, Holding, PeerFault, PeerKey, RequestId, Source};
+pub use token_bucket::TokenBucket;
+pub use window::DiscoveryWindow;
