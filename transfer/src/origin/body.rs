@@ -108,7 +108,7 @@ impl OriginBody {
             Some(expected) if is_early_end(error) => self.short(expected),
             _ => OriginError::Broken {
                 url: self.url.clone(),
-                reason: crate::origin::client::innermost(error),
+                reason: crate::origin::answer::innermost(error),
             },
         }
     }

@@ -1,10 +1,9 @@
 //! Asking an origin.
 
-use std::error::Error as StdError;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
@@ -14,14 +13,13 @@ use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::RootCertStore;
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
 use url::Url;
 
-use crate::origin::connector::{ConnectError, SocketConnector};
-use crate::origin::meta::{content_range, length, retry_after, validator};
+use crate::origin::answer::{check, failure, no_answer, wrong_range};
+use crate::origin::connector::SocketConnector;
+use crate::origin::meta::content_range;
 use crate::origin::redirect::{RedirectChain, is_redirect};
+use crate::origin::roots::{RootsError, roots};
 use crate::origin::{OriginBody, OriginError, OriginMeta, OriginRequest, SocketHandle};
 
 /// How origins are asked.
@@ -49,19 +47,6 @@ impl Default for OriginConfig {
             user_agent: concat!("potluck/", env!("CARGO_PKG_VERSION")).to_owned(),
         }
     }
-}
-
-/// A trust root that cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum RootsError {
-    /// A file of trust roots cannot be read.
-    #[error("cannot read trust roots from {}: {reason}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
 }
 
 /// A client of all origins, with its pool of connections. Cheap to clone.
@@ -267,166 +252,4 @@ impl OriginClient {
             }),
         }
     }
-}
-
-/// Checks an answer against what was asked; says how many bytes will come.
-fn check(
-    at: &Url,
-    answer: &Response<Incoming>,
-    meta: &OriginMeta,
-    range: Option<&Range<u64>>,
-) -> Result<Option<u64>, OriginError> {
-    let headers = answer.headers();
-    let of = content_range(headers);
-    let size = match answer.status() {
-        StatusCode::OK => length(headers),
-        StatusCode::PARTIAL_CONTENT => of.and_then(|of| of.size),
-        StatusCode::RANGE_NOT_SATISFIABLE if of.is_some_and(|of| of.size != meta.size) => {
-            return Err(changed(at, meta, headers, of.and_then(|of| of.size)));
-        }
-        _ => return Err(failure(at, answer)),
-    };
-    let other_size = matches!((size, meta.size), (Some(now), Some(before)) if now != before);
-    let other_version = match (&meta.validator, validator(headers)) {
-        (Some(before), Some(now)) => {
-            std::mem::discriminant(before) == std::mem::discriminant(&now) && *before != now
-        }
-        _ => false,
-    };
-    if other_size || other_version {
-        return Err(changed(at, meta, headers, size));
-    }
-    match (answer.status(), range) {
-        (StatusCode::OK, None) => Ok(length(headers).or(meta.size)),
-        (StatusCode::OK, Some(_)) => Err(OriginError::RangeIgnored {
-            url: at.to_string(),
-        }),
-        (_, Some(range)) => {
-            let len = range.end - range.start;
-            let exact = of.is_some_and(|of| of.bytes == Some((range.start, range.end - 1)))
-                && length(headers).is_none_or(|length| length == len);
-            if exact {
-                Ok(Some(len))
-            } else {
-                Err(wrong_range(at, range, headers))
-            }
-        }
-        (_, None) => Err(wrong_range(at, &(0..meta.size.unwrap_or(0)), headers)),
-    }
-}
-
-fn changed(at: &Url, meta: &OriginMeta, headers: &HeaderMap, size: Option<u64>) -> OriginError {
-    let describe = |validator: Option<String>, size: Option<u64>| {
-        let size = size.map_or_else(|| "no length".into(), |size| format!("{size} bytes"));
-        validator.map_or_else(|| size.clone(), |validator| format!("{validator}, {size}"))
-    };
-    OriginError::Changed {
-        url: at.to_string(),
-        before: describe(meta.validator.as_ref().map(ToString::to_string), meta.size),
-        now: describe(validator(headers).map(|v| v.to_string()), size),
-    }
-}
-
-fn wrong_range(at: &Url, range: &Range<u64>, headers: &HeaderMap) -> OriginError {
-    let field = |name| {
-        headers
-            .get(name)
-            .and_then(|v: &HeaderValue| v.to_str().ok())
-    };
-    OriginError::WrongRange {
-        url: at.to_string(),
-        expected: format!("{}-{}", range.start, range.end.saturating_sub(1)),
-        found: match (field(header::CONTENT_RANGE), field(header::CONTENT_LENGTH)) {
-            (Some(range), Some(length)) => format!("{range:?} in {length} bytes"),
-            (Some(range), None) => format!("{range:?}"),
-            (None, _) => "a part that it does not name".to_owned(),
-        },
-    }
-}
-
-fn failure(at: &Url, answer: &Response<Incoming>) -> OriginError {
-    OriginError::Status {
-        url: at.to_string(),
-        status: answer.status(),
-        retry_after: retry_after(answer.headers(), SystemTime::now()),
-    }
-}
-
-/// Says what kept the answer away, from what the layers below say.
-fn no_answer(at: &Url, error: &hyper_util::client::legacy::Error) -> OriginError {
-    let port = at.port_or_known_default().unwrap_or_default();
-    let host = format!("{}:{port}", at.host_str().unwrap_or_default());
-    let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
-    while let Some(at_hand) = cause {
-        if let Some(error) = at_hand.downcast_ref::<ConnectError>() {
-            return match error {
-                ConnectError::Resolve { host, reason } => OriginError::Resolve {
-                    host: host.clone(),
-                    reason: reason.clone(),
-                },
-                ConnectError::Connect { host, reason } => OriginError::Connect {
-                    host: host.clone(),
-                    reason: reason.clone(),
-                },
-            };
-        }
-        let tls = at_hand
-            .downcast_ref::<rustls::Error>()
-            .map(ToString::to_string);
-        if let Some(reason) = tls.or_else(|| tls_within(at_hand)) {
-            return OriginError::Tls { host, reason };
-        }
-        cause = at_hand.source();
-    }
-    if error.is_connect() {
-        return OriginError::Connect {
-            host,
-            reason: innermost(error),
-        };
-    }
-    OriginError::Broken {
-        url: at.to_string(),
-        reason: innermost(error),
-    }
-}
-
-/// An I/O error does not name what it wraps as its source.
-fn tls_within(error: &(dyn StdError + 'static)) -> Option<String> {
-    let inner = error.downcast_ref::<std::io::Error>()?.get_ref()?;
-    inner
-        .downcast_ref::<rustls::Error>()
-        .map(ToString::to_string)
-}
-
-pub(crate) fn innermost(error: &(dyn StdError + 'static)) -> String {
-    let mut at = error;
-    while let Some(source) = at.source() {
-        at = source;
-    }
-    at.to_string()
-}
-
-fn roots(ca_files: &[PathBuf]) -> Result<RootCertStore, RootsError> {
-    let mut store = RootCertStore::empty();
-    let native = rustls_native_certs::load_native_certs();
-    for error in &native.errors {
-        tracing::debug!(%error, "a trust root of the system was left out");
-    }
-    store.add_parsable_certificates(native.certs);
-    for path in ca_files {
-        let bad = |reason: String| RootsError::File {
-            path: path.clone(),
-            reason,
-        };
-        let certificates = CertificateDer::pem_file_iter(path).map_err(|e| bad(e.to_string()))?;
-        let before = store.len();
-        for certificate in certificates {
-            let certificate = certificate.map_err(|e| bad(e.to_string()))?;
-            store.add(certificate).map_err(|e| bad(e.to_string()))?;
-        }
-        if store.len() == before {
-            return Err(bad("there is no certificate in it".to_owned()));
-        }
-    }
-    Ok(store)
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
+use potluck_plan::{StatusClass, classify_status};
 
 /// A failure of an origin. URLs in it bear no credentials.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -188,13 +189,12 @@ impl OriginError {
 
     /// Whether trying again later, with nothing else changed, can help.
     ///
-    /// As BITS has it: 408, 409, 429 and 5xx pass by, except 501 and 505.
+    /// Statuses are sorted as BITS sorts them.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Status { status, .. } => {
-                matches!(status.as_u16(), 408 | 409 | 429)
-                    || (status.is_server_error() && !matches!(status.as_u16(), 501 | 505))
+                classify_status(status.as_u16()) == StatusClass::Transient
             }
             Self::Resolve { .. }
             | Self::Connect { .. }

@@ -5,6 +5,7 @@
 //! checks every answer against what was asked, and says of each failure whether
 //! trying again can help ([`OriginError`]).
 
+mod answer;
 mod body;
 mod client;
 mod connector;
@@ -13,10 +14,12 @@ mod error;
 mod meta;
 mod redirect;
 mod request;
+mod roots;
 
 pub use body::OriginBody;
-pub use client::{OriginClient, OriginConfig, RootsError};
+pub use client::{OriginClient, OriginConfig};
 pub use connector::SocketHandle;
 pub use error::OriginError;
 pub use meta::{OriginMeta, RangeSupport};
 pub use request::OriginRequest;
+pub use roots::RootsError;

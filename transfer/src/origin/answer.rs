@@ -1,0 +1,148 @@
+//! Judging an answer, or its absence.
+
+use std::error::Error as StdError;
+use std::ops::Range;
+use std::time::SystemTime;
+
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Response, StatusCode};
+use hyper::body::Incoming;
+use url::Url;
+
+use crate::origin::connector::ConnectError;
+use crate::origin::meta::{content_range, length, retry_after, validator};
+use crate::origin::{OriginError, OriginMeta};
+
+/// Checks an answer against what was asked; says how many bytes will come.
+pub(crate) fn check(
+    at: &Url,
+    answer: &Response<Incoming>,
+    meta: &OriginMeta,
+    range: Option<&Range<u64>>,
+) -> Result<Option<u64>, OriginError> {
+    let headers = answer.headers();
+    let of = content_range(headers);
+    let size = match answer.status() {
+        StatusCode::OK => length(headers),
+        StatusCode::PARTIAL_CONTENT => of.and_then(|of| of.size),
+        StatusCode::RANGE_NOT_SATISFIABLE if of.is_some_and(|of| of.size != meta.size) => {
+            return Err(changed(at, meta, headers, of.and_then(|of| of.size)));
+        }
+        _ => return Err(failure(at, answer)),
+    };
+    let other_size = matches!((size, meta.size), (Some(now), Some(before)) if now != before);
+    let other_version = match (&meta.validator, validator(headers)) {
+        (Some(before), Some(now)) => {
+            std::mem::discriminant(before) == std::mem::discriminant(&now) && *before != now
+        }
+        _ => false,
+    };
+    if other_size || other_version {
+        return Err(changed(at, meta, headers, size));
+    }
+    match (answer.status(), range) {
+        (StatusCode::OK, None) => Ok(length(headers).or(meta.size)),
+        (StatusCode::OK, Some(_)) => Err(OriginError::RangeIgnored {
+            url: at.to_string(),
+        }),
+        (_, Some(range)) => {
+            let len = range.end - range.start;
+            let exact = of.is_some_and(|of| of.bytes == Some((range.start, range.end - 1)))
+                && length(headers).is_none_or(|length| length == len);
+            if exact {
+                Ok(Some(len))
+            } else {
+                Err(wrong_range(at, range, headers))
+            }
+        }
+        (_, None) => Err(wrong_range(at, &(0..meta.size.unwrap_or(0)), headers)),
+    }
+}
+
+fn changed(at: &Url, meta: &OriginMeta, headers: &HeaderMap, size: Option<u64>) -> OriginError {
+    let describe = |validator: Option<String>, size: Option<u64>| {
+        let size = size.map_or_else(|| "no length".into(), |size| format!("{size} bytes"));
+        validator.map_or_else(|| size.clone(), |validator| format!("{validator}, {size}"))
+    };
+    OriginError::Changed {
+        url: at.to_string(),
+        before: describe(meta.validator.as_ref().map(ToString::to_string), meta.size),
+        now: describe(validator(headers).map(|v| v.to_string()), size),
+    }
+}
+
+pub(crate) fn wrong_range(at: &Url, range: &Range<u64>, headers: &HeaderMap) -> OriginError {
+    let field = |name| {
+        headers
+            .get(name)
+            .and_then(|v: &HeaderValue| v.to_str().ok())
+    };
+    OriginError::WrongRange {
+        url: at.to_string(),
+        expected: format!("{}-{}", range.start, range.end.saturating_sub(1)),
+        found: match (field(header::CONTENT_RANGE), field(header::CONTENT_LENGTH)) {
+            (Some(range), Some(length)) => format!("{range:?} in {length} bytes"),
+            (Some(range), None) => format!("{range:?}"),
+            (None, _) => "a part that it does not name".to_owned(),
+        },
+    }
+}
+
+pub(crate) fn failure(at: &Url, answer: &Response<Incoming>) -> OriginError {
+    OriginError::Status {
+        url: at.to_string(),
+        status: answer.status(),
+        retry_after: retry_after(answer.headers(), SystemTime::now()),
+    }
+}
+
+/// Says what kept the answer away, from what the layers below say.
+pub(crate) fn no_answer(at: &Url, error: &hyper_util::client::legacy::Error) -> OriginError {
+    let port = at.port_or_known_default().unwrap_or_default();
+    let host = format!("{}:{port}", at.host_str().unwrap_or_default());
+    let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
+    while let Some(at_hand) = cause {
+        if let Some(error) = at_hand.downcast_ref::<ConnectError>() {
+            return match error {
+                ConnectError::Resolve { host, reason } => OriginError::Resolve {
+                    host: host.clone(),
+                    reason: reason.clone(),
+                },
+                ConnectError::Connect { host, reason } => OriginError::Connect {
+                    host: host.clone(),
+                    reason: reason.clone(),
+                },
+            };
+        }
+        if let Some(error) = at_hand.downcast_ref::<rustls::Error>() {
+            let reason = error.to_string();
+            return OriginError::Tls { host, reason };
+        }
+        // An I/O error does not name what it wraps as its source.
+        let wrapped = at_hand
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref);
+        cause = match wrapped {
+            Some(inner) => Some(inner),
+            None => at_hand.source(),
+        };
+    }
+    if error.is_connect() {
+        return OriginError::Connect {
+            host,
+            reason: innermost(error),
+        };
+    }
+    OriginError::Broken {
+        url: at.to_string(),
+        reason: innermost(error),
+    }
+}
+
+pub(crate) fn innermost(error: &(dyn StdError + 'static)) -> String {
+    let mut at = error;
+    while let Some(source) = at.source() {
+        at = source;
+    }
+    at.to_string()
+}
