@@ -1,1 +1,43 @@
 //! The content cache: what is on this disk.
+//!
+//! Files are the truth. A complete content is a plain file under `contents/`, an
+//! unfinished one a sparse file under `partial/`, each with a checksummed sidecar
+//! that says everything about it. The index only makes looking up fast and is made
+//! again from the files whenever it is lost or doubtful. Bytes are synced before
+//! anything that claims them, so a crash never makes the cache believe more than is
+//! on disk.
+//!
+//! This crate decides what is kept and what goes; where bytes come from and who may
+//! see them is for others. Everything here blocks: call it from threads that may.
+//! Linux only for now: it clones and copies files with Linux calls.
+
+mod add;
+mod admit;
+mod age;
+mod cache;
+mod config;
+mod data_dir;
+mod error;
+mod eviction;
+mod facts;
+mod index;
+mod lease;
+mod lru;
+mod meta;
+mod partial;
+mod partial_meta;
+mod piece_map;
+mod place;
+mod scan;
+mod shelf;
+mod sidecar;
+
+pub use cache::Cache;
+pub use config::{Config, Limits, Usage};
+pub use error::{CacheError, FinishError, PlaceError};
+pub use eviction::Evicted;
+pub use facts::{ContentRecord, Facts, Held};
+pub use lease::Lease;
+pub use partial::{Partial, PartialKey, PartialSpec};
+pub use piece_map::PutOutcome;
+pub use place::place_file;

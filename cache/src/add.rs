@@ -1,0 +1,108 @@
+//! Files of this machine, read from their first byte to their last.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use potluck_content::{ContentHasher, ContentId, Manifest};
+
+use crate::cache::Inner;
+use crate::data_dir::discard;
+use crate::lease::OpenContent;
+use crate::{CacheError, Facts, Lease};
+
+/// Bytes that are read at once: enough for the hash to run at full speed.
+const BLOCK: usize = 1 << 20;
+
+impl Inner {
+    pub(crate) fn add_file(
+        self: &Arc<Self>,
+        path: &Path,
+        progress: impl FnMut(u64),
+    ) -> Result<Arc<OpenContent>, CacheError> {
+        let fail = |e| CacheError::io(path, e);
+        let source = File::open(path).map_err(fail)?;
+        let meta = source.metadata().map_err(fail)?;
+        if !meta.is_file() {
+            return Err(CacheError::NotAFile(path.to_owned()));
+        }
+        let (size, limit) = (meta.len(), self.limits.max_size);
+        if size > limit {
+            return Err(CacheError::LargerThanCache { size, limit });
+        }
+        // Before a byte is written, so that the disk never holds more than it may.
+        let reservation = self.reserve(size).ok_or(CacheError::NoRoom { size })?;
+        let (scratch, copy) = self.dir.scratch_file()?;
+        let added = take_in(&source, path, &copy, &scratch, progress).and_then(|manifest| {
+            if manifest.size() != size {
+                return Err(CacheError::Changed(path.to_owned()));
+            }
+            copy.sync_all().map_err(|e| CacheError::io(&scratch, e))?;
+            let facts = Facts {
+                validated: true,
+                ..Facts::default()
+            };
+            self.admit(&scratch, manifest, &facts, Some(reservation))
+        });
+        added.inspect_err(|_| discard(&scratch))
+    }
+
+    pub(crate) fn verify(
+        self: &Arc<Self>,
+        id: &ContentId,
+        progress: impl FnMut(u64),
+    ) -> Result<bool, CacheError> {
+        let open = self.open_content(id).ok_or(CacheError::NotHeld(*id))?;
+        let lease = Lease::new(open);
+        let path = self.dir.content(id);
+        let found = hash(lease.file(), &path, progress, |_, _| Ok(()))?;
+        let good = found.id() == *id && found.size() == lease.size();
+        if !good {
+            tracing::warn!(content = %id, found = %found.id(), "content is damaged and set aside");
+            self.set_aside(&mut self.shelf(), id);
+        }
+        Ok(good)
+    }
+}
+
+/// Clones or copies the file and hashes exactly the bytes that were taken, also when
+/// somebody writes to the original meanwhile.
+fn take_in(
+    source: &File,
+    path: &Path,
+    copy: &File,
+    scratch: &Path,
+    progress: impl FnMut(u64),
+) -> Result<Manifest, CacheError> {
+    if rustix::fs::ioctl_ficlone(copy, source).is_ok() {
+        return hash(copy, scratch, progress, |_, _| Ok(()));
+    }
+    hash(source, path, progress, |bytes, at| {
+        copy.write_all_at(bytes, at)
+            .map_err(|e| CacheError::io(scratch, e))
+    })
+}
+
+fn hash(
+    file: &File,
+    path: &Path,
+    mut progress: impl FnMut(u64),
+    mut take: impl FnMut(&[u8], u64) -> Result<(), CacheError>,
+) -> Result<Manifest, CacheError> {
+    let mut hasher = ContentHasher::new();
+    let mut block = vec![0; BLOCK];
+    loop {
+        let at = hasher.size();
+        let read = match file.read_at(&mut block, at) {
+            Ok(0) => return Ok(hasher.finish()),
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(CacheError::io(path, error)),
+        };
+        take(&block[..read], at)?;
+        hasher.update(&block[..read])?;
+        progress(hasher.size());
+    }
+}

@@ -1,0 +1,199 @@
+//! How finished bytes become a content of the cache.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use potluck_content::{ContentId, Manifest};
+
+use crate::cache::Inner;
+use crate::data_dir::{discard, meta_path, sync_dir};
+use crate::index::Entry;
+use crate::lease::OpenContent;
+use crate::lru::MakeRoom;
+use crate::meta::Meta;
+use crate::shelf::Shelf;
+use crate::{CacheError, Facts};
+
+/// Room that is kept free for one content until it is added or given up.
+pub(crate) struct Reservation {
+    inner: Arc<Inner>,
+    size: u64,
+}
+
+impl Inner {
+    /// Keeps room for a content, evicting what was used longest ago. `None` when it
+    /// cannot fit.
+    pub(crate) fn reserve(self: &Arc<Self>, size: u64) -> Option<Reservation> {
+        let mut trash = Vec::new();
+        let fits = {
+            let mut shelf = self.shelf();
+            let taken = shelf.usage.bytes + shelf.reserved;
+            let lacking = (taken + size).saturating_sub(self.limits.max_size);
+            let fits = size <= self.limits.max_size
+                && (lacking == 0 || {
+                    self.evict(&mut shelf, &mut MakeRoom::for_bytes(lacking), &mut trash);
+                    shelf.usage.bytes + shelf.reserved + size <= self.limits.max_size
+                });
+            if fits {
+                shelf.reserved += size;
+            }
+            fits
+        };
+        throw_out(trash);
+        fits.then(|| Reservation {
+            inner: Arc::clone(self),
+            size,
+        })
+    }
+
+    /// Takes a synced file into `contents`. Without a reservation it stays only until
+    /// its last lease is dropped. On failure the file is where it was.
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        file: &Path,
+        manifest: Manifest,
+        facts: &Facts,
+        reservation: Option<Reservation>,
+    ) -> Result<Arc<OpenContent>, CacheError> {
+        let id = manifest.id();
+        // Declared first, dropped last: a lease may only go when the edit is over.
+        let held;
+        let _edit = self.edit(&id);
+        if let Some(open) = self.open_content(&id) {
+            held = open;
+            self.change_facts(&id, |known| known.merge(facts))?;
+            discard(file);
+            return Ok(held);
+        }
+        let meta = Meta {
+            manifest,
+            cached: reservation.is_some(),
+            added: SystemTime::now(),
+            facts: facts.clone(),
+        };
+        let data = self.dir.content(&id);
+        let opened = OpenContent::open(self, meta.clone(), file)?;
+        self.write_meta(&id, &meta)?;
+        if let Err(error) = self.move_in(file, &data) {
+            discard(&meta_path(&data));
+            return Err(error);
+        }
+        let mut shelf = self.shelf();
+        if let Some(reservation) = reservation {
+            shelf.reserved -= reservation.redeem();
+        }
+        let entry = Entry {
+            size: meta.manifest.size(),
+            accessed: shelf.stamp(),
+            validated: meta.facts.validated,
+            pinned: meta.facts.pinned,
+            cached: meta.cached,
+        };
+        self.index.put(&id, entry, &meta.facts);
+        shelf.count_in(&id, &entry);
+        shelf.open.insert(id, opened.entry());
+        Ok(opened)
+    }
+
+    /// Decides about a content that did not fit and that nobody leases any more: by
+    /// now there may be room.
+    pub(crate) fn settle(self: &Arc<Self>, id: &ContentId) {
+        let _edit = self.edit(id);
+        let unused =
+            |shelf: &Shelf| !shelf.closing && shelf.uncached.contains(id) && !shelf.is_leased(id);
+        if !unused(&self.shelf()) {
+            return;
+        }
+        let kept = self.index.get(id).and_then(|entry| {
+            let reservation = self.reserve(entry.size)?;
+            let mut meta = Meta::read(id, &self.dir.content(id)).ok()?;
+            meta.cached = true;
+            self.write_meta(id, &meta).ok()?;
+            Some((entry, meta.facts, reservation))
+        });
+        let mut trash = Vec::new();
+        let mut shelf = self.shelf();
+        match kept {
+            Some((entry, facts, reservation)) => {
+                shelf.reserved -= reservation.redeem();
+                let cached = Entry {
+                    cached: true,
+                    ..entry
+                };
+                self.index.put(id, cached, &facts);
+                shelf.count_out(id, &entry);
+                shelf.count_in(id, &cached);
+                if let Some(open) = shelf.open.get(id) {
+                    open.news.set_cached();
+                }
+            }
+            None if unused(&shelf) => {
+                self.take_off(&mut shelf, id, &mut trash);
+            }
+            None => {}
+        }
+        drop(shelf);
+        throw_out(trash);
+    }
+
+    /// Writes a sidecar so that it survives a crash.
+    pub(crate) fn write_meta(&self, id: &ContentId, meta: &Meta) -> Result<(), CacheError> {
+        let data = self.dir.content(id);
+        self.dir.prepare_content(id)?;
+        self.dir.replace(&meta_path(&data), &meta.encode())?;
+        sync_parent(&data)
+    }
+
+    fn move_in(&self, file: &Path, data: &Path) -> Result<(), CacheError> {
+        fs::rename(file, data).map_err(|e| CacheError::io(data, e))?;
+        sync_parent(data).inspect_err(|_| {
+            let _ = fs::rename(data, file);
+        })
+    }
+
+    /// Takes a content off the shelf. The caller discards the `trash` later.
+    pub(crate) fn take_off(
+        &self,
+        shelf: &mut Shelf,
+        id: &ContentId,
+        trash: &mut Vec<PathBuf>,
+    ) -> Option<Entry> {
+        let entry = self.index.get(id)?;
+        let data = self.dir.content(id);
+        // The bytes first: a sidecar alone is known as a leftover, bytes alone are a riddle.
+        trash.extend(self.dir.withdraw(&data));
+        trash.extend(self.dir.withdraw(&meta_path(&data)));
+        self.index.remove(id);
+        shelf.count_out(id, &entry);
+        shelf.open.remove(id);
+        Some(entry)
+    }
+}
+
+impl Reservation {
+    /// The room is taken now: gives its bytes to be counted elsewhere.
+    fn redeem(mut self) -> u64 {
+        std::mem::take(&mut self.size)
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if self.size > 0 {
+            self.inner.shelf().reserved -= self.size;
+        }
+    }
+}
+
+/// Discards files that are out of sight already.
+pub(crate) fn throw_out(trash: Vec<PathBuf>) {
+    for path in trash {
+        discard(&path);
+    }
+}
+
+fn sync_parent(path: &Path) -> Result<(), CacheError> {
+    path.parent().map_or(Ok(()), sync_dir)
+}

@@ -1,0 +1,445 @@
+//! The cache as its users see it.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use potluck_content::{ContentId, Digest, Entity, EntityKey};
+
+use crate::admit::throw_out;
+use crate::age::OlderThan;
+use crate::data_dir::{DataDir, meta_path};
+use crate::index::{Index, Trust};
+use crate::lease::{OpenContent, OpenEntry};
+use crate::lru::MakeRoom;
+use crate::meta::{Meta, MetaError};
+use crate::partial::{Partial, PartialSpec};
+use crate::scan::{entry, scan};
+use crate::shelf::{Shelf, from_micros, micros};
+use crate::{CacheError, Config, ContentRecord, Evicted, Facts, Held, Lease, Limits, Usage};
+
+/// All contents on this disk. Cheap to clone; used from any thread that may block.
+#[derive(Clone)]
+pub struct Cache {
+    inner: Arc<Inner>,
+}
+
+/// What caches, leases and partials share.
+///
+/// Locks are taken in this order: an edit, then the shelf. Files are read, written and
+/// synced under an edit, never under the shelf's lock, which is held briefly.
+pub(crate) struct Inner {
+    pub(crate) dir: DataDir,
+    pub(crate) index: Index,
+    pub(crate) limits: Limits,
+    shelf: Mutex<Shelf>,
+    /// Who changes a sidecar holds the lock that the content's id falls on.
+    edits: [Mutex<()>; 16],
+}
+
+impl Cache {
+    /// Opens the cache of a data directory, making what is missing. Reads every
+    /// sidecar when the last owner did not end properly.
+    ///
+    /// # Errors
+    /// [`CacheError::InUse`] when another process, or another part of this one, has it
+    /// open; others when the directory cannot be used.
+    pub fn open(config: Config) -> Result<Self, CacheError> {
+        let Config {
+            dir,
+            max_size,
+            max_age,
+        } = config;
+        let dir = DataDir::open(&dir)?;
+        let (index, trust) = Index::open(&dir.index())?;
+        scan(&dir, &index, trust)?;
+        let cache = Self {
+            inner: Arc::new(Inner {
+                dir,
+                index,
+                limits: Limits { max_size, max_age },
+                shelf: Mutex::new(Shelf::new()),
+                edits: [const { Mutex::new(()) }; 16],
+            }),
+        };
+        cache.inner.count(&mut cache.inner.shelf());
+        cache.evict_expired(SystemTime::now());
+        cache.inner.enforce_limit();
+        Ok(cache)
+    }
+
+    /// The bounds it keeps to.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.inner.limits
+    }
+
+    /// What it holds now.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.inner.shelf().usage
+    }
+
+    /// The complete content of an entity.
+    #[must_use]
+    pub fn find_entity(&self, key: &EntityKey) -> Option<ContentId> {
+        self.inner.index.by_entity(key)
+    }
+
+    /// The complete content of a digest.
+    #[must_use]
+    pub fn find_digest(&self, digest: &Digest) -> Option<ContentId> {
+        match digest {
+            Digest::B3(id) => self.held(id).map(|held| held.id),
+            other => self.inner.index.by_digest(other),
+        }
+    }
+
+    /// Whether a complete content is held, without opening or touching it.
+    #[must_use]
+    pub fn held(&self, id: &ContentId) -> Option<Held> {
+        let entry = self.inner.index.get(id)?;
+        Some(Held {
+            id: *id,
+            size: entry.size,
+            validated: entry.validated,
+        })
+    }
+
+    /// Opens a complete content to be read and protects it from eviction. Notes the use.
+    #[must_use]
+    pub fn lease(&self, id: &ContentId) -> Option<Lease> {
+        self.inner.open_content(id).map(Lease::new)
+    }
+
+    /// Opens the complete content of an entity, as [`Cache::lease`] does.
+    #[must_use]
+    pub fn lease_entity(&self, key: &EntityKey) -> Option<Lease> {
+        self.lease(&self.find_entity(key)?)
+    }
+
+    /// Begins or resumes an unfinished content. Pieces that were checkpointed are held
+    /// again, unless the spec says that they belong to something else.
+    ///
+    /// # Errors
+    /// [`CacheError::Busy`] when it is open already; others when the disk fails.
+    pub fn partial(&self, spec: PartialSpec) -> Result<Partial, CacheError> {
+        Partial::open(&self.inner, spec)
+    }
+
+    /// Adds a file of this machine, as a clone where the filesystem can. The content is
+    /// validated: whoever adds it vouches for it. `progress` is told the bytes read so
+    /// far.
+    ///
+    /// # Errors
+    /// When the file cannot be read or the cache has no room for it.
+    pub fn add_file(
+        &self,
+        path: &Path,
+        progress: impl FnMut(u64),
+    ) -> Result<ContentRecord, CacheError> {
+        let open = self.inner.add_file(path, progress)?;
+        let id = Lease::new(open).id();
+        self.show(&id).ok_or(CacheError::NotHeld(id))
+    }
+
+    /// Says whether the content was vouched for, that is whether peers may have it.
+    ///
+    /// # Errors
+    /// When it is not held, or the disk fails.
+    pub fn set_validated(&self, id: &ContentId, validated: bool) -> Result<(), CacheError> {
+        self.update(id, |facts| facts.validated = validated)
+    }
+
+    /// Keeps a content whatever the limits say, or no longer.
+    ///
+    /// # Errors
+    /// When it is not held, or the disk fails.
+    pub fn set_pinned(&self, id: &ContentId, pinned: bool) -> Result<(), CacheError> {
+        self.update(id, |facts| facts.pinned = pinned)
+    }
+
+    /// Notes that an entity has the bytes of a content. It may have had others before.
+    ///
+    /// # Errors
+    /// When the content is not held, or the disk fails.
+    pub fn link_entity(&self, entity: &Entity, id: &ContentId) -> Result<(), CacheError> {
+        let before = self.find_entity(&entity.key());
+        self.update(id, |facts| facts.add_entity(entity))?;
+        // Otherwise an index made again could lead back to the old bytes.
+        if let Some(before) = before.filter(|before| before != id) {
+            let unlinked = self.update(&before, |facts| facts.entities.retain(|e| e != entity));
+            match unlinked {
+                Err(CacheError::NotHeld(_)) => {}
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes that a content has a digest that was checked.
+    ///
+    /// # Errors
+    /// When the content is not held, or the disk fails.
+    pub fn link_digest(&self, digest: &Digest, id: &ContentId) -> Result<(), CacheError> {
+        self.update(id, |facts| facts.add_digest(digest))
+    }
+
+    /// Changes several facts at once, with one write; durable when it returns.
+    ///
+    /// # Errors
+    /// When the content is not held, or the disk fails.
+    pub fn update(
+        &self,
+        id: &ContentId,
+        change: impl FnOnce(&mut Facts),
+    ) -> Result<(), CacheError> {
+        let _edit = self.inner.edit(id);
+        self.inner.change_facts(id, change)
+    }
+
+    /// Everything about every complete content, in no order that means anything. Reads
+    /// all sidecars.
+    #[must_use]
+    pub fn list(&self) -> Vec<ContentRecord> {
+        let ids: Vec<_> = self.inner.index.iter().map(|(id, _)| id).collect();
+        ids.iter().filter_map(|id| self.show(id)).collect()
+    }
+
+    /// Everything about one complete content. Does not count as a use.
+    #[must_use]
+    pub fn show(&self, id: &ContentId) -> Option<ContentRecord> {
+        let entry = self.inner.index.get(id)?;
+        let meta = self.inner.read_meta(id)?;
+        let shelf = self.inner.shelf();
+        Some(ContentRecord {
+            id: *id,
+            size: entry.size,
+            cached: entry.cached,
+            facts: meta.facts,
+            added: meta.added,
+            accessed: from_micros(shelf.last_touch(id).unwrap_or(entry.accessed)),
+            leased: shelf.is_leased(id),
+        })
+    }
+
+    /// Reads a content and compares it with its id. One that fails is set aside and
+    /// never served again. `progress` is told the bytes read so far.
+    ///
+    /// # Errors
+    /// [`CacheError::NotHeld`] when it is not held; others when the disk fails.
+    pub fn verify(&self, id: &ContentId, progress: impl FnMut(u64)) -> Result<bool, CacheError> {
+        self.inner.verify(id, progress)
+    }
+
+    /// Removes a content, pinned or not. Leases on it can still be read. Says whether
+    /// it was there.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn remove(&self, id: &ContentId) -> Result<bool, CacheError> {
+        let _edit = self.inner.edit(id);
+        let mut trash = Vec::new();
+        let removed = self.inner.take_off(&mut self.inner.shelf(), id, &mut trash);
+        throw_out(trash);
+        Ok(removed.is_some())
+    }
+
+    /// Lets go what was not used for [`Limits::max_age`], complete or not.
+    pub fn evict_expired(&self, now: SystemTime) -> Evicted {
+        let max_age = self.inner.limits.max_age;
+        let before = now.checked_sub(max_age).map_or(0, micros);
+        let mut trash = Vec::new();
+        let mut shelf = self.inner.shelf();
+        let mut policy = OlderThan { before };
+        let mut evicted = self.inner.evict(&mut shelf, &mut policy, &mut trash);
+        self.inner.drop_uncached(&mut shelf, before, &mut trash);
+        drop(shelf);
+        throw_out(trash);
+        match self.inner.expire_files(now) {
+            Ok(partials) => evicted.partials = partials,
+            Err(error) => tracing::warn!(%error, "unfinished contents not looked through"),
+        }
+        evicted
+    }
+
+    /// Deletes finished contents that did not fit into the cache and that nobody leases.
+    /// They survive the end of the process so that jobs can lease them again: call this
+    /// when all jobs have done so.
+    pub fn drop_unclaimed(&self) {
+        let mut trash = Vec::new();
+        let mut shelf = self.inner.shelf();
+        self.inner.drop_uncached(&mut shelf, u64::MAX, &mut trash);
+        drop(shelf);
+        throw_out(trash);
+    }
+
+    /// Says that the process ends: from now on, contents that are not cached stay when
+    /// their last lease goes, so that jobs find them again.
+    pub fn begin_shutdown(&self) {
+        self.inner.shelf().closing = true;
+    }
+
+    /// Makes access times and the index durable. Contents are durable anyway. Call it
+    /// now and then, and before the end.
+    pub fn flush(&self) {
+        self.inner.shelf().write_touched(&self.inner.index);
+        self.inner.index.sync();
+    }
+
+    /// Makes the index again from the files. Nothing else is done meanwhile.
+    ///
+    /// # Errors
+    /// When the directories cannot be read.
+    pub fn rebuild_index(&self) -> Result<(), CacheError> {
+        let _edits: Vec<_> = self.inner.edits.iter().map(lock).collect();
+        let mut shelf = self.inner.shelf();
+        shelf.write_touched(&self.inner.index);
+        scan(&self.inner.dir, &self.inner.index, Trust::Doubtful)?;
+        self.inner.count(&mut shelf);
+        Ok(())
+    }
+}
+
+impl Inner {
+    pub(crate) fn shelf(&self) -> MutexGuard<'_, Shelf> {
+        lock(&self.shelf)
+    }
+
+    /// The right to change the sidecar of a content.
+    pub(crate) fn edit(&self, id: &ContentId) -> MutexGuard<'_, ()> {
+        lock(&self.edits[usize::from(id.as_bytes()[0]) % self.edits.len()])
+    }
+
+    /// Opens a content, or finds it open. Notes the use.
+    pub(crate) fn open_content(self: &Arc<Self>, id: &ContentId) -> Option<Arc<OpenContent>> {
+        {
+            let mut shelf = self.shelf();
+            if let Some(open) = shelf.open.get(id).and_then(OpenEntry::content) {
+                shelf.touch(id, &self.index);
+                return Some(open);
+            }
+        }
+        self.index.get(id)?;
+        let meta = self.read_meta(id)?;
+        let opened = OpenContent::open(self, meta, &self.dir.content(id))
+            .inspect_err(|error| tracing::warn!(content = %id, %error, "content not opened"))
+            .ok()?;
+        // Outlives the guard: its own end takes the same lock.
+        let found;
+        let mut shelf = self.shelf();
+        if let Some(other) = shelf.open.get(id).and_then(OpenEntry::content) {
+            found = other;
+        } else if self.index.get(id).is_some() {
+            shelf.open.insert(*id, opened.entry());
+            found = Arc::clone(&opened);
+        } else {
+            return None;
+        }
+        shelf.touch(id, &self.index);
+        Some(found)
+    }
+
+    /// Changes what is known of a content; the caller holds its edit.
+    pub(crate) fn change_facts(
+        &self,
+        id: &ContentId,
+        change: impl FnOnce(&mut Facts),
+    ) -> Result<(), CacheError> {
+        let not_held = || CacheError::NotHeld(*id);
+        let mut meta = self.read_meta(id).ok_or_else(not_held)?;
+        let before = meta.facts.clone();
+        change(&mut meta.facts);
+        if meta.facts == before {
+            return Ok(());
+        }
+        self.write_meta(id, &meta)?;
+        let shelf = self.shelf();
+        // Evicted while its sidecar was written?
+        let Some(known) = self.index.get(id) else {
+            crate::data_dir::discard(&meta_path(&self.dir.content(id)));
+            return Err(not_held());
+        };
+        self.index
+            .put(id, entry(&meta, Some(known.accessed)), &meta.facts);
+        if let Some(open) = shelf.open.get(id) {
+            *open.news.facts() = meta.facts;
+        }
+        Ok(())
+    }
+
+    /// Reads the sidecar of a content that the index knows. What turns out to be damaged
+    /// or gone is taken out, so that it is not served.
+    pub(crate) fn read_meta(&self, id: &ContentId) -> Option<Meta> {
+        let data = self.dir.content(id);
+        let error = match Meta::read(id, &data) {
+            Ok(meta) => return Some(meta),
+            Err(error) => error,
+        };
+        let mut shelf = self.shelf();
+        // While the index knows it, both files must be there.
+        let gone = !data.exists() || !meta_path(&data).exists();
+        if self.index.get(id).is_some() && (error.is_damage() || gone) {
+            tracing::warn!(content = %id, %error, "content set aside");
+            self.set_aside(&mut shelf, id);
+        } else if !matches!(error, MetaError::Missing) {
+            tracing::warn!(content = %id, %error, "content not read");
+        }
+        None
+    }
+
+    /// Takes out a content that cannot be trusted.
+    pub(crate) fn set_aside(&self, shelf: &mut Shelf, id: &ContentId) {
+        let data = self.dir.content(id);
+        self.dir.set_aside(&data);
+        self.dir.set_aside(&meta_path(&data));
+        self.take_off(shelf, id, &mut Vec::new());
+    }
+
+    /// Lets go contents that nobody leases, that do not fit, and that were last used
+    /// before a time.
+    fn drop_uncached(&self, shelf: &mut Shelf, before: u64, trash: &mut Vec<std::path::PathBuf>) {
+        let ids: Vec<_> = shelf.uncached.iter().copied().collect();
+        for id in ids {
+            let old = self.index.get(&id).is_none_or(|e| e.accessed < before);
+            if old && !shelf.is_leased(&id) {
+                self.take_off(shelf, &id, trash);
+            }
+        }
+    }
+
+    /// Counts everything anew.
+    fn count(&self, shelf: &mut Shelf) {
+        shelf.usage = Usage::default();
+        shelf.uncached.clear();
+        for (id, entry) in self.index.iter() {
+            shelf.count_in(&id, &entry);
+        }
+    }
+
+    /// The limit may have been lowered since the cache was filled.
+    fn enforce_limit(&self) {
+        let mut trash = Vec::new();
+        let mut shelf = self.shelf();
+        let surplus = shelf.usage.bytes.saturating_sub(self.limits.max_size);
+        if surplus > 0 {
+            self.evict(&mut shelf, &mut MakeRoom::at_best(surplus), &mut trash);
+        }
+        drop(shelf);
+        throw_out(trash);
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let index = &self.index;
+        let shelf = self.shelf.get_mut().unwrap_or_else(PoisonError::into_inner);
+        shelf.write_touched(index);
+        index.close();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is behind these locks is changed in steps that each leave it whole.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

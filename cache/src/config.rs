@@ -1,0 +1,44 @@
+//! What the cache is told, and what it tells about itself.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where the cache is and how much it may hold.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The data directory. The cache makes `contents`, `partial`, `index`, `aside`,
+    /// `scratch` and `lock` in it and leaves everything else there alone.
+    pub dir: PathBuf,
+    /// Bytes that cached contents may take together. Unfinished contents are not
+    /// counted: a transfer must be able to go on while the cache is full.
+    pub max_size: u64,
+    /// How long something may lie untouched before it goes.
+    pub max_age: Duration,
+}
+
+impl Config {
+    /// 90 days, as BITS has it.
+    pub const DEFAULT_MAX_AGE: Duration = Duration::from_secs(90 * 24 * 3600);
+}
+
+/// The bounds the cache keeps to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes that cached contents may take together.
+    pub max_size: u64,
+    /// How long something may lie untouched.
+    pub max_age: Duration,
+}
+
+/// What the cache holds now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// Bytes of cached contents: never more than [`Limits::max_size`], unless the
+    /// limit was lowered and what is pinned or leased exceeds it.
+    pub bytes: u64,
+    /// How many contents are cached.
+    pub contents: u64,
+    /// Bytes of finished contents that did not fit and stay only until their last
+    /// lease is dropped.
+    pub uncached_bytes: u64,
+}

@@ -1,0 +1,188 @@
+//! The sidecar of a complete content.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::SystemTime;
+
+use potluck_content::{ChainingValue, ContentId, Manifest};
+use serde::{Deserialize, Serialize};
+
+use crate::Facts;
+use crate::data_dir::{meta_path, read};
+use crate::sidecar::{Sidecar, SidecarError};
+
+const KIND: &str = "content";
+const VERSION: u32 = 1;
+
+/// Everything that the disk says about a complete content.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Meta {
+    pub(crate) manifest: Manifest,
+    pub(crate) cached: bool,
+    pub(crate) added: SystemTime,
+    pub(crate) facts: Facts,
+}
+
+/// Why a content on disk cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum MetaError {
+    #[error("it is gone")]
+    Missing,
+    #[error("its sidecar cannot be read: {0}")]
+    Io(io::Error),
+    #[error("its sidecar: {0}")]
+    Sidecar(#[from] SidecarError),
+    #[error("it has {found} bytes, not {expected}")]
+    Size { expected: u64, found: u64 },
+}
+
+#[derive(Serialize, Deserialize)]
+struct Text {
+    id: ContentId,
+    size: u64,
+    cached: bool,
+    added: SystemTime,
+    #[serde(flatten)]
+    facts: Facts,
+}
+
+impl Meta {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut text = Text {
+            id: self.manifest.id(),
+            size: self.manifest.size(),
+            cached: self.cached,
+            added: self.added.max(SystemTime::UNIX_EPOCH),
+            facts: self.facts.clone(),
+        };
+        // Times before 1970 have no written form; origins with a broken clock send them.
+        let after_1970 = |time: &SystemTime| *time >= SystemTime::UNIX_EPOCH;
+        text.facts.origin_mtime = text.facts.origin_mtime.filter(after_1970);
+        // One piece or none: the id is the only value, and says it already.
+        let blob = match self.manifest.values() {
+            [] | [_] => Vec::new(),
+            values => values_to_bytes(values),
+        };
+        Sidecar {
+            text: serde_json::to_vec(&text).expect("plain data has a JSON form"),
+            blob,
+        }
+        .encode(KIND, VERSION)
+    }
+
+    pub(crate) fn decode(id: &ContentId, bytes: &[u8]) -> Result<Self, SidecarError> {
+        let sidecar = Sidecar::decode(bytes, KIND, VERSION)?;
+        let text: Text = serde_json::from_slice(&sidecar.text).map_err(senseless)?;
+        if text.id != *id {
+            return Err(senseless(format!("it belongs to {}", text.id)));
+        }
+        let mut values = bytes_to_values(&sidecar.blob)?;
+        if values.is_empty() && text.size > 0 {
+            values.push(ChainingValue::from_bytes(*id.as_bytes()));
+        }
+        let manifest = Manifest::new(*id, text.size, values).map_err(senseless)?;
+        Ok(Self {
+            manifest,
+            cached: text.cached,
+            added: text.added,
+            facts: text.facts,
+        })
+    }
+
+    /// Reads the sidecar of the content at `data` and checks that the bytes are as
+    /// many as it says.
+    pub(crate) fn read(id: &ContentId, data: &Path) -> Result<Self, MetaError> {
+        let bytes = read(&meta_path(data)).map_err(io_error)?;
+        let meta = Self::decode(id, &bytes)?;
+        let found = fs::metadata(data).map_err(io_error)?.len();
+        let expected = meta.manifest.size();
+        if found != expected {
+            return Err(MetaError::Size { expected, found });
+        }
+        Ok(meta)
+    }
+}
+
+impl MetaError {
+    /// Whether the files are there but cannot be trusted.
+    pub(crate) const fn is_damage(&self) -> bool {
+        match self {
+            Self::Missing | Self::Io(_) | Self::Sidecar(SidecarError::Newer(_)) => false,
+            Self::Sidecar(_) | Self::Size { .. } => true,
+        }
+    }
+}
+
+pub(crate) fn values_to_bytes(values: &[ChainingValue]) -> Vec<u8> {
+    values.iter().flat_map(|value| *value.as_bytes()).collect()
+}
+
+pub(crate) fn bytes_to_values(bytes: &[u8]) -> Result<Vec<ChainingValue>, SidecarError> {
+    let (values, rest) = bytes.as_chunks::<32>();
+    if !rest.is_empty() {
+        return Err(SidecarError::Damaged);
+    }
+    Ok(values
+        .iter()
+        .copied()
+        .map(ChainingValue::from_bytes)
+        .collect())
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "made for map_err")]
+pub(crate) fn senseless(error: impl ToString) -> SidecarError {
+    SidecarError::Senseless(error.to_string())
+}
+
+fn io_error(error: io::Error) -> MetaError {
+    if error.kind() == io::ErrorKind::NotFound {
+        MetaError::Missing
+    } else {
+        MetaError::Io(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use potluck_content::MIN_PIECE_LEN;
+
+    fn meta(len: usize) -> Meta {
+        Meta {
+            manifest: Manifest::of(&vec![7; len]).unwrap(),
+            cached: true,
+            added: SystemTime::now(),
+            facts: Facts {
+                validated: true,
+                digests: vec![format!("sha256:{}", "ab".repeat(32)).parse().unwrap()],
+                origin_mtime: Some(SystemTime::UNIX_EPOCH),
+                ..Facts::default()
+            },
+        }
+    }
+
+    #[test]
+    fn reads_what_it_wrote() {
+        for len in [0, 1, MIN_PIECE_LEN as usize, 3 * MIN_PIECE_LEN as usize + 1] {
+            let meta = meta(len);
+            let bytes = meta.encode();
+            assert_eq!(Meta::decode(&meta.manifest.id(), &bytes), Ok(meta));
+        }
+    }
+
+    #[test]
+    fn one_piece_needs_no_values() {
+        assert!(meta(9).encode().len() < 512);
+    }
+
+    #[test]
+    fn the_sidecar_of_another_content_is_refused() {
+        for len in [9, MIN_PIECE_LEN as usize + 1] {
+            let bytes = meta(len).encode();
+            let other = ContentId::of(b"other");
+            // A sidecar of one piece carries no value, so the id in its text decides.
+            assert!(Meta::decode(&other, &bytes).is_err(), "{len}");
+        }
+    }
+}
