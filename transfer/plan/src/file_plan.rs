@@ -1,233 +1,348 @@
 //! Where every piece of one file comes from.
 
+mod action;
 mod config;
+mod judge;
+mod peer;
+mod pieces;
+mod relieve;
+mod schedule;
 
-use std::collections::VecDeque;
-use std::ops::Range;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use potluck_content::{Bitfield, Layout, PieceIndex};
 
+pub use action::{Action, Deadline, OriginFailure, Outcome, PieceUse, StuckReason};
 pub use config::{FilePlanConfig, OriginUse};
 
 use crate::{DropReason, Holding, PeerFault, PeerKey, Priority, Rate, RequestId, Source};
+use peer::{Origin, Patience, Peer, Performance, Request};
+use pieces::PieceTable;
 
-/// What the driver owes after a decision.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Ask this peer for a run of pieces.
-    Ask {
-        /// Names the request in everything that follows.
-        request: RequestId,
-        /// Whom to ask.
-        peer: PeerKey,
-        /// Which pieces, from the first to before the last.
-        run: Range<u32>,
-    },
-    /// Ask the origin for a run of pieces, as one range. With [`OriginUse::Stream`] the
-    /// run is the whole content: ask without a range, and expect pieces from the first
-    /// on, also ones that are held already.
-    AskOrigin {
-        /// Names the request in everything that follows.
-        request: RequestId,
-        /// Which pieces.
-        run: Range<u32>,
-    },
-    /// Break this request off. The plan has forgotten it: nothing more need be reported
-    /// about it, a piece that came in the meantime is still welcome.
-    Cancel {
-        /// Which request.
-        request: RequestId,
-    },
-    /// Nothing more is asked of this peer. Its requests were cancelled before.
-    DropPeer {
-        /// Which peer.
-        peer: PeerKey,
-        /// Why. A fault is to be reported to the peer list.
-        reason: DropReason,
-    },
-    /// Every piece is held. Comes again only after [`FilePlan::forget`].
-    Finished,
-    /// Pieces are missing and nobody is left to ask. A peer that joins, or an origin
-    /// that is allowed again, gets things going.
-    Stuck {
-        /// Why the origin does not help.
-        reason: StuckReason,
-    },
-}
+/// How often requests in flight are looked at.
+const JUDGE_EVERY: Duration = Duration::from_millis(250);
 
-/// Why the origin does not help out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum StuckReason {
-    /// It is not to be asked.
-    #[error("no peer holds the rest, and the origin is not to be asked")]
-    OriginNotAllowed,
-    /// It failed for good, or too often.
-    #[error("no peer holds the rest, and the origin failed")]
-    OriginFailed,
-}
+/// A file that lost so many peers takes no more: it remembers those it dropped.
+const MAX_DROPPED: usize = 1024;
 
-/// How a request ended, as its driver saw it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// All bytes came.
-    Complete,
-    /// It broke: no connection, an error, an early end.
-    Failed,
-    /// The peer's queue is full: come back then.
-    Refused {
-        /// What the peer asked for; bounded by the plan.
-        retry_after: Duration,
-    },
-    /// The peer does not hold the content any more.
-    NotHeld,
-}
-
-/// Why the origin could not answer a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OriginFailure {
-    /// May pass. The plan tries a few times, a moment apart; longer waits are the job's.
-    Transient {
-        /// What the origin asked for; more than a moment counts as
-        /// [`OriginFailure::Final`] for this plan.
-        retry_after: Option<Duration>,
-    },
-    /// Will not pass while this plan lives.
-    Final,
-    /// It sends the whole content whatever the range: goes on as [`OriginUse::Stream`].
-    NoRanges,
-}
-
-/// What to do with a verified piece.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PieceUse {
-    /// Store it. The plan counts it as held from now on.
-    Keep,
-    /// It is held already, or its giver is no longer trusted: count it as discarded.
-    Discard,
-}
-
-/// What [`FilePlan::poll_timeout`] is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Deadline {
-    /// Looking again how fast the requests in flight deliver.
-    Judge,
-    /// A peer may be asked again.
-    PeerRetry,
-    /// The origin may be asked again.
-    OriginRetry,
-    /// The time for which a background job leaves it to the peers is over.
-    OriginDelay,
-}
+/// The longest a peer that refused is left alone.
+const LONGEST_REFUSAL: Duration = Duration::from_secs(60);
 
 /// Decides which piece of one file is asked of whom.
+///
+/// Peers come first: each that joins is given runs of pieces it holds, rare ones
+/// before common ones, a bounded number of requests each. The origin gives what no
+/// peer holds. It gives the rest too when no peer is left, or when peers together
+/// deliver less than the minimum rate. Who finds nothing missing takes over from the
+/// slowest, so one slow source does not hold up the end. A peer that does wrong is
+/// dropped; one that brings nothing is asked less and, after a few times, no more.
+///
+/// Invariants: every piece is missing, or asked of one (at the end of two), or held;
+/// what is held is not asked for again (a stream, which has no ranges, passes it);
+/// nothing is asked of a dropped peer; while pieces are missing there is a request in
+/// flight, or a time in [`FilePlan::poll_timeout`] at which there will be one, or an
+/// open discovery window, or [`Action::Stuck`] was said.
 #[derive(Debug)]
 pub struct FilePlan {
     layout: Layout,
     config: FilePlanConfig,
-    held: Bitfield,
+    pieces: PieceTable,
+    requests: BTreeMap<RequestId, Request>,
+    peers: BTreeMap<PeerKey, Peer>,
+    dropped: BTreeSet<PeerKey>,
+    origin: Origin,
+    started: Instant,
+    next_request: u64,
+    window_open: bool,
+    /// Whether a background job has left it to the peers alone for long enough.
+    delay_over: bool,
+    judge_at: Option<Instant>,
+    /// Whether the last look came too late to blame anybody.
+    excused: bool,
+    finished: bool,
+    stuck: bool,
+    /// Drained by the caller after each event; bounded by requests and peers.
     actions: VecDeque<Action>,
 }
 
 impl FilePlan {
-    /// A plan for what is missing in `held`.
+    /// A plan for what is missing in `held`. It asks peers as they join, and the origin
+    /// only after [`FilePlan::handle_window_closed`].
     ///
     /// # Panics
     /// When `held` is of another number of pieces than `layout`.
     #[must_use]
-    pub fn new(layout: Layout, held: Bitfield, config: FilePlanConfig, now: Instant) -> Self {
-        assert_eq!(held.pieces(), layout.pieces(), "a bitfield of this layout");
-        let _ = now;
-        Self {
+    pub fn new(layout: Layout, held: &Bitfield, config: FilePlanConfig, now: Instant) -> Self {
+        assert_eq!(
+            held.pieces(),
+            layout.pieces(),
+            "a bitfield of another layout"
+        );
+        let config = FilePlanConfig {
+            origin_connections: config.origin_connections.max(1),
+            requests_per_peer: config.requests_per_peer.max(1),
+            ..config
+        };
+        let origin = Origin {
+            performance: Performance::new(&config, now),
+            patience: Patience::default(),
+            in_flight: 0,
+            failed: false,
+        };
+        let mut plan = Self {
             layout,
             config,
-            held,
+            pieces: PieceTable::new(held),
+            requests: BTreeMap::new(),
+            peers: BTreeMap::new(),
+            dropped: BTreeSet::new(),
+            origin,
+            started: now,
+            next_request: 0,
+            window_open: true,
+            delay_over: false,
+            judge_at: None,
+            excused: false,
+            finished: false,
+            stuck: false,
             actions: VecDeque::new(),
-        }
+        };
+        plan.finish_if_complete();
+        plan
     }
 
-    /// A peer holds the content, or a part of it.
-    pub fn handle_peer_joined(&mut self, _peer: PeerKey, _holding: Holding, _now: Instant) {}
+    /// A peer holds the content, or a part of it. Told again, it replaces what was
+    /// known. Ignored for a peer that was dropped, and when there are too many.
+    pub fn handle_peer_joined(&mut self, key: PeerKey, holding: Holding, now: Instant) {
+        if let Holding::Pieces(bitfield) = &holding
+            && bitfield.pieces() != self.layout.pieces()
+        {
+            let fault = PeerFault::Protocol("a bitfield of another length".to_owned());
+            self.handle_fault(key, fault, now);
+            return;
+        }
+        let known = self.peers.contains_key(&key);
+        if self.dropped.contains(&key)
+            || self.dropped.len() >= MAX_DROPPED
+            || !known && self.peers.len() >= self.config.max_peers
+        {
+            return;
+        }
+        self.pieces.add_holder(&holding);
+        if let Some(peer) = self.peers.get_mut(&key) {
+            let before = std::mem::replace(&mut peer.holding, holding);
+            self.pieces.remove_holder(&before);
+        } else {
+            let peer = Peer {
+                holding,
+                performance: Performance::new(&self.config, now),
+                patience: Patience::default(),
+                in_flight: 0,
+            };
+            self.peers.insert(key, peer);
+        }
+        self.schedule(now);
+    }
 
     /// A peer got these pieces since.
-    pub fn handle_peer_pieces(&mut self, _peer: PeerKey, _pieces: &[PieceIndex], _now: Instant) {}
-
-    /// A peer went away without a fault.
-    pub fn handle_peer_left(&mut self, _peer: PeerKey, _now: Instant) {}
-
-    /// A peer did wrong: its requests are cancelled and it is never asked again.
-    pub fn handle_fault(&mut self, _peer: PeerKey, _fault: PeerFault, _now: Instant) {}
-
-    /// The discovery window has closed: before that, the origin is not asked.
-    pub fn handle_window_closed(&mut self, _now: Instant) {}
-
-    /// The request waits in the queue of the peer. Only tells that the peer is alive.
-    pub fn handle_waiting(&mut self, _request: RequestId, _now: Instant) {}
-
-    /// Bytes of a request came, verified or not yet.
-    pub fn handle_progress(&mut self, _request: RequestId, _bytes: u64, _now: Instant) {}
-
-    /// A piece of a request came and verified.
-    pub fn handle_piece(
-        &mut self,
-        _request: RequestId,
-        index: PieceIndex,
-        _now: Instant,
-    ) -> PieceUse {
-        if self.held.set(index) {
-            PieceUse::Keep
-        } else {
-            PieceUse::Discard
+    pub fn handle_peer_pieces(&mut self, key: PeerKey, pieces: &[PieceIndex], now: Instant) {
+        if let Some(Peer {
+            holding: Holding::Pieces(bitfield),
+            ..
+        }) = self.peers.get_mut(&key)
+        {
+            for index in pieces {
+                if index.0 < bitfield.pieces() && bitfield.set(*index) {
+                    self.pieces.add_holder_of(index.0);
+                }
+            }
+            self.schedule(now);
         }
     }
 
-    /// A request to a peer ended, or one to the origin without a failure.
-    pub fn handle_request_ended(&mut self, _request: RequestId, _outcome: Outcome, _now: Instant) {}
-
-    /// A request to the origin failed.
-    pub fn handle_origin_failed(
-        &mut self,
-        _request: RequestId,
-        _failure: OriginFailure,
-        _now: Instant,
-    ) {
+    /// A peer went away without a fault. It may come back.
+    pub fn handle_peer_left(&mut self, key: PeerKey, now: Instant) {
+        self.remove_peer(key);
+        self.schedule(now);
     }
 
-    /// Time went by.
-    pub fn handle_timeout(&mut self, _now: Instant) {}
+    /// A peer did wrong: its requests are cancelled and it is never asked again.
+    pub fn handle_fault(&mut self, key: PeerKey, fault: PeerFault, now: Instant) {
+        self.drop_peer(key, DropReason::Fault(fault));
+        self.schedule(now);
+    }
 
-    /// Changes how the origin may be used; a failed origin gets another chance.
-    pub fn set_origin(&mut self, origin: OriginUse, _now: Instant) {
+    /// The discovery window has closed: before that, the origin is not asked.
+    pub fn handle_window_closed(&mut self, now: Instant) {
+        self.window_open = false;
+        self.schedule(now);
+    }
+
+    /// The request waits in the queue of the peer. Tells only that the peer is alive.
+    pub fn handle_waiting(&mut self, request: RequestId, now: Instant) {
+        if let Some(request) = self.requests.get_mut(&request) {
+            request.alive_at = now;
+        }
+    }
+
+    /// Bytes of a request came, verified or not yet. To be told often, a few times a
+    /// second at least: it is what rates and stalls are judged by.
+    pub fn handle_progress(&mut self, id: RequestId, bytes: u64, now: Instant) {
+        let Some(request) = self.requests.get_mut(&id) else {
+            return;
+        };
+        if bytes > 0 {
+            request.started = true;
+            request.partial = request.partial.saturating_add(bytes);
+            request.alive_at = now;
+            match id.source {
+                Source::Origin => self.origin.performance.add(bytes, now),
+                Source::Peer(key) => {
+                    if let Some(peer) = self.peers.get_mut(&key) {
+                        peer.performance.add(bytes, now);
+                    }
+                }
+            }
+        }
+        if self.judge_at.is_some_and(|at| at <= now) {
+            self.handle_timeout(now);
+        }
+    }
+
+    /// A piece of a request came and verified. To be told in the order of the run, and
+    /// also of a request that was cancelled meanwhile.
+    pub fn handle_piece(&mut self, id: RequestId, index: PieceIndex, now: Instant) -> PieceUse {
+        let index = index.0;
+        let trusted = match id.source {
+            Source::Origin => true,
+            Source::Peer(key) => !self.dropped.contains(&key),
+        };
+        if index >= self.pieces.len() || !trusted {
+            return PieceUse::Discard;
+        }
+        if let Some(request) = self.requests.get_mut(&id) {
+            request.next = request.next.max(index + 1);
+            request.partial = 0;
+            request.started = true;
+            request.alive_at = now;
+            match id.source {
+                Source::Origin => self.origin.patience.succeed(),
+                Source::Peer(key) => {
+                    if let Some(peer) = self.peers.get_mut(&key) {
+                        peer.patience.succeed();
+                    }
+                }
+            }
+        }
+        if self.pieces.is_held(index) {
+            return PieceUse::Discard;
+        }
+        let mut over = false;
+        for owner in self.pieces.hold(index, id.source).into_iter().flatten() {
+            over |= self.disown(owner);
+        }
+        self.finish_if_complete();
+        if over {
+            self.schedule(now);
+        }
+        PieceUse::Keep
+    }
+
+    /// A request ended. Not to be told of one that the plan cancelled, nor of a failed
+    /// one to the origin.
+    pub fn handle_request_ended(&mut self, id: RequestId, outcome: Outcome, now: Instant) {
+        let Some(_) = self.remove_request(id) else {
+            return;
+        };
+        match (id.source, outcome) {
+            (Source::Origin, _) => self.blame_origin(Duration::ZERO, now),
+            (Source::Peer(key), Outcome::Complete | Outcome::Failed) => self.blame(key, now),
+            (Source::Peer(key), Outcome::NotHeld) => self.drop_peer(key, DropReason::NotHeld),
+            (Source::Peer(key), Outcome::Refused { retry_after }) => {
+                if let Some(peer) = self.peers.get_mut(&key) {
+                    let pause = retry_after.clamp(JUDGE_EVERY, LONGEST_REFUSAL);
+                    peer.patience.pause(pause, now);
+                    peer.performance.disappoint(now);
+                }
+            }
+        }
+        self.schedule(now);
+    }
+
+    /// A request to the origin failed.
+    pub fn handle_origin_failed(&mut self, id: RequestId, failure: OriginFailure, now: Instant) {
+        if id.source != Source::Origin || self.remove_request(id).is_none() {
+            return;
+        }
+        match failure {
+            OriginFailure::Transient { retry_after } => {
+                self.blame_origin(retry_after.unwrap_or_default(), now);
+            }
+            OriginFailure::NoRanges if self.config.origin == OriginUse::Ranges => {
+                self.config.origin = OriginUse::Stream;
+                // The other ranges would bring the whole content each.
+                self.cancel_all(Source::Origin);
+            }
+            OriginFailure::NoRanges | OriginFailure::Final => self.origin.failed = true,
+        }
+        self.schedule(now);
+    }
+
+    /// Changes how the origin may be used; one that failed gets another chance.
+    pub fn set_origin(&mut self, origin: OriginUse, now: Instant) {
+        if origin != self.config.origin {
+            self.cancel_all(Source::Origin);
+        }
         self.config.origin = origin;
+        self.origin.failed = false;
+        self.origin.patience = Patience::default();
+        self.schedule(now);
     }
 
     /// Changes the priority of the job.
-    pub fn set_priority(&mut self, priority: Priority, _now: Instant) {
+    pub fn set_priority(&mut self, priority: Priority, now: Instant) {
         self.config.priority = priority;
+        self.schedule(now);
     }
 
     /// Changes the rate below which the origin tops up.
-    pub fn set_min_peer_rate(&mut self, rate: Rate, _now: Instant) {
+    pub fn set_min_peer_rate(&mut self, rate: Rate, now: Instant) {
         self.config.min_peer_rate = rate;
+        self.schedule(now);
     }
 
     /// These pieces turned out worthless: they are missing again.
-    pub fn forget(&mut self, pieces: &[PieceIndex], _now: Instant) {
+    pub fn forget(&mut self, pieces: &[PieceIndex], now: Instant) {
         for piece in pieces {
-            self.held.clear(*piece);
+            self.pieces.forget(piece.0);
         }
+        self.finished &= self.pieces.is_complete();
+        self.schedule(now);
     }
 
-    /// Whether this piece is still missing here.
+    /// Whether this piece is not held yet.
     #[must_use]
     pub fn wants(&self, index: PieceIndex) -> bool {
-        index.0 < self.layout.pieces() && !self.held.has(index)
+        index.0 < self.pieces.len() && !self.pieces.is_held(index.0)
     }
 
-    /// The pieces held now that came from peers, or from this one only.
+    /// How many pieces are held.
     #[must_use]
-    pub fn pieces_from(&self, _source: Source) -> Vec<PieceIndex> {
-        Vec::new()
+    pub const fn held(&self) -> u32 {
+        self.pieces.held()
+    }
+
+    /// The held pieces that came from this source in the life of this plan.
+    #[must_use]
+    pub fn pieces_from(&self, source: Source) -> Vec<PieceIndex> {
+        self.pieces.of(source).collect()
+    }
+
+    /// The held pieces that came from any peer in the life of this plan.
+    #[must_use]
+    pub fn pieces_from_peers(&self) -> Vec<PieceIndex> {
+        self.pieces.of_peers().collect()
     }
 
     /// What the driver is to do next.
@@ -235,9 +350,81 @@ impl FilePlan {
         self.actions.pop_front()
     }
 
-    /// When to call [`FilePlan::handle_timeout`], and what for.
-    #[must_use]
-    pub fn poll_timeout(&self) -> Option<(Instant, Deadline)> {
-        None
+    /// A request has one piece less to bring. Says whether it is over.
+    fn disown(&mut self, id: RequestId) -> bool {
+        let Some(request) = self.requests.get_mut(&id) else {
+            return false;
+        };
+        request.owned = request.owned.saturating_sub(1);
+        if request.owned > 0 {
+            return false;
+        }
+        if request.next < request.run.end {
+            self.cancel(id);
+        } else {
+            self.remove_request(id);
+        }
+        true
+    }
+
+    fn finish_if_complete(&mut self) {
+        if self.pieces.is_complete() && !self.finished {
+            let rest: Vec<RequestId> = self.requests.keys().copied().collect();
+            for id in rest {
+                self.cancel(id);
+            }
+            self.judge_at = None;
+            self.finished = true;
+            self.actions.push_back(Action::Finished);
+        }
+    }
+
+    fn cancel(&mut self, id: RequestId) {
+        if self.remove_request(id).is_some() {
+            self.actions.push_back(Action::Cancel { request: id });
+        }
+    }
+
+    fn cancel_all(&mut self, source: Source) {
+        let all: Vec<RequestId> = self
+            .requests
+            .keys()
+            .copied()
+            .filter(|id| id.source == source)
+            .collect();
+        for id in all {
+            self.cancel(id);
+        }
+    }
+
+    /// Forgets a request; what it did not bring is missing again.
+    fn remove_request(&mut self, id: RequestId) -> Option<Request> {
+        let request = self.requests.remove(&id)?;
+        self.pieces.release(id, request.run.clone());
+        match id.source {
+            Source::Origin => self.origin.in_flight -= 1,
+            Source::Peer(key) => {
+                if let Some(peer) = self.peers.get_mut(&key) {
+                    peer.in_flight -= 1;
+                }
+            }
+        }
+        Some(request)
+    }
+
+    fn remove_peer(&mut self, key: PeerKey) {
+        self.cancel_all(Source::Peer(key));
+        if let Some(peer) = self.peers.remove(&key) {
+            self.pieces.remove_holder(&peer.holding);
+        }
+    }
+
+    fn drop_peer(&mut self, key: PeerKey, reason: DropReason) {
+        let known = self.peers.contains_key(&key);
+        self.remove_peer(key);
+        if (known || self.dropped.len() < MAX_DROPPED) && self.dropped.insert(key) {
+            self.actions
+                .push_back(Action::DropPeer { peer: key, reason });
+        }
     }
 }

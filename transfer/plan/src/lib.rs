@@ -25,6 +25,7 @@ mod job_error;
 mod job_queue;
 mod priority;
 mod rate;
+mod rate_meter;
 mod serve_queue;
 mod source;
 mod token_bucket;

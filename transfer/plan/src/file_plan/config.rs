@@ -16,7 +16,7 @@ pub enum OriginUse {
 }
 
 /// The settings of a file plan.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FilePlanConfig {
     /// Of the job: for foreground jobs the origin tops up at once.
     pub priority: Priority,
