@@ -1,16 +1,39 @@
 //! Who is near and can be trusted: identity, certificates, beacons, the peer list
 //! and the control swarm.
 
+mod authority;
+mod certificate_policy;
 mod config;
+mod domain;
+mod domain_files;
+mod domain_id;
 mod handle;
+mod hex;
 mod holdings;
+mod identity;
+mod membership;
+mod name;
 mod peer_info;
+mod reject_reason;
 mod rejected_list;
+mod secret;
+mod tls;
 
+pub use authority::{Authority, AuthorityError, DEFAULT_CERTIFICATE_LIFETIME, Validity};
+pub use certificate_policy::{CertificatePolicy, VerifiedPeer};
 pub use config::{Config, DEFAULT_PORT};
+pub use domain::{AuthorityStatus, DomainError, DomainOptions, DomainStatus, create_domain, show};
+pub use domain_files::FileError;
+pub use domain_id::{DomainId, Fingerprint};
 pub use handle::{AskError, DiscoveryHandle};
 pub use holdings::{Holding, Holdings, MAX_WANTED, Wanted};
+pub use identity::{IdentityError, NodeIdentity, PublicKey};
 pub use libp2p::PeerId;
+pub use membership::{Membership, MembershipError, MembershipWatch};
+pub use name::{MAX_NAME, Name, NameError};
 pub use peer_info::{
     Departure, Direction, DiscoveryEvent, PeerFault, PeerInfo, PortKind, Rejected,
 };
+pub use reject_reason::RejectReason;
+pub use secret::{BeaconKey, Secret};
+pub use tls::{CONTROL_ALPN, DATA_ALPN, HTTP_ALPN, PortTls};

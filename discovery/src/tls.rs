@@ -1,0 +1,165 @@
+//! How nodes speak TLS: version 1.3 alone, aws-lc-rs by name, AES-128-GCM first,
+//! certificates on both sides, and no resumption, because a resumed session
+//! looks at no certificate.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ClientConfig, ClientConnection, CommonState, RootCertStore};
+use rustls::{ServerConfig, ServerConnection};
+use rustls_pki_types::{CertificateDer, ServerName};
+
+use crate::certificate_policy::{CertificatePolicy, VerifiedPeer};
+use crate::membership::Membership;
+use crate::reject_reason::RejectReason;
+
+/// The protocol of the control port.
+pub const CONTROL_ALPN: &[u8] = b"potluck-control/1";
+/// The protocol of the data port, as nodes call it.
+pub const DATA_ALPN: &[u8] = b"potluck-data/1";
+/// The protocol of the data port, as `curl` calls it.
+pub const HTTP_ALPN: &[u8] = b"http/1.1";
+
+/// The TLS set-up of one port of one node: what both roles of it need. Cheap to
+/// clone.
+#[derive(Debug, Clone)]
+pub struct PortTls {
+    server: Arc<ServerConfig>,
+    client: Arc<ClientConfig>,
+    server_name: ServerName<'static>,
+    policy: CertificatePolicy,
+}
+
+impl PortTls {
+    /// The set-up of the control port.
+    pub fn control(membership: &Membership) -> Result<Self, rustls::Error> {
+        Self::new(membership, &[CONTROL_ALPN], CONTROL_ALPN)
+    }
+
+    /// The set-up of the data port.
+    pub fn data(membership: &Membership) -> Result<Self, rustls::Error> {
+        Self::new(membership, &[DATA_ALPN, HTTP_ALPN], DATA_ALPN)
+    }
+
+    /// For connections that come in.
+    #[must_use]
+    pub fn server_config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.server)
+    }
+
+    /// For connections that go out.
+    #[must_use]
+    pub fn client_config(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.client)
+    }
+
+    /// The name to ask for when dialling: the same at every node of the domain.
+    #[must_use]
+    pub fn server_name(&self) -> ServerName<'static> {
+        self.server_name.clone()
+    }
+
+    /// Judges who came in, after the handshake and before a byte is answered.
+    pub fn check_server_side(
+        &self,
+        connection: &ServerConnection,
+        now: SystemTime,
+    ) -> Result<VerifiedPeer, RejectReason> {
+        self.check(connection, now)
+    }
+
+    /// Judges who was reached, after the handshake and before a byte is asked.
+    pub fn check_client_side(
+        &self,
+        connection: &ClientConnection,
+        now: SystemTime,
+    ) -> Result<VerifiedPeer, RejectReason> {
+        self.check(connection, now)
+    }
+
+    fn check(&self, state: &CommonState, now: SystemTime) -> Result<VerifiedPeer, RejectReason> {
+        // A stranger may have named no protocol at all: rustls lets that pass.
+        if state.alpn_protocol().is_none() {
+            return Err(RejectReason::WrongProtocol);
+        }
+        self.policy.check(state.peer_certificates(), now)
+    }
+
+    fn new(
+        membership: &Membership,
+        accepted: &[&[u8]],
+        offered: &[u8],
+    ) -> Result<Self, rustls::Error> {
+        let provider = provider();
+        let roots = Arc::new(roots(membership.authority_certificate())?);
+        let key = Arc::new(SingleCertAndKey::from(certified_key(membership)?));
+
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone())
+            .build()
+            .map_err(|error| rustls::Error::General(error.to_string()))?;
+        let mut server = ServerConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .with_client_cert_verifier(verifier)
+            .with_cert_resolver(key.clone());
+        forbid_resumption(&mut server);
+        server.alpn_protocols = accepted.iter().map(|name| name.to_vec()).collect();
+
+        let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider.clone())
+            .build()
+            .map_err(|error| rustls::Error::General(error.to_string()))?;
+        let mut client = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .with_webpki_verifier(verifier)
+            .with_client_cert_resolver(key);
+        client.resumption = Resumption::disabled();
+        client.enable_early_data = false;
+        client.alpn_protocols = vec![offered.to_vec()];
+
+        Ok(Self {
+            server: Arc::new(server),
+            client: Arc::new(client),
+            server_name: membership.domain_id().server_name(),
+            policy: membership.policy(),
+        })
+    }
+}
+
+/// The cryptography of every connection between nodes.
+pub(crate) fn provider() -> Arc<CryptoProvider> {
+    let suites = vec![
+        aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256,
+        aws_lc_rs::cipher_suite::TLS13_AES_256_GCM_SHA384,
+        aws_lc_rs::cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
+    ];
+    Arc::new(CryptoProvider {
+        cipher_suites: suites,
+        ..aws_lc_rs::default_provider()
+    })
+}
+
+/// A store with one root.
+pub(crate) fn roots(authority: &CertificateDer<'static>) -> Result<RootCertStore, rustls::Error> {
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.clone())?;
+    Ok(roots)
+}
+
+/// The node's chain and key as rustls takes them.
+pub(crate) fn certified_key(membership: &Membership) -> Result<CertifiedKey, rustls::Error> {
+    let key = membership.identity().signing_key()?;
+    Ok(CertifiedKey::new(
+        membership.certificate_chain().to_vec(),
+        key,
+    ))
+}
+
+/// Makes a server forget every session.
+pub(crate) fn forbid_resumption(server: &mut ServerConfig) {
+    server.session_storage = Arc::new(NoServerSessionStorage {});
+    server.send_tls13_tickets = 0;
+    server.max_early_data_size = 0;
+}
