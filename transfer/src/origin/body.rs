@@ -7,7 +7,8 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
-use crate::origin::{OriginError, SocketHandle};
+use crate::origin::OriginError;
+use crate::socket::SocketHandle;
 
 /// The bytes of an answer, as they come. Dropping it ends the request.
 #[derive(Debug)]

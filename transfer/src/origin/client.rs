@@ -20,7 +20,8 @@ use crate::origin::connector::SocketConnector;
 use crate::origin::meta::content_range;
 use crate::origin::redirect::{RedirectChain, is_redirect};
 use crate::origin::roots::{RootsError, roots};
-use crate::origin::{OriginBody, OriginError, OriginMeta, OriginRequest, SocketHandle};
+use crate::origin::{OriginBody, OriginError, OriginMeta, OriginRequest};
+use crate::socket::SocketHandle;
 
 /// How origins are asked.
 #[derive(Clone, Debug)]

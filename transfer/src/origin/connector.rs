@@ -1,19 +1,18 @@
-//! Sockets to origins, made here so that their options stay within reach.
+//! Connections to origins, made here so that their sockets stay within reach.
 
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Weak};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::Uri;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
-use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
+
+use crate::socket::SharedStream;
 
 /// Makes TCP connections for the HTTP client.
 #[derive(Clone, Debug)]
@@ -28,25 +27,6 @@ pub(crate) enum ConnectError {
     Resolve { host: String, reason: String },
     #[error("cannot connect to {host}: {reason}")]
     Connect { host: String, reason: String },
-}
-
-/// A way to a connection's socket that does not keep the connection alive.
-///
-/// It comes with each answer, through TLS and HTTP/2. The governor steers a transfer
-/// by the socket's options while data flows (`TCP_WINDOW_CLAMP`, `TCP_INFO`).
-#[derive(Clone, Debug)]
-pub struct SocketHandle(Weak<TcpStream>);
-
-impl SocketHandle {
-    pub(crate) fn new(stream: &Arc<TcpStream>) -> Self {
-        Self(Arc::downgrade(stream))
-    }
-
-    /// Calls `act` with the socket; `None` when the connection is gone.
-    pub fn with<T>(&self, act: impl FnOnce(SockRef<'_>) -> T) -> Option<T> {
-        let stream = self.0.upgrade()?;
-        Some(act(SockRef::from(&*stream)))
-    }
 }
 
 impl SocketConnector {
@@ -74,7 +54,7 @@ impl SocketConnector {
             let share = self.timeout / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
             for address in addresses {
                 match tokio::time::timeout(share, open(address)).await {
-                    Ok(Ok(stream)) => return Ok(TokioIo::new(SharedStream(Arc::new(stream)))),
+                    Ok(Ok(stream)) => return Ok(TokioIo::new(SharedStream::new(stream))),
                     Ok(Err(error)) => reason = format!("{address}: {error}"),
                     Err(_) => reason = format!("{address}: no answer within {share:?}"),
                 }
@@ -119,79 +99,8 @@ impl tower_service::Service<Uri> for SocketConnector {
     }
 }
 
-/// A TCP stream that a [`SocketHandle`] can reach while it lives. The file
-/// descriptor is not duplicated: that would keep the connection open after its end.
-#[derive(Debug)]
-pub(crate) struct SharedStream(Arc<TcpStream>);
-
 impl Connection for SharedStream {
     fn connected(&self) -> Connected {
-        Connected::new().extra(SocketHandle::new(&self.0))
-    }
-}
-
-impl AsyncRead for SharedStream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        loop {
-            ready!(self.0.poll_read_ready(cx))?;
-            match self.0.try_read(buf.initialize_unfilled()) {
-                Ok(read) => {
-                    buf.advance(read);
-                    return Poll::Ready(Ok(()));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-        }
-    }
-}
-
-impl AsyncWrite for SharedStream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.write_when_ready(cx, |stream| stream.try_write(bytes))
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.write_when_ready(cx, |stream| stream.try_write_vectored(slices))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(SockRef::from(&*self.0).shutdown(std::net::Shutdown::Write))
-    }
-}
-
-impl SharedStream {
-    fn write_when_ready(
-        &self,
-        cx: &mut Context<'_>,
-        write: impl Fn(&TcpStream) -> io::Result<usize>,
-    ) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.0.poll_write_ready(cx))?;
-            match write(&self.0) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result),
-            }
-        }
+        Connected::new().extra(self.handle())
     }
 }

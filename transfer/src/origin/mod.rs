@@ -18,7 +18,6 @@ mod roots;
 
 pub use body::OriginBody;
 pub use client::{OriginClient, OriginConfig};
-pub use connector::SocketHandle;
 pub use error::OriginError;
 pub use meta::{OriginMeta, RangeSupport};
 pub use request::OriginRequest;

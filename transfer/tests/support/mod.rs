@@ -6,7 +6,9 @@
     reason = "each test uses a part of it"
 )]
 
+pub mod memory_shelf;
 pub mod scripted_origin;
+pub mod test_domain;
 
 /// Bytes that differ from place to place, so that a swapped part shows.
 pub fn blob(len: usize, seed: u64) -> Vec<u8> {
@@ -20,4 +22,13 @@ pub fn blob(len: usize, seed: u64) -> Vec<u8> {
     }
     bytes.truncate(len);
     bytes
+}
+
+/// Waits until a condition holds; fails after ten seconds.
+pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while !holds() {
+        assert!(std::time::Instant::now() < deadline, "never: {what}");
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+    }
 }

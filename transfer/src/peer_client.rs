@@ -1,0 +1,312 @@
+//! Asking peers for contents.
+
+mod connection;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use potluck_content::ContentId;
+use potluck_discovery::{Direction, PeerId};
+use tokio::net::TcpStream;
+
+use crate::rates::now;
+use crate::socket::{SharedStream, SocketHandle};
+use crate::traffic::TrafficCounts;
+use crate::trust::{Refusal, Trust, handshake_failure};
+use connection::{Connection, Head};
+
+/// How long an idle connection is kept; less than the server keeps it.
+const KEEP_IDLE: Duration = Duration::from_secs(60);
+
+/// Idle connections kept for one peer.
+const IDLE_PER_PEER: usize = 4;
+
+/// How long connecting and the handshake may take: peers are near.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Who to ask, and where.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PeerAddress {
+    /// Who must answer.
+    pub id: PeerId,
+    /// Where it serves data.
+    pub address: SocketAddr,
+}
+
+/// Why a peer did not give what was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PeerError {
+    /// No connection.
+    #[error("cannot be reached: {0}")]
+    Unreachable(String),
+    /// It is not who it should be, or not to be trusted: a fault.
+    #[error("not trusted: {0}")]
+    NotTrusted(String),
+    /// It broke the protocol: a fault.
+    #[error("broke the protocol: {0}")]
+    Protocol(String),
+    /// It does not hold the content.
+    #[error("does not hold the content")]
+    NotHeld,
+    /// Too many wait there.
+    #[error("too busy: come back in {} s", retry_after.as_secs())]
+    Refused {
+        /// When to come back.
+        retry_after: Duration,
+    },
+    /// The connection ended early.
+    #[error("the connection broke: {0}")]
+    Broken(String),
+}
+
+/// A client of all peers, with its connections. Cheap to clone.
+#[derive(Clone)]
+pub struct PeerClient(Arc<Inner>);
+
+struct Inner {
+    trust: Arc<dyn Trust>,
+    traffic: TrafficCounts,
+    idle: Mutex<HashMap<PeerId, Vec<Idle>>>,
+}
+
+struct Idle {
+    connection: Connection,
+    address: SocketAddr,
+    since: std::time::Instant,
+}
+
+/// The bytes of an answer. Read to its end, its connection is used again; dropped
+/// before, it is closed.
+pub struct PeerBody {
+    client: PeerClient,
+    peer: PeerAddress,
+    connection: Option<Connection>,
+    remaining: u64,
+}
+
+impl PeerClient {
+    /// A client with the trust of a domain.
+    #[must_use]
+    pub fn new(trust: Arc<dyn Trust>, traffic: TrafficCounts) -> Self {
+        Self(Arc::new(Inner {
+            trust,
+            traffic,
+            idle: Mutex::new(HashMap::new()),
+        }))
+    }
+
+    /// Asks for a range of a content of `size` bytes. Waits as long as the peer lets
+    /// us wait for our turn.
+    ///
+    /// # Errors
+    /// When the peer does not answer, or not with exactly that range.
+    pub async fn get(
+        &self,
+        peer: PeerAddress,
+        content: &ContentId,
+        size: u64,
+        range: Range<u64>,
+    ) -> Result<PeerBody, PeerError> {
+        let question = format!(
+            "GET /v1/contents/{} HTTP/1.1\r\nhost: {}\r\nrange: bytes={}-{}\r\n\r\n",
+            content.to_hex(),
+            peer.address,
+            range.start,
+            range.end.saturating_sub(1),
+        );
+        loop {
+            let (mut connection, fresh) = match self.take_idle(peer) {
+                Some(connection) => (connection, false),
+                None => (self.dial(peer).await?, true),
+            };
+            match connection.ask(question.as_bytes()).await {
+                Ok(head) => return self.judge(peer, connection, &head, size, &range),
+                // A connection that was idle may have been closed by the other end.
+                Err(PeerError::Broken(_)) if !fresh => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Closes the idle connections to a peer.
+    pub fn forget(&self, peer: &PeerId) {
+        self.idle().remove(peer);
+    }
+
+    fn judge(
+        &self,
+        peer: PeerAddress,
+        connection: Connection,
+        head: &Head,
+        size: u64,
+        range: &Range<u64>,
+    ) -> Result<PeerBody, PeerError> {
+        let wanted = format!(
+            "bytes {}-{}/{size}",
+            range.start,
+            range.end.saturating_sub(1)
+        );
+        match head.status {
+            206 if head.content_range.as_deref() == Some(&wanted)
+                && head.content_length == Some(range.end - range.start) =>
+            {
+                Ok(PeerBody {
+                    client: self.clone(),
+                    peer,
+                    connection: Some(connection),
+                    remaining: range.end - range.start,
+                })
+            }
+            206 => Err(PeerError::Protocol(format!(
+                "it sent {:?} where {wanted:?} was asked for",
+                head.content_range
+            ))),
+            404 | 410 => {
+                self.give_back(peer, connection, head);
+                Err(PeerError::NotHeld)
+            }
+            503 => {
+                self.give_back(peer, connection, head);
+                let seconds = head.retry_after.unwrap_or(10);
+                Err(PeerError::Refused {
+                    retry_after: Duration::from_secs(seconds),
+                })
+            }
+            416 => Err(PeerError::Protocol(format!(
+                "it has no {wanted:?} of the content"
+            ))),
+            status => Err(PeerError::Protocol(format!("it answered {status}"))),
+        }
+    }
+
+    async fn dial(&self, peer: PeerAddress) -> Result<Connection, PeerError> {
+        match tokio::time::timeout(CONNECT_TIMEOUT, self.connect(peer)).await {
+            Ok(result) => result,
+            Err(_) => Err(PeerError::Unreachable(format!(
+                "no answer within {CONNECT_TIMEOUT:?}"
+            ))),
+        }
+    }
+
+    async fn connect(&self, peer: PeerAddress) -> Result<Connection, PeerError> {
+        let unreachable = |error: std::io::Error| PeerError::Unreachable(error.to_string());
+        let trust = &self.0.trust;
+        let stream = TcpStream::connect(peer.address)
+            .await
+            .map_err(unreachable)?;
+        stream.set_nodelay(true).map_err(unreachable)?;
+        let connecting = Connection::secure(
+            SharedStream::new(stream),
+            trust.client_config(),
+            trust.server_name(),
+        );
+        let mut connection = connecting
+            .await
+            .map_err(|error| match handshake_failure(&error) {
+                // It refused us; that says nothing against it.
+                Some(reason) if !reason.contains("received fatal alert") => {
+                    self.refuse(peer, reason)
+                }
+                Some(reason) => PeerError::Unreachable(reason),
+                None => PeerError::Unreachable(error.to_string()),
+            })?;
+        let judged = trust
+            .judge_answerer(connection.tls())
+            .map_err(|reason| self.refuse(peer, reason))?;
+        if judged.peer != peer.id {
+            return Err(self.refuse(peer, format!("{} answered in its place", judged.peer)));
+        }
+        connection.expires = judged.expires;
+        Ok(connection)
+    }
+
+    fn refuse(&self, peer: PeerAddress, reason: String) -> PeerError {
+        self.0.trust.note_refusal(Refusal {
+            address: peer.address,
+            id: Some(peer.id),
+            reason: reason.clone(),
+            direction: Direction::Outbound,
+        });
+        PeerError::NotTrusted(reason)
+    }
+
+    fn take_idle(&self, peer: PeerAddress) -> Option<Connection> {
+        let mut idle = self.idle();
+        let connections = idle.get_mut(&peer.id)?;
+        let (now, wall) = (now(), SystemTime::now());
+        while let Some(candidate) = connections.pop() {
+            if now.saturating_duration_since(candidate.since) < KEEP_IDLE
+                && candidate.address == peer.address
+                && candidate.connection.expires > wall
+            {
+                return Some(candidate.connection);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection whose answer had no body.
+    fn give_back(&self, peer: PeerAddress, connection: Connection, head: &Head) {
+        if head.content_length == Some(0) {
+            self.keep(peer, connection);
+        }
+    }
+
+    fn keep(&self, peer: PeerAddress, connection: Connection) {
+        if !connection.may_be_kept() {
+            return;
+        }
+        let mut idle = self.idle();
+        let connections = idle.entry(peer.id).or_default();
+        if connections.len() < IDLE_PER_PEER {
+            connections.push(Idle {
+                connection,
+                address: peer.address,
+                since: now(),
+            });
+        }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, HashMap<PeerId, Vec<Idle>>> {
+        self.0.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl PeerBody {
+    /// Bytes that are still to come.
+    #[must_use]
+    pub fn remaining(&self) -> u64 {
+        self.remaining
+    }
+
+    /// The socket that the bytes come through; none after the end.
+    #[must_use]
+    pub fn socket(&self) -> Option<SocketHandle> {
+        self.connection.as_ref().map(Connection::socket)
+    }
+
+    /// Reads the next bytes into the buffer; 0 only at the end. Safe to cancel.
+    ///
+    /// # Errors
+    /// When the connection ends early.
+    pub async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, PeerError> {
+        let most = usize::try_from(self.remaining)
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
+        let Some(connection) = self.connection.as_mut().filter(|_| most > 0) else {
+            return Ok(0);
+        };
+        let read = connection.read(&mut buffer[..most]).await?;
+        self.remaining -= read as u64;
+        self.client.0.traffic.add_from(self.peer.id, read as u64);
+        if self.remaining == 0
+            && let Some(connection) = self.connection.take()
+        {
+            self.client.keep(self.peer, connection);
+        }
+        Ok(read)
+    }
+}

@@ -1,0 +1,73 @@
+//! What the data port needs to know of the domain.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use potluck_discovery::{Direction, PeerId};
+use rustls_pki_types::ServerName;
+
+/// The circle of trust as connections for data see it: certificates, and one policy
+/// for both ends.
+pub trait Trust: Send + Sync + 'static {
+    /// How calls are answered. Read for each call, so a renewed certificate counts.
+    fn server_config(&self) -> Arc<rustls::ServerConfig>;
+
+    /// How calls are made.
+    fn client_config(&self) -> Arc<rustls::ClientConfig>;
+
+    /// The name that every node's certificate bears.
+    fn server_name(&self) -> ServerName<'static>;
+
+    /// Judges who calls, after the handshake.
+    ///
+    /// # Errors
+    /// In words, when it may not reach any protocol.
+    fn judge_caller(&self, connection: &rustls::ServerConnection) -> Result<Judged, String>;
+
+    /// Judges who answers, after the handshake.
+    ///
+    /// # Errors
+    /// In words, when it is not to be trusted.
+    fn judge_answerer(&self, connection: &rustls::ClientConnection) -> Result<Judged, String>;
+
+    /// Takes note of somebody who was refused.
+    fn note_refusal(&self, refusal: Refusal);
+}
+
+/// Who is at the other end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Judged {
+    /// The identity that its certificate proves.
+    pub peer: PeerId,
+    /// When its certificate ends; the connection must not outlive it.
+    pub expires: SystemTime,
+}
+
+/// Somebody who was refused on the data port, or refused there by us.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Refusal {
+    /// The other end.
+    pub address: SocketAddr,
+    /// Who it claims to be, where that is known.
+    pub id: Option<PeerId>,
+    /// Why, in words.
+    pub reason: String,
+    /// Who called whom.
+    pub direction: Direction,
+}
+
+/// Says why a handshake failed; `None` when the other end merely hung up.
+pub(crate) fn handshake_failure(error: &std::io::Error) -> Option<String> {
+    let tls = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match tls {
+        Some(rustls::Error::InvalidMessage(what)) => {
+            Some(format!("it does not speak TLS: {what:?}"))
+        }
+        Some(rustls::Error::NoCertificatesPresented) => Some("it showed no certificate".to_owned()),
+        Some(tls) => Some(tls.to_string()),
+        None => None,
+    }
+}
