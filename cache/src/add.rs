@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use potluck_content::{ContentHasher, ContentId, Manifest};
 
+use crate::admit::Room;
 use crate::cache::Inner;
 use crate::data_dir::discard;
 use crate::lease::OpenContent;
@@ -44,7 +45,7 @@ impl Inner {
                 validated: true,
                 ..Facts::default()
             };
-            self.admit(&scratch, manifest, &facts, Some(reservation))
+            self.admit(&scratch, manifest, &facts, Room::Kept(reservation))
         });
         added.inspect_err(|_| discard(&scratch))
     }

@@ -16,6 +16,14 @@ use crate::meta::Meta;
 use crate::shelf::Shelf;
 use crate::{CacheError, Facts};
 
+/// Where a content is to go.
+pub(crate) enum Room {
+    /// Into room that was made before.
+    Kept(Reservation),
+    /// Into the cache if room can be made, else beside it.
+    IfItFits,
+}
+
 /// Room that is kept free for one content until it is added or given up.
 pub(crate) struct Reservation {
     inner: Arc<Inner>,
@@ -48,14 +56,14 @@ impl Inner {
         })
     }
 
-    /// Takes a synced file into `contents`. Without a reservation it stays only until
+    /// Takes a synced file into `contents`. Where there is no room it stays only until
     /// its last lease is dropped. On failure the file is where it was.
     pub(crate) fn admit(
         self: &Arc<Self>,
         file: &Path,
         manifest: Manifest,
         facts: &Facts,
-        reservation: Option<Reservation>,
+        room: Room,
     ) -> Result<Arc<OpenContent>, CacheError> {
         let id = manifest.id();
         // Declared first, dropped last: a lease may only go when the edit is over.
@@ -67,6 +75,10 @@ impl Inner {
             discard(file);
             return Ok(held);
         }
+        let reservation = match room {
+            Room::Kept(reservation) => Some(reservation),
+            Room::IfItFits => self.reserve(manifest.size()),
+        };
         let meta = Meta {
             manifest,
             cached: reservation.is_some(),
@@ -120,6 +132,7 @@ impl Inner {
                 shelf.reserved -= reservation.redeem();
                 let cached = Entry {
                     cached: true,
+                    accessed: shelf.last_touch(id).unwrap_or(entry.accessed),
                     ..entry
                 };
                 self.index.put(id, cached, &facts);

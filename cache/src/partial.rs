@@ -13,6 +13,7 @@ use potluck_content::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::admit::Room;
 use crate::cache::Inner;
 use crate::data_dir::{discard, meta_path, private_file, read, sync_dir};
 use crate::partial_meta;
@@ -253,11 +254,12 @@ impl Partial {
         }
     }
 
-    /// Reads bytes of pieces that are held; `None` when the range is not held whole.
+    /// Reads bytes of pieces that are held. Says `false`, and reads nothing, when the range
+    /// is not held whole.
     ///
     /// # Errors
     /// When the disk fails.
-    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<Option<()>, CacheError> {
+    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<bool, CacheError> {
         let held = match &*self.body() {
             Body::Pieces(map) => {
                 let end = offset.saturating_add(buffer.len() as u64);
@@ -270,12 +272,12 @@ impl Partial {
             Body::Stream(_) => false,
         };
         if !held {
-            return Ok(None);
+            return Ok(false);
         }
         self.file
             .read_exact_at(buffer, offset)
             .map_err(|e| CacheError::io(&self.path, e))?;
-        Ok(Some(()))
+        Ok(true)
     }
 
     /// Takes the proof of the pieces. Pieces that differ are dropped: says how many bytes
@@ -366,14 +368,13 @@ impl Partial {
                 found,
             });
         }
-        let size = manifest.size();
         let admitted = self
             .file
             .sync_all()
             .map_err(|e| CacheError::io(&self.path, e))
             .and_then(|()| {
-                let reservation = self.inner.reserve(size);
-                self.inner.admit(&self.path, manifest, facts, reservation)
+                self.inner
+                    .admit(&self.path, manifest, facts, Room::IfItFits)
             });
         match admitted {
             Ok(open) => {
