@@ -1,0 +1,194 @@
+//! The effective settings.
+
+use std::net::{SocketAddr, SocketAddrV4};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use potluck_plan::{JobLimits, JobTimes, Rate};
+
+/// Everything that a node can be told. Every field has the key of the same name.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// Where cache, jobs, identity and event log are.
+    pub data_dir: PathBuf,
+    /// Which set of defaults holds.
+    pub profile: Profile,
+    /// `[control]`
+    pub control: Control,
+    /// `[peering]`
+    pub peering: Peering,
+    /// `[cache]`
+    pub cache: CacheSettings,
+    /// `[transfer]`
+    pub transfer: TransferSettings,
+}
+
+/// A set of defaults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// As BITS: careful with everybody's network.
+    Bits,
+    /// For a fast trusted LAN.
+    Lan,
+}
+
+/// How the node is controlled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Control {
+    /// The Unix socket of the daemon.
+    pub socket: PathBuf,
+    /// Where metrics are served besides.
+    pub http: Option<SocketAddr>,
+}
+
+/// What the node does with peers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Peering {
+    /// Whether it has peers at all.
+    pub enabled: bool,
+    /// Whether it takes from peers.
+    pub download: bool,
+    /// Whether it gives to peers.
+    pub serve: bool,
+    /// Where it serves data; control and joining use the next two ports.
+    pub listen: SocketAddr,
+    /// Interfaces to find peers on; empty for all.
+    pub interfaces: Vec<String>,
+    /// The group of the beacon.
+    pub beacon: Option<SocketAddrV4>,
+    /// Peers to dial by name or address.
+    pub static_peers: Vec<String>,
+    /// Peers served at once.
+    pub max_clients: usize,
+    /// All that is served, together.
+    pub max_bandwidth_served: Rate,
+    /// What is given.
+    pub share: Share,
+    /// Entries in the peer list, at most.
+    pub max_peers: usize,
+    /// When peers together are slower than this the origin tops up.
+    pub min_peer_rate: Rate,
+    /// How long background jobs leave it to peers alone.
+    pub origin_delay: Duration,
+    /// Whether only jobs that ask for it use peers.
+    pub jobs_must_opt_in: bool,
+    /// What other nodes call this one; empty for the name of the host.
+    pub node_name: String,
+}
+
+/// What is given to peers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Share {
+    /// Validated contents.
+    Validated,
+    /// Pieces of downloads under way as well.
+    Downloading,
+}
+
+/// How much is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheSettings {
+    /// All cached contents together.
+    pub max_size: CacheSize,
+    /// Time since the last access.
+    pub max_age: Duration,
+}
+
+/// How large the cache may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CacheSize {
+    /// Hundredths of a percent of the disk that holds the data directory.
+    Percent(u32),
+    /// Bytes.
+    Bytes(u64),
+}
+
+/// Downloads.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TransferSettings {
+    /// All downloads together.
+    pub max_bandwidth: Rate,
+    /// Retry and time limits.
+    pub times: JobTimes,
+    /// How many jobs and files there may be.
+    pub limits: JobLimits,
+    /// Ranges of one file, at most.
+    pub max_ranges_per_file: usize,
+    /// Connections to the origin per file, at most.
+    pub origin_connections: usize,
+    /// Files with certificates to trust for HTTPS origins, beside the system's.
+    pub ca_files: Vec<PathBuf>,
+}
+
+impl CacheSize {
+    /// Bytes, on a disk of this many.
+    #[must_use]
+    pub fn on_disk_of(self, disk: u64) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Percent(hundredths) => {
+                let bytes = u128::from(disk) * u128::from(hundredths) / 10_000;
+                u64::try_from(bytes).unwrap_or(u64::MAX)
+            }
+        }
+    }
+}
+
+impl Default for Settings {
+    /// What the key table says again with its reasons; values here only make the
+    /// struct whole before the table fills it.
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::new(),
+            profile: Profile::Bits,
+            control: Control {
+                socket: PathBuf::new(),
+                http: None,
+            },
+            peering: Peering {
+                enabled: true,
+                download: true,
+                serve: true,
+                listen: SocketAddr::from(([0, 0, 0, 0], 7381)),
+                interfaces: Vec::new(),
+                beacon: None,
+                static_peers: Vec::new(),
+                max_clients: 0,
+                max_bandwidth_served: Rate::ZERO,
+                share: Share::Validated,
+                max_peers: 0,
+                min_peer_rate: Rate::ZERO,
+                origin_delay: Duration::ZERO,
+                jobs_must_opt_in: false,
+                node_name: String::new(),
+            },
+            cache: CacheSettings {
+                max_size: CacheSize::Bytes(0),
+                max_age: Duration::ZERO,
+            },
+            transfer: TransferSettings {
+                max_bandwidth: Rate::ZERO,
+                times: JobTimes::default(),
+                limits: JobLimits::default(),
+                max_ranges_per_file: 0,
+                origin_connections: 0,
+                ca_files: Vec::new(),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percent_of_a_disk() {
+        assert_eq!(CacheSize::Percent(100).on_disk_of(1_000_000), 10_000);
+        assert_eq!(
+            CacheSize::Percent(8_000).on_disk_of(u64::MAX),
+            u64::MAX / 10 * 8 + 4
+        );
+        assert_eq!(CacheSize::Bytes(5).on_disk_of(0), 5);
+    }
+}

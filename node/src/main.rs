@@ -1,0 +1,7 @@
+//! The `potluck` program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    potluck::cli::main()
+}
