@@ -1,4 +1,5 @@
 //! What becomes of the cache when its files are damaged.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
 

@@ -1,5 +1,6 @@
 //! The cache beside a simple model of it: whatever happens in whatever order, both hold
 //! the same contents, and every lease reads the right bytes.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! What the cache promises of unfinished contents.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
 
