@@ -9,8 +9,8 @@ use std::sync::Arc;
 use potluck_content::{ContentHasher, ContentId, Manifest};
 
 use crate::admit::Room;
-use crate::cache::Inner;
 use crate::data_dir::discard;
+use crate::inner::Inner;
 use crate::lease::OpenContent;
 use crate::{CacheError, Facts, Lease};
 

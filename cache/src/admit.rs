@@ -7,9 +7,9 @@ use std::time::SystemTime;
 
 use potluck_content::{ContentId, Manifest};
 
-use crate::cache::Inner;
 use crate::data_dir::{discard, meta_path, sync_dir};
-use crate::index::Entry;
+use crate::index_row::Entry;
+use crate::inner::Inner;
 use crate::lease::OpenContent;
 use crate::lru::MakeRoom;
 use crate::meta::Meta;

@@ -1,40 +1,24 @@
 //! The cache as its users see it.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use potluck_content::{ContentId, Digest, Entity, EntityKey};
 
 use crate::admit::throw_out;
 use crate::age::OlderThan;
-use crate::data_dir::{DataDir, meta_path};
-use crate::index::{Index, Trust};
-use crate::lease::{OpenContent, OpenEntry};
-use crate::lru::MakeRoom;
-use crate::meta::{Meta, MetaError};
-use crate::partial::{Partial, PartialSpec};
-use crate::scan::{entry, scan};
-use crate::shelf::{Shelf, from_micros, micros};
-use crate::{CacheError, Config, ContentRecord, Evicted, Facts, Held, Lease, Limits, Usage};
+use crate::inner::Inner;
+use crate::shelf::{from_micros, micros};
+use crate::{
+    CacheError, Config, ContentRecord, Evicted, Facts, Held, Lease, Limits, Partial, PartialSpec,
+    Usage,
+};
 
 /// All contents on this disk. Cheap to clone; used from any thread that may block.
 #[derive(Clone)]
 pub struct Cache {
     inner: Arc<Inner>,
-}
-
-/// What caches, leases and partials share.
-///
-/// Locks are taken in this order: an edit, then the shelf. Files are read, written and
-/// synced under an edit, never under the shelf's lock, which is held briefly.
-pub(crate) struct Inner {
-    pub(crate) dir: DataDir,
-    pub(crate) index: Index,
-    pub(crate) limits: Limits,
-    shelf: Mutex<Shelf>,
-    /// Who changes a sidecar holds the lock that the content's id falls on.
-    edits: [Mutex<()>; 16],
 }
 
 impl Cache {
@@ -45,24 +29,9 @@ impl Cache {
     /// [`CacheError::InUse`] when another process, or another part of this one, has it
     /// open; others when the directory cannot be used.
     pub fn open(config: Config) -> Result<Self, CacheError> {
-        let Config {
-            dir,
-            max_size,
-            max_age,
-        } = config;
-        let dir = DataDir::open(&dir)?;
-        let (index, trust) = Index::open(&dir.index())?;
-        scan(&dir, &index, trust)?;
         let cache = Self {
-            inner: Arc::new(Inner {
-                dir,
-                index,
-                limits: Limits { max_size, max_age },
-                shelf: Mutex::new(Shelf::new()),
-                edits: [const { Mutex::new(()) }; 16],
-            }),
+            inner: Arc::new(Inner::open(config)?),
         };
-        cache.inner.count(&mut cache.inner.shelf());
         cache.evict_expired(SystemTime::now());
         cache.inner.enforce_limit();
         Ok(cache)
@@ -292,154 +261,6 @@ impl Cache {
     /// # Errors
     /// When the directories cannot be read.
     pub fn rebuild_index(&self) -> Result<(), CacheError> {
-        let _edits: Vec<_> = self.inner.edits.iter().map(lock).collect();
-        let mut shelf = self.inner.shelf();
-        shelf.write_touched(&self.inner.index);
-        scan(&self.inner.dir, &self.inner.index, Trust::Doubtful)?;
-        self.inner.count(&mut shelf);
-        Ok(())
+        self.inner.rebuild_index()
     }
-}
-
-impl Inner {
-    pub(crate) fn shelf(&self) -> MutexGuard<'_, Shelf> {
-        lock(&self.shelf)
-    }
-
-    /// The right to change the sidecar of a content.
-    pub(crate) fn edit(&self, id: &ContentId) -> MutexGuard<'_, ()> {
-        lock(&self.edits[usize::from(id.as_bytes()[0]) % self.edits.len()])
-    }
-
-    /// Opens a content, or finds it open. Notes the use.
-    pub(crate) fn open_content(self: &Arc<Self>, id: &ContentId) -> Option<Arc<OpenContent>> {
-        {
-            let mut shelf = self.shelf();
-            if let Some(open) = shelf.open.get(id).and_then(OpenEntry::content) {
-                shelf.touch(id, &self.index);
-                return Some(open);
-            }
-        }
-        self.index.get(id)?;
-        let meta = self.read_meta(id)?;
-        let opened = OpenContent::open(self, meta, &self.dir.content(id))
-            .inspect_err(|error| tracing::warn!(content = %id, %error, "content not opened"))
-            .ok()?;
-        // Outlives the guard: its own end takes the same lock.
-        let found;
-        let mut shelf = self.shelf();
-        if let Some(other) = shelf.open.get(id).and_then(OpenEntry::content) {
-            found = other;
-        } else if self.index.get(id).is_some() {
-            shelf.open.insert(*id, opened.entry());
-            found = Arc::clone(&opened);
-        } else {
-            return None;
-        }
-        shelf.touch(id, &self.index);
-        Some(found)
-    }
-
-    /// Changes what is known of a content; the caller holds its edit.
-    pub(crate) fn change_facts(
-        &self,
-        id: &ContentId,
-        change: impl FnOnce(&mut Facts),
-    ) -> Result<(), CacheError> {
-        let not_held = || CacheError::NotHeld(*id);
-        let mut meta = self.read_meta(id).ok_or_else(not_held)?;
-        let before = meta.facts.clone();
-        change(&mut meta.facts);
-        if meta.facts == before {
-            return Ok(());
-        }
-        self.write_meta(id, &meta)?;
-        let shelf = self.shelf();
-        // Evicted while its sidecar was written?
-        let Some(known) = self.index.get(id) else {
-            crate::data_dir::discard(&meta_path(&self.dir.content(id)));
-            return Err(not_held());
-        };
-        self.index
-            .put(id, entry(&meta, Some(known.accessed)), &meta.facts);
-        if let Some(open) = shelf.open.get(id) {
-            *open.news.facts() = meta.facts;
-        }
-        Ok(())
-    }
-
-    /// Reads the sidecar of a content that the index knows. What turns out to be damaged
-    /// or gone is taken out, so that it is not served.
-    pub(crate) fn read_meta(&self, id: &ContentId) -> Option<Meta> {
-        let data = self.dir.content(id);
-        let error = match Meta::read(id, &data) {
-            Ok(meta) => return Some(meta),
-            Err(error) => error,
-        };
-        let mut shelf = self.shelf();
-        // While the index knows it, both files must be there.
-        let gone = !data.exists() || !meta_path(&data).exists();
-        if self.index.get(id).is_some() && (error.is_damage() || gone) {
-            tracing::warn!(content = %id, %error, "content set aside");
-            self.set_aside(&mut shelf, id);
-        } else if !matches!(error, MetaError::Missing) {
-            tracing::warn!(content = %id, %error, "content not read");
-        }
-        None
-    }
-
-    /// Takes out a content that cannot be trusted.
-    pub(crate) fn set_aside(&self, shelf: &mut Shelf, id: &ContentId) {
-        let data = self.dir.content(id);
-        self.dir.set_aside(&data);
-        self.dir.set_aside(&meta_path(&data));
-        self.take_off(shelf, id, &mut Vec::new());
-    }
-
-    /// Lets go contents that nobody leases, that do not fit, and that were last used
-    /// before a time.
-    fn drop_uncached(&self, shelf: &mut Shelf, before: u64, trash: &mut Vec<std::path::PathBuf>) {
-        let ids: Vec<_> = shelf.uncached.iter().copied().collect();
-        for id in ids {
-            let old = self.index.get(&id).is_none_or(|e| e.accessed < before);
-            if old && !shelf.is_leased(&id) {
-                self.take_off(shelf, &id, trash);
-            }
-        }
-    }
-
-    /// Counts everything anew.
-    fn count(&self, shelf: &mut Shelf) {
-        shelf.usage = Usage::default();
-        shelf.uncached.clear();
-        for (id, entry) in self.index.iter() {
-            shelf.count_in(&id, &entry);
-        }
-    }
-
-    /// The limit may have been lowered since the cache was filled.
-    fn enforce_limit(&self) {
-        let mut trash = Vec::new();
-        let mut shelf = self.shelf();
-        let surplus = shelf.usage.bytes.saturating_sub(self.limits.max_size);
-        if surplus > 0 {
-            self.evict(&mut shelf, &mut MakeRoom::at_best(surplus), &mut trash);
-        }
-        drop(shelf);
-        throw_out(trash);
-    }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        let index = &self.index;
-        let shelf = self.shelf.get_mut().unwrap_or_else(PoisonError::into_inner);
-        shelf.write_touched(index);
-        index.close();
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What is behind these locks is changed in steps that each leave it whole.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

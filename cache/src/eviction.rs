@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use potluck_content::ContentId;
 
-use crate::cache::Inner;
+use crate::inner::Inner;
 use crate::shelf::Shelf;
 
 /// What an eviction took away.

@@ -11,7 +11,7 @@ use std::time::SystemTime;
 
 use potluck_content::{ContentId, Manifest};
 
-use crate::cache::Inner;
+use crate::inner::Inner;
 use crate::meta::Meta;
 use crate::place::place_file;
 use crate::{CacheError, Facts, PlaceError};

@@ -2,66 +2,39 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use potluck_content::{
-    Bitfield, ContentHasher, ContentId, EntityKey, HashedPiece, Layout, Manifest, PieceIndex,
-    VerifiedPiece,
+    Bitfield, ContentHasher, HashedPiece, Layout, Manifest, PieceIndex, VerifiedPiece,
 };
-use serde::{Deserialize, Serialize};
 
-use crate::admit::Room;
-use crate::cache::Inner;
-use crate::data_dir::{discard, meta_path, private_file, read, sync_dir};
+use crate::data_dir::{discard, meta_path, sync_dir};
+use crate::inner::{Inner, lock};
 use crate::partial_meta;
 use crate::piece_map::{Begin, PieceMap};
-use crate::{CacheError, Facts, FinishError, Lease, PutOutcome};
-
-/// What an unfinished content is called until its content id is known.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PartialKey {
-    /// The bytes of an entity: every job that wants it can go on with them.
-    Entity(EntityKey),
-    /// A content whose id is known.
-    Content(ContentId),
-    /// Bytes that nothing but this job and file vouch for.
-    Private(String),
-}
-
-/// What unfinished content is wanted, and what is known of it.
-#[derive(Debug, Clone)]
-pub struct PartialSpec {
-    /// Its name.
-    pub key: PartialKey,
-    /// Its size in bytes, when the origin said it.
-    pub size: Option<u64>,
-    /// The proof of its pieces, when somebody gave it.
-    pub manifest: Option<Manifest>,
-}
+use crate::{CacheError, PartialKey, PutOutcome};
 
 /// An unfinished content, open to be written. Several threads may put pieces at once.
 ///
 /// Dropping it keeps what was checkpointed; later pieces are lost.
 pub struct Partial {
-    inner: Arc<Inner>,
-    key: PartialKey,
-    name: String,
-    path: PathBuf,
-    file: File,
-    body: Mutex<Body>,
+    pub(crate) inner: Arc<Inner>,
+    pub(crate) key: PartialKey,
+    pub(crate) name: String,
+    pub(crate) path: PathBuf,
+    pub(crate) file: File,
+    pub(crate) body: Mutex<Body>,
     /// Told when a piece ended to be written.
-    written: Condvar,
+    pub(crate) written: Condvar,
     /// The pieces that the sidecar on disk claims. Locked before `body`, and while the
     /// sidecar is written.
-    claimed: Mutex<Bitfield>,
+    pub(crate) claimed: Mutex<Bitfield>,
 }
 
 /// How the bytes come.
-enum Body {
+pub(crate) enum Body {
     /// In pieces, in any order.
     Pieces(PieceMap),
     /// From the first to the last, however many there will be. Such a partial cannot
@@ -69,75 +42,7 @@ enum Body {
     Stream(Box<ContentHasher>),
 }
 
-impl PartialKey {
-    /// The name of the partial's file.
-    fn file_name(&self) -> String {
-        match self {
-            Self::Entity(key) => format!("e-{key}"),
-            Self::Content(id) => format!("c-{}", id.to_hex()),
-            Self::Private(text) => format!("p-{}", ContentId::of(text.as_bytes()).to_hex()),
-        }
-    }
-}
-
-impl fmt::Display for PartialKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Entity(key) => write!(f, "entity {key}"),
-            Self::Content(id) => id.fmt(f),
-            Self::Private(text) => f.write_str(text),
-        }
-    }
-}
-
 impl Partial {
-    pub(crate) fn open(inner: &Arc<Inner>, spec: PartialSpec) -> Result<Self, CacheError> {
-        let name = spec.key.file_name();
-        if !inner.shelf().partials.insert(name.clone()) {
-            return Err(CacheError::Busy(spec.key));
-        }
-        // From here on, the name is given back when this goes.
-        let claim = NameClaim { inner, name: &name };
-        let path = inner.dir.partials().join(&name);
-        let size = match (&spec.manifest, spec.size) {
-            (Some(manifest), Some(size)) if manifest.size() != size => {
-                return Err(CacheError::Foreign("the manifest"));
-            }
-            (Some(manifest), _) => Some(manifest.size()),
-            (None, size) => size,
-        };
-        let wanted = size.map(Layout::for_size).transpose()?;
-        let (file, body) = match resume(&spec.key, &path, wanted) {
-            Some((file, map)) => (file, Body::Pieces(map)),
-            None => (
-                begin(&path, size)?,
-                match wanted {
-                    Some(layout) => Body::Pieces(PieceMap::new(layout, None)),
-                    None => Body::Stream(Box::default()),
-                },
-            ),
-        };
-        let claimed = match &body {
-            Body::Pieces(map) => map.held().clone(),
-            Body::Stream(_) => Bitfield::empty(0),
-        };
-        std::mem::forget(claim);
-        let partial = Self {
-            inner: Arc::clone(inner),
-            key: spec.key,
-            name,
-            path,
-            file,
-            body: Mutex::new(body),
-            written: Condvar::new(),
-            claimed: Mutex::new(claimed),
-        };
-        if let Some(manifest) = spec.manifest {
-            partial.set_manifest(manifest)?;
-        }
-        Ok(partial)
-    }
-
     /// What it is called.
     #[must_use]
     pub const fn key(&self) -> &PartialKey {
@@ -330,90 +235,11 @@ impl Partial {
         self.write_sidecar(&mut claimed, &map, map.held().clone())
     }
 
-    /// Makes it a complete content, not validated yet. See [`Partial::finish_with`].
-    ///
-    /// # Errors
-    /// As [`Partial::finish_with`].
-    pub fn finish(self, expected: Option<ContentId>) -> Result<Lease, FinishError> {
-        self.finish_with(expected, &Facts::default())
-    }
-
-    /// Makes it a complete content of which `facts` are known, and leases it. When it
-    /// does not fit under the limit, it stays only until the last lease is dropped.
-    ///
-    /// # Errors
-    /// When pieces are missing, when they make another content than `expected`, or when
-    /// the disk fails. The error gives the partial back.
-    pub fn finish_with(
-        mut self,
-        expected: Option<ContentId>,
-        facts: &Facts,
-    ) -> Result<Lease, FinishError> {
-        let manifest = match self.complete() {
-            Ok(Ok(manifest)) => manifest,
-            Ok(Err(missing)) => {
-                let partial = Box::new(self);
-                return Err(FinishError::Incomplete { partial, missing });
-            }
-            Err(source) => {
-                let partial = Box::new(self);
-                return Err(FinishError::Cache { partial, source });
-            }
-        };
-        let found = manifest.id();
-        if let Some(expected) = expected.filter(|expected| *expected != found) {
-            return Err(FinishError::WrongContent {
-                partial: Box::new(self),
-                expected,
-                found,
-            });
-        }
-        let admitted = self
-            .file
-            .sync_all()
-            .map_err(|e| CacheError::io(&self.path, e))
-            .and_then(|()| {
-                self.inner
-                    .admit(&self.path, manifest, facts, Room::IfItFits)
-            });
-        match admitted {
-            Ok(open) => {
-                discard(&meta_path(&self.path));
-                Ok(Lease::new(open))
-            }
-            Err(source) => Err(FinishError::Cache {
-                partial: Box::new(self),
-                source,
-            }),
-        }
-    }
-
     /// Deletes it.
     pub fn abandon(self) {
         // The sidecar first: it must not claim bytes that are gone.
         discard(&meta_path(&self.path));
         discard(&self.path);
-    }
-
-    /// The manifest when everything is there, or else what is missing. A stream ends
-    /// here: from now on it is a content of known size.
-    fn complete(&mut self) -> Result<Result<Manifest, Vec<PieceIndex>>, CacheError> {
-        let body = self.body.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Body::Stream(hasher) = body {
-            let manifest = std::mem::take(hasher).finish();
-            let (layout, values) = (*manifest.layout(), manifest.values().to_vec());
-            let held = Bitfield::full(layout.pieces());
-            *body = Body::Pieces(PieceMap::restore(layout, None, held, values));
-            let claimed = self.claimed.get_mut();
-            *claimed.unwrap_or_else(PoisonError::into_inner) = Bitfield::empty(layout.pieces());
-        }
-        let map = pieces(body)?;
-        if !map.held().is_full() {
-            return Ok(Err(map.missing()));
-        }
-        map.merged()
-            .map(Ok)
-            .map_err(|_| CacheError::Foreign("a piece"))
     }
 
     /// Ends a stream because its manifest came. Nothing of it is kept.
@@ -487,64 +313,9 @@ impl fmt::Debug for Partial {
     }
 }
 
-/// Gives the name back when opening fails.
-struct NameClaim<'a> {
-    inner: &'a Inner,
-    name: &'a str,
-}
-
-impl Drop for NameClaim<'_> {
-    fn drop(&mut self) {
-        self.inner.shelf().partials.remove(self.name);
-    }
-}
-
-/// Opens what is there, if it can be believed and is what is wanted.
-fn resume(key: &PartialKey, path: &PathBuf, wanted: Option<Layout>) -> Option<(File, PieceMap)> {
-    let map = match read(&meta_path(path)) {
-        Ok(bytes) => partial_meta::decode(key, &bytes)
-            .inspect_err(|error| tracing::warn!(partial = %key, %error, "begun again"))
-            .ok()?,
-        Err(error) => {
-            if error.kind() != io::ErrorKind::NotFound {
-                tracing::warn!(partial = %key, %error, "begun again");
-            }
-            return None;
-        }
-    };
-    if wanted.is_some_and(|wanted| wanted != *map.layout()) {
-        return None;
-    }
-    let file = private_file().open(path).ok()?;
-    let whole = file.metadata().ok()?.len() == map.layout().size();
-    whole.then_some((file, map))
-}
-
-/// Makes an empty file, sparse if its size is known.
-fn begin(path: &PathBuf, size: Option<u64>) -> Result<File, CacheError> {
-    let meta = meta_path(path);
-    if meta.exists() {
-        // On disk too, before the bytes that it claims go.
-        discard(&meta);
-        meta.parent().map_or(Ok(()), sync_dir)?;
-    }
-    let file = private_file()
-        .create(true)
-        .truncate(true)
-        .open(path)
-        .map_err(|e| CacheError::io(path, e))?;
-    file.set_len(size.unwrap_or(0))
-        .map_err(|e| CacheError::io(path, e))?;
-    Ok(file)
-}
-
-fn pieces(body: &mut Body) -> Result<&mut PieceMap, CacheError> {
+pub(crate) fn pieces(body: &mut Body) -> Result<&mut PieceMap, CacheError> {
     match body {
         Body::Pieces(map) => Ok(map),
         Body::Stream(_) => Err(CacheError::NotNow("the size of the content is not known")),
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

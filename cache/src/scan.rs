@@ -9,9 +9,10 @@ use potluck_content::ContentId;
 
 use crate::CacheError;
 use crate::admit::throw_out;
-use crate::cache::Inner;
 use crate::data_dir::{DataDir, discard, list, meta_path};
-use crate::index::{Entry, Index, Trust};
+use crate::index::{Index, Trust};
+use crate::index_row::Entry;
+use crate::inner::Inner;
 use crate::meta::{Meta, MetaError};
 use crate::shelf::micros;
 

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant, SystemTime};
 use potluck_content::ContentId;
 
 use crate::Usage;
-use crate::index::{Entry, Index};
+use crate::index::Index;
+use crate::index_row::Entry;
 use crate::lease::OpenEntry;
 
 /// The state behind the cache's one short-held lock.

@@ -1,0 +1,115 @@
+//! Beginning and resuming unfinished contents.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex};
+
+use potluck_content::{Bitfield, Layout};
+
+use crate::data_dir::{discard, meta_path, private_file, read, sync_dir};
+use crate::inner::Inner;
+use crate::partial::Body;
+use crate::partial_meta;
+use crate::piece_map::PieceMap;
+use crate::{CacheError, Partial, PartialKey, PartialSpec};
+
+impl Partial {
+    pub(crate) fn open(inner: &Arc<Inner>, spec: PartialSpec) -> Result<Self, CacheError> {
+        let name = spec.key.file_name();
+        if !inner.shelf().partials.insert(name.clone()) {
+            return Err(CacheError::Busy(spec.key));
+        }
+        // From here on, the name is given back when this goes.
+        let claim = NameClaim { inner, name: &name };
+        let path = inner.dir.partials().join(&name);
+        let size = match (&spec.manifest, spec.size) {
+            (Some(manifest), Some(size)) if manifest.size() != size => {
+                return Err(CacheError::Foreign("the manifest"));
+            }
+            (Some(manifest), _) => Some(manifest.size()),
+            (None, size) => size,
+        };
+        let wanted = size.map(Layout::for_size).transpose()?;
+        let (file, body) = match resume(&spec.key, &path, wanted) {
+            Some((file, map)) => (file, Body::Pieces(map)),
+            None => (
+                begin(&path, size)?,
+                match wanted {
+                    Some(layout) => Body::Pieces(PieceMap::new(layout, None)),
+                    None => Body::Stream(Box::default()),
+                },
+            ),
+        };
+        let claimed = match &body {
+            Body::Pieces(map) => map.held().clone(),
+            Body::Stream(_) => Bitfield::empty(0),
+        };
+        std::mem::forget(claim);
+        let partial = Self {
+            inner: Arc::clone(inner),
+            key: spec.key,
+            name,
+            path,
+            file,
+            body: Mutex::new(body),
+            written: Condvar::new(),
+            claimed: Mutex::new(claimed),
+        };
+        if let Some(manifest) = spec.manifest {
+            partial.set_manifest(manifest)?;
+        }
+        Ok(partial)
+    }
+}
+
+/// Gives the name back when opening fails.
+struct NameClaim<'a> {
+    inner: &'a Inner,
+    name: &'a str,
+}
+
+impl Drop for NameClaim<'_> {
+    fn drop(&mut self) {
+        self.inner.shelf().partials.remove(self.name);
+    }
+}
+
+/// Opens what is there, if it can be believed and is what is wanted.
+fn resume(key: &PartialKey, path: &Path, wanted: Option<Layout>) -> Option<(File, PieceMap)> {
+    let map = match read(&meta_path(path)) {
+        Ok(bytes) => partial_meta::decode(key, &bytes)
+            .inspect_err(|error| tracing::warn!(partial = %key, %error, "begun again"))
+            .ok()?,
+        Err(error) => {
+            if error.kind() != io::ErrorKind::NotFound {
+                tracing::warn!(partial = %key, %error, "begun again");
+            }
+            return None;
+        }
+    };
+    if wanted.is_some_and(|wanted| wanted != *map.layout()) {
+        return None;
+    }
+    let file = private_file().open(path).ok()?;
+    let whole = file.metadata().ok()?.len() == map.layout().size();
+    whole.then_some((file, map))
+}
+
+/// Makes an empty file, sparse if its size is known.
+fn begin(path: &Path, size: Option<u64>) -> Result<File, CacheError> {
+    let meta = meta_path(path);
+    if meta.exists() {
+        // On disk too, before the bytes that it claims go.
+        discard(&meta);
+        meta.parent().map_or(Ok(()), sync_dir)?;
+    }
+    let file = private_file()
+        .create(true)
+        .truncate(true)
+        .open(path)
+        .map_err(|e| CacheError::io(path, e))?;
+    file.set_len(size.unwrap_or(0))
+        .map_err(|e| CacheError::io(path, e))?;
+    Ok(file)
+}
