@@ -1,6 +1,8 @@
 //! Where every piece of one file comes from.
 
 mod action;
+mod ask_origin;
+mod bookkeeping;
 mod config;
 mod judge;
 mod peer;
@@ -348,83 +350,5 @@ impl FilePlan {
     /// What the driver is to do next.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
-    }
-
-    /// A request has one piece less to bring. Says whether it is over.
-    fn disown(&mut self, id: RequestId) -> bool {
-        let Some(request) = self.requests.get_mut(&id) else {
-            return false;
-        };
-        request.owned = request.owned.saturating_sub(1);
-        if request.owned > 0 {
-            return false;
-        }
-        if request.next < request.run.end {
-            self.cancel(id);
-        } else {
-            self.remove_request(id);
-        }
-        true
-    }
-
-    fn finish_if_complete(&mut self) {
-        if self.pieces.is_complete() && !self.finished {
-            let rest: Vec<RequestId> = self.requests.keys().copied().collect();
-            for id in rest {
-                self.cancel(id);
-            }
-            self.judge_at = None;
-            self.finished = true;
-            self.actions.push_back(Action::Finished);
-        }
-    }
-
-    fn cancel(&mut self, id: RequestId) {
-        if self.remove_request(id).is_some() {
-            self.actions.push_back(Action::Cancel { request: id });
-        }
-    }
-
-    fn cancel_all(&mut self, source: Source) {
-        let all: Vec<RequestId> = self
-            .requests
-            .keys()
-            .copied()
-            .filter(|id| id.source == source)
-            .collect();
-        for id in all {
-            self.cancel(id);
-        }
-    }
-
-    /// Forgets a request; what it did not bring is missing again.
-    fn remove_request(&mut self, id: RequestId) -> Option<Request> {
-        let request = self.requests.remove(&id)?;
-        self.pieces.release(id, request.run.clone());
-        match id.source {
-            Source::Origin => self.origin.in_flight -= 1,
-            Source::Peer(key) => {
-                if let Some(peer) = self.peers.get_mut(&key) {
-                    peer.in_flight -= 1;
-                }
-            }
-        }
-        Some(request)
-    }
-
-    fn remove_peer(&mut self, key: PeerKey) {
-        self.cancel_all(Source::Peer(key));
-        if let Some(peer) = self.peers.remove(&key) {
-            self.pieces.remove_holder(&peer.holding);
-        }
-    }
-
-    fn drop_peer(&mut self, key: PeerKey, reason: DropReason) {
-        let known = self.peers.contains_key(&key);
-        self.remove_peer(key);
-        if (known || self.dropped.len() < MAX_DROPPED) && self.dropped.insert(key) {
-            self.actions
-                .push_back(Action::DropPeer { peer: key, reason });
-        }
     }
 }

@@ -203,6 +203,20 @@ impl PieceTable {
         self.holders[index as usize] += 1;
     }
 
+    /// Panics when counts and states contradict each other.
+    pub(super) fn check(&self) {
+        let count = |wanted: fn(&PieceState) -> bool| {
+            let count = self.states.iter().filter(|state| wanted(state)).count();
+            u32::try_from(count).unwrap_or(u32::MAX)
+        };
+        assert_eq!(self.missing, count(|state| *state == PieceState::Missing));
+        assert_eq!(
+            self.held,
+            count(|state| matches!(state, PieceState::Held { .. }))
+        );
+        assert!((0..self.first_missing).all(|index| !self.is_missing(index)));
+    }
+
     fn set_missing(&mut self, index: u32) {
         self.states[index as usize] = PieceState::Missing;
         self.missing += 1;

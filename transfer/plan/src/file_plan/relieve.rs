@@ -95,7 +95,7 @@ impl FilePlan {
             .collect();
         let last = *can.last()?;
         let count = u64::try_from(can.len()).ok()?;
-        let own = self.rate_of(thief, now);
+        let own = self.rate_of_helper(thief, now);
         let other = self.rate_of_request(victim, now);
         let peers_first = victim.source == Source::Origin && !self.is_slow(now);
         let share = match (own, other) {
@@ -136,7 +136,7 @@ impl FilePlan {
         if self.requests.values().any(|request| request.duplicate) {
             return false;
         }
-        let own_time = match self.rate_of(thief, now) {
+        let own_time = match self.rate_of_helper(thief, now) {
             Some(Rate::ZERO) => return false,
             Some(rate) => rate.time_for(self.layout.piece_len()),
             None => Duration::ZERO,
@@ -198,6 +198,13 @@ impl FilePlan {
             Source::Origin => &self.origin.performance,
         };
         performance.rate(self.config.grace, now)
+    }
+
+    /// What to expect of who takes over. That the origin brought nothing before counts
+    /// for nothing: it is the last resort.
+    fn rate_of_helper(&self, source: Source, now: Instant) -> Option<Rate> {
+        self.rate_of(source, now)
+            .filter(|rate| source != Source::Origin || *rate != Rate::ZERO)
     }
 
     /// The part that one request has of the rate of its source.

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use potluck_content::PieceIndex;
 
-use super::pieces::PieceState;
 use super::{Action, FilePlan, OriginUse, Request, StuckReason};
 use crate::{PeerKey, Rate, RequestId, Source};
 
@@ -52,27 +51,6 @@ impl FilePlan {
         self.peers
             .get(&key)
             .is_some_and(|peer| peer.in_flight < peer.slots(&self.config))
-    }
-
-    /// Whether the origin can be asked now at all.
-    pub(super) fn origin_is_usable(&self) -> bool {
-        self.config.origin != OriginUse::Never
-            && !self.origin.failed
-            && self.origin.patience.not_before.is_none()
-            && !self.window_open
-    }
-
-    pub(super) const fn origin_slots(&self) -> u32 {
-        match self.config.origin {
-            OriginUse::Never => 0,
-            OriginUse::Ranges => self.config.origin_connections,
-            OriginUse::Stream => 1,
-        }
-    }
-
-    /// Whether the origin may give what peers could give too.
-    pub(super) fn origin_may_help(&self, now: Instant) -> bool {
-        self.origin_is_usable() && (self.peers.is_empty() || self.delay_over && self.is_slow(now))
     }
 
     /// Whether peers together deliver less than they should. While one of them was
@@ -158,7 +136,7 @@ impl FilePlan {
     }
 
     /// Whether a piece may be asked for now.
-    fn is_candidate(&self, index: u32) -> bool {
+    pub(super) fn is_candidate(&self, index: u32) -> bool {
         let last = self.pieces.len().saturating_sub(1);
         self.pieces.is_missing(index)
             && (!self.config.prove_size || index == last || self.pieces.is_held(last))
@@ -211,88 +189,7 @@ impl FilePlan {
         Some(start..end)
     }
 
-    fn ask_origin(&mut self, now: Instant) {
-        if !self.origin_is_usable() || self.pieces.missing() == 0 {
-            return;
-        }
-        let help = self.origin_may_help(now);
-        if self.config.origin == OriginUse::Stream {
-            self.ask_stream(help, now);
-            return;
-        }
-        while self.origin.in_flight < self.origin_slots()
-            && let Some(run) = self.choose_for_origin(help)
-        {
-            self.ask_missing(Source::Origin, run, now);
-        }
-    }
-
-    /// What no peer holds, and when the origin may help the rest too.
-    fn choose_for_origin(&self, help: bool) -> Option<Range<u32>> {
-        let can =
-            |index: &u32| self.is_candidate(*index) && (help || self.pieces.holders(*index) == 0);
-        let mut eligible = 0u32;
-        let mut best: Option<u32> = None;
-        for index in self.pieces.iter_missing().filter(can) {
-            eligible += 1;
-            if best.is_none_or(|best| self.pieces.holders(index) < self.pieces.holders(best)) {
-                best = Some(index);
-            }
-        }
-        let start = best?;
-        // Next to peers the origin takes smaller bites, so that they keep their part.
-        let free = self.origin_slots() - self.origin.in_flight;
-        let parts = if self.peers.is_empty() {
-            free
-        } else {
-            2 * free
-        };
-        let share = u64::from(eligible) * self.layout.piece_len() / u64::from(parts.max(1));
-        let shortest = self.config.min_origin_range;
-        let longest = self.config.max_origin_range.max(shortest);
-        let longest = self.in_pieces(share.clamp(shortest, longest));
-        let end = (start..self.pieces.len().min(start + longest))
-            .find(|index| !can(index))
-            .unwrap_or_else(|| self.pieces.len().min(start + longest));
-        Some(start..end)
-    }
-
-    /// One stream at a time, and whatever it is still to pass may come from it.
-    pub(super) fn ask_stream(&mut self, help: bool, now: Instant) {
-        let (stream, position) = match self.stream() {
-            Some((stream, request)) => (stream, request.untouched().start),
-            None => (self.next_id(Source::Origin), 0),
-        };
-        let mut owned = 0;
-        for index in position..self.pieces.len() {
-            if !help && self.pieces.holders(index) > 0 {
-                continue;
-            }
-            match self.pieces.state(index) {
-                Some(PieceState::Missing) => self.pieces.ask(index, stream),
-                Some(PieceState::Asked { by, also: None }) if help && by != stream => {
-                    self.pieces.ask_also(index, stream);
-                }
-                _ => continue,
-            }
-            owned += 1;
-        }
-        if let Some(request) = self.requests.get_mut(&stream) {
-            request.owned += owned;
-        } else if owned > 0 {
-            self.send(Source::Origin, 0..self.pieces.len(), owned, false, now);
-        }
-    }
-
-    /// The stream in flight.
-    pub(super) fn stream(&self) -> Option<(RequestId, &Request)> {
-        self.requests
-            .iter()
-            .find(|(id, _)| id.source == Source::Origin)
-            .map(|(id, request)| (*id, request))
-    }
-
-    fn ask_missing(&mut self, source: Source, run: Range<u32>, now: Instant) {
+    pub(super) fn ask_missing(&mut self, source: Source, run: Range<u32>, now: Instant) {
         let request = self.next_id(source);
         for index in run.clone() {
             self.pieces.ask(index, request);
