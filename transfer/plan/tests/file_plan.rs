@@ -96,7 +96,7 @@ proptest! {
         let busy = guests.iter().any(|(_, manner, ..)| *manner == Manner::Refuses);
         let mut world = world_of(size, config, &guests)
             .origin(1_000_000, Manner::Stalls(failing.unwrap_or(0)));
-        let end = world.run(Duration::from_secs(3600));
+        let end = world.run(Duration::from_secs(1200));
         match end {
             End::Finished => {}
             End::Stuck(_) => prop_assert!(!good, "{end:?} beside a good peer"),

@@ -205,7 +205,7 @@ impl World {
                 _ => {}
             }
             // It looks at every piece, so not at every step.
-            if self.took().as_millis() % 200 == 0 {
+            if self.took().as_millis().is_multiple_of(200) {
                 self.plan.check();
             }
             self.now += STEP;
