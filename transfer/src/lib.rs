@@ -1,8 +1,24 @@
-//! Moving bytes: origin clients, peer client, peer server, the engine.
+//! Moving bytes: origin clients, peer client, peer server, and the engine that puts
+//! them to use.
+//!
+//! | part | does |
+//! |---|---|
+//! | [`origin`] | asks origins and judges their answers |
+//! | [`PeerServer`] | gives contents to peers, in turn and within the caps |
+//! | [`PeerClient`] | takes contents from peers |
+//! | [`Engine`] | transfers files: asks, plans, fetches, verifies, stores |
+//! | [`CacheHoldings`] | says what the cache has for peers |
+//!
+//! What is fetched from whom, who is served and how fast is decided in
+//! `potluck-plan`; which bytes are kept, in `potluck-cache`; who is trusted, in
+//! `potluck-discovery`. Here those decisions are carried out. Linux only for now.
 
 pub mod origin;
 
 mod buffers;
+mod domain_trust;
+mod engine;
+mod holdings;
 mod peer_client;
 mod peer_server;
 mod rates;
@@ -12,6 +28,12 @@ mod traffic;
 mod trust;
 
 pub use buffers::{Buffer, BufferPool};
+pub use domain_trust::DomainTrust;
+pub use engine::{
+    Asking, Engine, EngineConfig, EngineHandle, FileDone, FileRequest, Neighbours, Progress, Stage,
+    Transfer, TransferError,
+};
+pub use holdings::CacheHoldings;
 pub use peer_client::{PeerAddress, PeerBody, PeerClient, PeerError};
 pub use peer_server::{PeerServer, PeerServerConfig};
 pub use rates::Rates;

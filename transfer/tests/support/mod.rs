@@ -9,6 +9,7 @@
 pub mod memory_shelf;
 pub mod scripted_origin;
 pub mod test_domain;
+pub mod test_node;
 
 /// Bytes that differ from place to place, so that a swapped part shows.
 pub fn blob(len: usize, seed: u64) -> Vec<u8> {

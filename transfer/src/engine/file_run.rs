@@ -1,0 +1,362 @@
+//! Drives the plan of one file until every piece is held.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use potluck_content::{ContentId, PieceIndex};
+use potluck_discovery::Holding as PeerHolding;
+use potluck_plan::{
+    Accounting, Action, DropReason, FilePlan, Holding, OriginFailure, OriginUse, Outcome,
+    PeerFault, PeerKey, PieceUse, RequestId, Source,
+};
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
+
+use crate::engine::fetch::{OriginSource, Sink, from_origin, from_peer};
+use crate::engine::neighbours::Neighbours;
+use crate::engine::piece_store::{Event, PieceStore};
+use crate::engine::request::TransferError;
+use crate::engine::search::{Expected, Search};
+use crate::origin::OriginError;
+use crate::peer_client::{PeerAddress, PeerClient, PeerError};
+use crate::rates::now;
+
+/// New bytes are made durable after so many, or after so long.
+const CHECKPOINT_BYTES: u64 = 64 << 20;
+const CHECKPOINT_TIME: Duration = Duration::from_secs(5);
+
+/// One file on its way.
+pub(crate) struct FileRun {
+    pub(crate) plan: FilePlan,
+    pub(crate) store: Arc<PieceStore>,
+    pub(crate) origin: Arc<OriginSource>,
+    pub(crate) origin_use: OriginUse,
+    pub(crate) peers: Vec<PeerAddress>,
+    pub(crate) domain: Option<(Arc<dyn Neighbours>, PeerClient)>,
+    pub(crate) search: Option<Search>,
+    pub(crate) content: Option<ContentId>,
+    pub(crate) accounting: Accounting,
+    pub(crate) events: mpsc::Receiver<(RequestId, Event)>,
+    pub(crate) sender: mpsc::Sender<(RequestId, Event)>,
+    pub(crate) requests: JoinSet<()>,
+    pub(crate) running: BTreeMap<RequestId, AbortHandle>,
+    pub(crate) origin_error: Option<OriginError>,
+    pub(crate) housekeeping: JoinSet<()>,
+    pub(crate) unsaved: u64,
+    pub(crate) saved_at: std::time::Instant,
+}
+
+impl FileRun {
+    /// Runs until every piece is held. `show` is called when something changed.
+    pub(crate) async fn drive(
+        &mut self,
+        mut show: impl FnMut(Accounting, usize) + Send,
+    ) -> Result<(), TransferError> {
+        let expected = Expected {
+            content: self.content,
+            size: Some(self.store.layout.size()),
+        };
+        if self.search.is_none() {
+            self.plan.handle_window_closed(now());
+        }
+        loop {
+            if self.carry_out()? {
+                return Ok(());
+            }
+            let mut wake = self.plan.poll_timeout().map(|(at, _)| at);
+            if let Some(closes) = self.search.as_ref().and_then(|s| s.window.poll_timeout()) {
+                wake = Some(wake.map_or(closes, |at| at.min(closes)));
+            }
+            tokio::select! {
+                biased;
+                Some((request, event)) = self.events.recv() => {
+                    self.on_event(request, event)?;
+                    show(self.accounting, self.peers.len());
+                    self.save();
+                }
+                Some(ended) = self.requests.join_next() => {
+                    if let Err(error) = ended && error.is_panic() {
+                        std::panic::resume_unwind(error.into_panic());
+                    }
+                }
+                answer = next_answer(&mut self.search, expected) => match answer {
+                    Some(holder) => {
+                        if let Some((peer, holding)) = holder {
+                            self.join(peer, holding);
+                        }
+                        self.look_at_window();
+                    }
+                    None => {
+                        self.search = None;
+                        self.plan.handle_window_closed(now());
+                    }
+                },
+                () = sleep_until(wake) => {
+                    self.plan.handle_timeout(now());
+                    if let Some(search) = &mut self.search {
+                        search.window.handle_timeout(now());
+                    }
+                    self.look_at_window();
+                }
+            }
+        }
+    }
+
+    /// A peer takes part.
+    pub(crate) fn join(&mut self, peer: PeerAddress, holding: PeerHolding) {
+        if self.peers.contains(&peer) || Some(holding.content) != self.content {
+            return;
+        }
+        let key = PeerKey(u32::try_from(self.peers.len()).unwrap_or(u32::MAX));
+        self.peers.push(peer);
+        let holding = holding.bitfield.map_or(Holding::Whole, Holding::Pieces);
+        self.plan.handle_peer_joined(key, holding, now());
+    }
+
+    /// Drops every peer and everything that came from them: what they gave, or said
+    /// that the content is, is not what the origin has.
+    pub(crate) fn distrust_peers(&mut self) -> Result<(), TransferError> {
+        self.store.forget_manifest();
+        self.content = None;
+        self.search = None;
+        let theirs = self.plan.pieces_from_peers();
+        for key in 0..self.peers.len() {
+            let key = PeerKey(u32::try_from(key).unwrap_or(u32::MAX));
+            self.plan.handle_fault(key, PeerFault::WrongContent, now());
+        }
+        self.plan.handle_window_closed(now());
+        self.drop_pieces(&theirs, Source::Peer(PeerKey(0)))
+    }
+
+    /// Drops pieces that came from `source`, so that they are fetched again.
+    pub(crate) fn drop_pieces(
+        &mut self,
+        pieces: &[PieceIndex],
+        source: Source,
+    ) -> Result<(), TransferError> {
+        let bytes = self.bytes_of(pieces);
+        tracing::warn!(pieces = pieces.len(), bytes, ?source, "pieces dropped");
+        self.store.partial.discard_pieces(pieces)?;
+        self.plan.forget(pieces, now());
+        self.accounting.discard(source, bytes);
+        Ok(())
+    }
+
+    /// Ends all requests; afterwards nobody else uses the store.
+    pub(crate) async fn wind_down(&mut self) {
+        self.events.close();
+        self.requests.shutdown().await;
+        while self.housekeeping.join_next().await.is_some() {}
+        while self.events.try_recv().is_ok() {}
+        self.store.settle().await;
+    }
+
+    fn look_at_window(&mut self) {
+        if self
+            .search
+            .as_ref()
+            .is_some_and(|search| !search.window.is_open())
+        {
+            self.plan.handle_window_closed(now());
+        }
+    }
+
+    /// Says whether everything is held.
+    fn carry_out(&mut self) -> Result<bool, TransferError> {
+        while let Some(action) = self.plan.poll_action() {
+            tracing::debug!(?action, "plan");
+            match action {
+                Action::Ask { request, peer, run } => {
+                    let address = self.peers.get(peer.0 as usize).copied();
+                    let (Some(address), Some((_, client)), Some(content)) =
+                        (address, &self.domain, self.content)
+                    else {
+                        self.plan
+                            .handle_request_ended(request, Outcome::NotHeld, now());
+                        continue;
+                    };
+                    let fetch =
+                        from_peer(client.clone(), address, content, self.sink(request, run));
+                    self.running.insert(request, self.requests.spawn(fetch));
+                }
+                Action::AskOrigin { request, run } => {
+                    let stream = self.origin_use == OriginUse::Stream;
+                    let source = Arc::clone(&self.origin);
+                    let fetch = from_origin(source, stream, self.sink(request, run));
+                    self.running.insert(request, self.requests.spawn(fetch));
+                }
+                Action::Cancel { request } => {
+                    if let Some(running) = self.running.remove(&request) {
+                        running.abort();
+                    }
+                }
+                Action::DropPeer { peer, reason } => self.drop_peer(peer, &reason),
+                Action::Finished => return Ok(true),
+                Action::Stuck { reason } => {
+                    let error = self.origin_error.take();
+                    return Err(error.map_or_else(
+                        || {
+                            let context = potluck_plan::ErrorContext::Peer;
+                            TransferError::new("no_source", context, reason.to_string(), true)
+                        },
+                        TransferError::from,
+                    ));
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    fn sink(&self, request: RequestId, run: std::ops::Range<u32>) -> Sink {
+        Sink {
+            store: Arc::clone(&self.store),
+            request,
+            events: self.sender.clone(),
+            run,
+        }
+    }
+
+    fn drop_peer(&mut self, peer: PeerKey, reason: &DropReason) {
+        let Some(address) = self.peers.get(peer.0 as usize) else {
+            return;
+        };
+        tracing::debug!(peer = %address.id, %reason, "peer dropped");
+        if let (DropReason::Fault(fault), Some((neighbours, client))) = (reason, &self.domain) {
+            client.forget(&address.id);
+            neighbours.report_fault(address.id, fault.to_string());
+        }
+    }
+
+    fn on_event(&mut self, request: RequestId, event: Event) -> Result<(), TransferError> {
+        let source = request.source();
+        match event {
+            Event::Progress(bytes) => self.plan.handle_progress(request, bytes, now()),
+            Event::Stored(index) => {
+                if self.plan.handle_piece(request, index, now()) == PieceUse::Keep {
+                    let bytes = self.store.layout.len_of(index) as u64;
+                    self.accounting.add(source, bytes);
+                    self.unsaved += bytes;
+                }
+            }
+            Event::Wrong(index) => match source {
+                Source::Peer(key) => self
+                    .plan
+                    .handle_fault(key, PeerFault::BadPiece(index), now()),
+                Source::Origin => self.origin_differs(index)?,
+            },
+            Event::DiskFailed(error) => return Err(error.into()),
+            Event::PeerEnded(result) => self.peer_ended(request, source, result),
+            Event::OriginEnded(result) => self.origin_ended(request, result)?,
+        }
+        Ok(())
+    }
+
+    /// The origin is right: whoever said otherwise is not.
+    fn origin_differs(&mut self, index: PieceIndex) -> Result<(), TransferError> {
+        if self.store.manifest().is_some() {
+            tracing::warn!(%index, "the origin's bytes are not those that peers vouch for");
+            return self.distrust_peers();
+        }
+        if self.store.partial.bitfield().has(index) && !self.plan.wants(index) {
+            // Held from before, and not the same: what is held may be of anything.
+            self.store.partial.discard_pieces(&[index])?;
+            self.plan.forget(&[index], now());
+            self.accounting.discard_cached(self.bytes_of(&[index]));
+        }
+        Ok(())
+    }
+
+    fn peer_ended(&mut self, request: RequestId, source: Source, result: Result<(), PeerError>) {
+        self.running.remove(&request);
+        let outcome = match result {
+            Ok(()) => Outcome::Complete,
+            Err(PeerError::NotHeld) => Outcome::NotHeld,
+            Err(PeerError::Refused { retry_after }) => Outcome::Refused { retry_after },
+            Err(PeerError::Unreachable(_) | PeerError::Broken(_)) => Outcome::Failed,
+            Err(error @ (PeerError::NotTrusted(_) | PeerError::Protocol(_))) => {
+                if let Source::Peer(key) = source {
+                    let fault = match error {
+                        PeerError::NotTrusted(why) => PeerFault::NotTrusted(why),
+                        other => PeerFault::Protocol(other.to_string()),
+                    };
+                    self.plan.handle_fault(key, fault, now());
+                }
+                return;
+            }
+        };
+        self.plan.handle_request_ended(request, outcome, now());
+    }
+
+    fn origin_ended(
+        &mut self,
+        request: RequestId,
+        result: Result<(), OriginError>,
+    ) -> Result<(), TransferError> {
+        self.running.remove(&request);
+        let Err(error) = result else {
+            self.plan
+                .handle_request_ended(request, Outcome::Complete, now());
+            return Ok(());
+        };
+        tracing::debug!(%error, "the origin failed");
+        if matches!(error, OriginError::Changed { .. }) {
+            return Err(error.into());
+        }
+        let failure = if matches!(error, OriginError::RangeIgnored { .. }) {
+            self.origin_use = OriginUse::Stream;
+            OriginFailure::NoRanges
+        } else if error.is_transient() {
+            OriginFailure::Transient {
+                retry_after: error.retry_after(),
+            }
+        } else {
+            OriginFailure::Final
+        };
+        self.origin_error = Some(error);
+        self.plan.handle_origin_failed(request, failure, now());
+        Ok(())
+    }
+
+    /// Makes new bytes durable now and then, one time at once.
+    fn save(&mut self) {
+        while self.housekeeping.try_join_next().is_some() {}
+        let due = self.unsaved >= CHECKPOINT_BYTES
+            || (self.unsaved > 0
+                && now().saturating_duration_since(self.saved_at) >= CHECKPOINT_TIME);
+        if due && self.housekeeping.is_empty() {
+            self.unsaved = 0;
+            self.saved_at = now();
+            let store = Arc::clone(&self.store);
+            self.housekeeping.spawn_blocking(move || {
+                if let Err(error) = store.partial.checkpoint() {
+                    tracing::warn!(%error, "unfinished content not made durable");
+                }
+            });
+        }
+    }
+
+    fn bytes_of(&self, pieces: &[PieceIndex]) -> u64 {
+        pieces
+            .iter()
+            .map(|index| self.store.layout.len_of(*index) as u64)
+            .sum()
+    }
+}
+
+async fn next_answer(
+    search: &mut Option<Search>,
+    expected: Expected,
+) -> Option<Option<(PeerAddress, PeerHolding)>> {
+    match search {
+        Some(search) => search.next_answer(expected).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn sleep_until(at: Option<std::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}

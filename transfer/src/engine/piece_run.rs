@@ -1,0 +1,331 @@
+//! A file of known size: from peers and the origin, piece by piece.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use potluck_content::{Bitfield, Digest, Layout, PieceIndex};
+use potluck_discovery::Wanted;
+use potluck_plan::{Accounting, FilePlan, FilePlanConfig, OriginUse, Source};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::engine::Domain;
+use crate::engine::file_run::FileRun;
+use crate::engine::file_task::{Attempt, FileTask, Wish, blocking, mismatch};
+use crate::engine::key_locks::KeyGuard;
+use crate::engine::piece_store::PieceStore;
+use crate::engine::request::{Stage, TransferError};
+use crate::engine::search::{Expected, Found, Search};
+use crate::engine::whole_check::mismatches;
+use crate::origin::RangeSupport;
+use crate::peer_client::PeerAddress;
+use crate::rates::now;
+
+/// Makes what came durable when a transfer ends before its time, and only then lets
+/// the next one have the content.
+struct SaveOnDrop(Option<(Arc<PieceStore>, KeyGuard)>);
+
+impl SaveOnDrop {
+    fn release(mut self) -> Option<(Arc<PieceStore>, KeyGuard)> {
+        self.0.take()
+    }
+}
+
+impl Drop for SaveOnDrop {
+    fn drop(&mut self) {
+        let Some((store, guard)) = self.0.take() else {
+            return;
+        };
+        let save = move || {
+            if let Err(error) = store.partial.checkpoint() {
+                tracing::warn!(%error, "unfinished content not made durable");
+            }
+            drop(store);
+            drop(guard);
+        };
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(save)),
+            Err(_) => save(),
+        }
+    }
+}
+
+impl FileTask {
+    /// Fetches the pieces. `None` when nobody says how many there are.
+    pub(crate) async fn by_pieces(
+        &self,
+        wish: &Wish,
+        guard: KeyGuard,
+    ) -> Result<Option<Attempt>, TransferError> {
+        let domain = self.inner.domain().filter(|_| wish.use_peers);
+        let (search, found) = self.search(wish, domain.as_ref()).await;
+        let manifest = found.as_ref().map(|found| found.manifest.clone());
+        let named = wish.source.meta.size;
+        let Some(size) = named.or(manifest.as_ref().map(|manifest| manifest.size())) else {
+            return Ok(None);
+        };
+        let layout = Layout::for_size(size).map_err(potluck_cache::CacheError::from)?;
+        let partial = self.open(wish, Some(size)).await?;
+        let held = partial.bitfield();
+        let limits = (
+            self.inner.rates.clone(),
+            self.request.job,
+            self.request.priority,
+        );
+        let proven = manifest.as_ref().map(|manifest| manifest.id());
+        let store = Arc::new(PieceStore::new(layout, partial, manifest, limits));
+        let saver = SaveOnDrop(Some((Arc::clone(&store), guard)));
+
+        let start = self.begin(&store, &held);
+        let (sender, events) = mpsc::channel(64);
+        let origin_use = origin_use(wish);
+        let mut run = FileRun {
+            plan: FilePlan::new(
+                layout,
+                &held,
+                self.plan_config(origin_use, named.is_none()),
+                now(),
+            ),
+            store: Arc::clone(&store),
+            origin: Arc::clone(&wish.source),
+            origin_use,
+            peers: Vec::new(),
+            domain: domain.map(|domain| (domain.neighbours, domain.peers)),
+            search,
+            content: proven,
+            accounting: start,
+            events,
+            sender,
+            requests: JoinSet::new(),
+            running: BTreeMap::new(),
+            origin_error: None,
+            housekeeping: JoinSet::new(),
+            unsaved: 0,
+            saved_at: now(),
+        };
+        for (peer, holding) in found.map(|found| found.holders).unwrap_or_default() {
+            run.join(peer, holding);
+        }
+        self.show(|progress| progress.stage = Stage::Transferring);
+        let result = if layout.pieces() == 0 {
+            Ok(())
+        } else {
+            self.fetch(wish, &mut run).await
+        };
+        run.wind_down().await;
+        // What was there and what came is either kept or was for nothing.
+        let mut accounting = run.accounting;
+        let all = start.total() + start.discarded + store.received();
+        accounting.discarded = all.saturating_sub(accounting.total());
+        let proven = run.content;
+        drop(run);
+        drop(store);
+        if let Err(mut error) = result {
+            error.accounting = accounting;
+            if matches!(error.code, "checksum_mismatch" | "origin_changed") {
+                self.abandon(saver).await;
+                error.accounting = Accounting {
+                    discarded: accounting.total() + accounting.discarded,
+                    ..Accounting::default()
+                };
+            }
+            return if named.is_none() && error.code == "no_source" {
+                Ok(None)
+            } else {
+                Err(error)
+            };
+        }
+        let Some((store, _guard)) = saver.release() else {
+            return Ok(None);
+        };
+        let Some(store) = Arc::into_inner(store) else {
+            let context = potluck_plan::ErrorContext::Queue;
+            return Err(TransferError::new(
+                "internal",
+                context,
+                "the content is in use",
+                true,
+            ));
+        };
+        self.finish(wish, store.partial, proven, accounting)
+            .await
+            .map(Some)
+    }
+
+    /// Fetches and checks; what is wrong is fetched again from the origin.
+    async fn fetch(&self, wish: &Wish, run: &mut FileRun) -> Result<(), TransferError> {
+        loop {
+            let shown = |accounting, peers| {
+                self.show(|progress| {
+                    progress.accounting = accounting;
+                    progress.peers = peers;
+                });
+            };
+            run.drive(shown).await?;
+            let wrong = self.check(wish, &run.store).await?;
+            if wrong.is_empty() {
+                return Ok(());
+            }
+            let good = run.plan.pieces_from(Source::Origin);
+            let layout = run.store.layout;
+            if good.len() == layout.pieces() as usize {
+                return Err(mismatch(wish, &wrong));
+            }
+            tracing::warn!(url = %wish.source.meta.url, "the whole is wrong: fetched again from the origin");
+            run.distrust_peers()?;
+            let old: Vec<PieceIndex> = layout
+                .indices()
+                .filter(|index| !run.plan.wants(*index) && !good.contains(index))
+                .collect();
+            run.store.partial.discard_pieces(&old)?;
+            run.plan.forget(&old, now());
+            let origin = good.iter().map(|index| layout.len_of(*index) as u64).sum();
+            let discarded = run.accounting.discarded;
+            run.accounting = Accounting {
+                origin,
+                discarded,
+                ..Accounting::default()
+            };
+        }
+    }
+
+    /// The digests that the pieces on disk do not make.
+    async fn check(
+        &self,
+        wish: &Wish,
+        store: &Arc<PieceStore>,
+    ) -> Result<Vec<Digest>, TransferError> {
+        if wish
+            .digests
+            .iter()
+            .all(|digest| matches!(digest, Digest::B3(_)))
+        {
+            return Ok(Vec::new());
+        }
+        self.show(|progress| progress.stage = Stage::Checking);
+        let (store, digests) = (Arc::clone(store), wish.digests.clone());
+        blocking(move || {
+            let read = |buffer: &mut [u8], at: u64| {
+                let read = store
+                    .partial
+                    .read_at(buffer, at)
+                    .map_err(std::io::Error::other)?;
+                if read {
+                    Ok(())
+                } else {
+                    Err(std::io::ErrorKind::UnexpectedEof.into())
+                }
+            };
+            mismatches(&digests, store.layout.size(), read).map_err(|error| {
+                let context = potluck_plan::ErrorContext::LocalFile;
+                TransferError::new("cache_failed", context, error.to_string(), true)
+            })
+        })
+        .await
+    }
+
+    async fn abandon(&self, saver: SaveOnDrop) {
+        let Some((store, guard)) = saver.release() else {
+            return;
+        };
+        let gone = tokio::task::spawn_blocking(move || {
+            if let Some(store) = Arc::into_inner(store) {
+                store.partial.abandon();
+            }
+            drop(guard);
+        });
+        if let Err(error) = gone.await {
+            tracing::error!(%error, "an unfinished content could not be deleted");
+        }
+    }
+
+    /// Asks peers who holds it, as far as they may be asked.
+    async fn search(
+        &self,
+        wish: &Wish,
+        domain: Option<&Domain>,
+    ) -> (Option<Search>, Option<Found>) {
+        let Some(domain) = domain else {
+            return (None, None);
+        };
+        let mut wanted: Vec<_> = wish.digests.iter().copied().map(Wanted::Digest).collect();
+        wanted.extend(
+            wish.entity
+                .as_ref()
+                .map(|entity| Wanted::Entity(entity.key())),
+        );
+        let peers = self.some_peers(domain.neighbours.peers());
+        if peers.is_empty() {
+            domain.neighbours.need_peers();
+        }
+        if wanted.is_empty() || peers.is_empty() {
+            return (None, None);
+        }
+        self.show(|progress| progress.stage = Stage::Searching);
+        let expected = Expected {
+            content: wish.content(),
+            size: wish.source.meta.size,
+        };
+        let mut search = Search::start(Arc::clone(&domain.neighbours), &peers, &wanted);
+        let found = search.first(expected).await;
+        if found.is_none() {
+            domain.neighbours.need_peers();
+        }
+        // Without a manifest, late answers are of no use.
+        let search = found.is_some().then_some(search);
+        (search, found)
+    }
+
+    /// A random choice, so that no peer is asked by everybody.
+    fn some_peers(&self, mut peers: Vec<PeerAddress>) -> Vec<PeerAddress> {
+        let most = self.inner.config().max_asked;
+        for place in 0..peers.len().min(most) {
+            let left = (peers.len() - place) as u64;
+            let other = usize::try_from(self.inner.random() % left).unwrap_or(0);
+            peers.swap(place, place + other);
+        }
+        peers.truncate(most);
+        peers
+    }
+
+    /// Where the bytes that are there already came from, as an earlier attempt counted.
+    fn begin(&self, store: &PieceStore, held: &Bitfield) -> Accounting {
+        let bytes = held
+            .held()
+            .map(|index| store.layout.len_of(index) as u64)
+            .sum::<u64>();
+        let before = self.request.before;
+        let peers = before.peers.min(bytes);
+        let origin = before.origin.min(bytes - peers);
+        let lost = before.total().saturating_sub(bytes);
+        Accounting {
+            peers,
+            origin,
+            cache: bytes - peers - origin,
+            discarded: self.wasted + lost,
+        }
+    }
+
+    fn plan_config(&self, origin: OriginUse, prove_size: bool) -> FilePlanConfig {
+        let config = self.inner.config();
+        FilePlanConfig {
+            priority: self.request.priority,
+            origin: if prove_size { OriginUse::Never } else { origin },
+            origin_connections: config.origin_connections,
+            min_peer_rate: config.min_peer_rate,
+            origin_delay: config.origin_delay,
+            prove_size,
+            ..FilePlanConfig::default()
+        }
+    }
+}
+
+/// Ranges need a validator too: without one, parts could be of different versions.
+fn origin_use(wish: &Wish) -> OriginUse {
+    let meta = &wish.source.meta;
+    if meta.ranges == RangeSupport::No || meta.validator.is_none() {
+        OriginUse::Stream
+    } else {
+        OriginUse::Ranges
+    }
+}
