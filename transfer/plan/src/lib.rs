@@ -20,9 +20,10 @@
 mod accounting;
 mod file_plan;
 mod governor;
-mod job;
 mod job_error;
+mod job_machine;
 mod job_queue;
+mod job_state;
 mod priority;
 mod rate;
 mod rate_meter;
@@ -37,9 +38,10 @@ pub use file_plan::{
     StuckReason,
 };
 pub use governor::{Governor, GovernorConfig};
-pub use job::{Completion, JobFiles, JobMachine, JobRefusal, JobState, JobTimes};
 pub use job_error::{ErrorContext, JobError, Retry, StatusClass, classify_status};
+pub use job_machine::{Completion, JobFiles, JobMachine, JobRefusal, JobTimes};
 pub use job_queue::{JobAction, JobKey, JobLimits, JobQueue, LimitReached};
+pub use job_state::JobState;
 pub use priority::{Priority, PriorityError};
 pub use rate::{Rate, RateError};
 pub use serve_queue::{
