@@ -61,6 +61,9 @@ pub enum MembershipError {
     /// The membership is there, the node's key is not.
     #[error("{0} is there, but the node's key is not: restore identity/node.key or join again")]
     KeyMissing(PathBuf),
+    /// Another key has come while this membership was made.
+    #[error("the node's key has changed meanwhile: try again")]
+    KeyChanged,
     /// The file is of a newer or unknown version.
     #[error("{path} is of version {found}; this program knows version {VERSION}")]
     Version {
@@ -167,13 +170,16 @@ impl Membership {
     /// Writes the membership, and the node's key if it is new. After an error
     /// the disk is as it was.
     pub(crate) fn save(&self, data_dir: &Path) -> Result<(), MembershipError> {
-        let new_key = NodeIdentity::load(data_dir)?
-            .is_none_or(|old| old.public_key() != self.inner.identity.public_key());
-        if new_key {
-            self.inner.identity.save(data_dir)?;
+        let old_key = NodeIdentity::load(data_dir)?.map(|old| old.public_key());
+        match old_key {
+            Some(old) if old != self.inner.identity.public_key() => {
+                return Err(MembershipError::KeyChanged);
+            }
+            Some(_) => {}
+            None => self.inner.identity.save(data_dir)?,
         }
         let saved = self.save_file(data_dir);
-        if saved.is_err() && new_key {
+        if saved.is_err() && old_key.is_none() {
             NodeIdentity::unsave(data_dir);
         }
         saved
@@ -189,14 +195,21 @@ impl Membership {
             beacon_key: hex(self.inner.beacon_key.expose()),
         };
         let json = serde_json::to_vec_pretty(&stored).expect("texts and a number are JSON");
-        // Copies for curl and openssl first: the last write is the one that counts.
+        if let Err(error) = domain_files::write_private(&folder.join(FILE), &json) {
+            // Goes only if it is empty, so only if it is new.
+            let _ = std::fs::remove_dir(&folder);
+            return Err(error.into());
+        }
+        // Copies for curl and openssl, which the node itself never reads.
         for (name, pem) in [
             ("node.pem", &stored.certificate),
             ("ca.pem", &stored.authority),
         ] {
-            domain_files::write_public(&folder.join(name), pem.as_bytes())?;
+            if let Err(error) = domain_files::write_public(&folder.join(name), pem.as_bytes()) {
+                tracing::warn!(%error, "no copy of a certificate");
+            }
         }
-        Ok(domain_files::write_private(&folder.join(FILE), &json)?)
+        Ok(())
     }
 
     /// The name of the domain, as its authority's certificate says.

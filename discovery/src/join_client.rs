@@ -1,0 +1,327 @@
+//! Joining a domain with a code.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use rustls::ClientConfig;
+use rustls::client::Resumption;
+use rustls_pki_types::CertificateDer;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_rustls::TlsConnector;
+
+use crate::domain_files::{self, FileError, FolderLock};
+use crate::hex::{unhex, unhex_vec};
+use crate::identity::{IdentityError, NodeIdentity};
+use crate::join_code::JoinCode;
+use crate::join_protocol::{self, JoinAnswer, JoinRequest, MAX_ANSWER, Refusal, Welcome};
+use crate::membership::{Membership, MembershipError};
+use crate::name::Name;
+use crate::pinned_authority::{PinnedAuthority, is_mismatch};
+use crate::reject_reason::RejectReason;
+use crate::secret::BeaconKey;
+use crate::tls;
+
+/// How to join.
+#[derive(Debug, Clone)]
+pub struct JoinOptions {
+    /// The name of this node.
+    pub node_name: Name,
+    /// Where to look for the inviting node besides the addresses in the code.
+    pub addresses: Vec<SocketAddr>,
+    /// How long to try, all in all.
+    pub timeout: Duration,
+}
+
+/// Joining failed; nothing on the disk has changed.
+#[derive(Debug, thiserror::Error)]
+pub enum JoinError {
+    /// The invitation has ended.
+    #[error("the invitation has ended: ask for a new join code")]
+    Expired,
+    /// Others have used it.
+    #[error("the invitation is used up: ask for a new join code")]
+    UsedUp,
+    /// The inviting node knows no such secret.
+    #[error("the inviting node does not know this code: it may have been made anew since")]
+    WrongSecret,
+    /// Nobody answered.
+    #[error(
+        "the inviting node cannot be reached at {}: is potluck running there, and may it be reached on this port?",
+        list(tried)
+    )]
+    Unreachable {
+        /// Each address with what happened there.
+        tried: Vec<(SocketAddr, String)>,
+    },
+    /// The code holds no address and none was given.
+    #[error("the code names no address: say where the inviting node is")]
+    NoAddress,
+    /// Someone else answered: another domain, or someone in between.
+    #[error(
+        "{address} is not the authority that the code names (fingerprint mismatch): another domain, or someone in between; nothing was sent to it"
+    )]
+    FingerprintMismatch {
+        /// Who answered.
+        address: SocketAddr,
+    },
+    /// The inviting node refused for another reason.
+    #[error("{address} refused: {refusal}")]
+    Refused {
+        /// Who refused.
+        address: SocketAddr,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// What it sent makes no membership.
+    #[error("the certificate that {address} sent does not hold: {reason}")]
+    Unfit {
+        /// Who sent it.
+        address: SocketAddr,
+        /// Why not.
+        reason: RejectReason,
+    },
+    /// The node is in another domain.
+    #[error("this node is in the domain {0} already")]
+    AlreadyMember(Name),
+    /// A file cannot be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The node's key is broken.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The present membership is broken, or the new one cannot be written.
+    #[error(transparent)]
+    Membership(#[from] MembershipError),
+    /// TLS cannot be set up here.
+    #[error("cannot set up TLS: {0}")]
+    Tls(rustls::Error),
+}
+
+/// What went wrong at one address.
+enum Failure {
+    /// Another address may do better.
+    Unreachable(String),
+    /// That was the answer.
+    Final(JoinError),
+}
+
+/// Between two rounds over all addresses: a daemon opens its port within a
+/// second of an invitation.
+const ROUND_PAUSE: Duration = Duration::from_millis(700);
+/// How often all addresses are tried, if none answers.
+const ROUNDS: usize = 3;
+/// How long to wait for one address, so that a dead one does not use up the time.
+const PER_ADDRESS: Duration = Duration::from_secs(4);
+
+impl JoinOptions {
+    /// The defaults: 20 seconds, the addresses in the code.
+    #[must_use]
+    pub fn new(node_name: Name) -> Self {
+        Self {
+            node_name,
+            addresses: Vec::new(),
+            timeout: Duration::from_secs(20),
+        }
+    }
+}
+
+/// Joins the domain that `code` names, for the node that lives in `data_dir`.
+///
+/// A node that has a key keeps it. A member of the same domain may join again,
+/// for instance when its certificate has ended.
+pub async fn join(
+    data_dir: &Path,
+    code: &JoinCode,
+    options: &JoinOptions,
+) -> Result<Membership, JoinError> {
+    if code.expires() <= SystemTime::now() {
+        return Err(JoinError::Expired);
+    }
+    let identity = {
+        let (dir, code) = (data_dir.to_owned(), code.clone());
+        on_blocking_pool(move || prepare(&dir, &code)).await?
+    };
+    let membership = ask(code, options, &identity).await?;
+    let (dir, saved) = (data_dir.to_owned(), membership.clone());
+    on_blocking_pool(move || install(&dir, &saved)).await?;
+    Ok(membership)
+}
+
+/// The key to join with. Writes nothing.
+fn prepare(data_dir: &Path, code: &JoinCode) -> Result<NodeIdentity, JoinError> {
+    refuse_other_domain(data_dir, code.fingerprint())?;
+    Ok(match NodeIdentity::load(data_dir)? {
+        Some(identity) => identity,
+        None => NodeIdentity::generate()?,
+    })
+}
+
+fn install(data_dir: &Path, membership: &Membership) -> Result<(), JoinError> {
+    domain_files::make_data_dir(data_dir)?;
+    let _lock = FolderLock::take(data_dir)?;
+    // Someone else may have been quicker.
+    refuse_other_domain(data_dir, membership.fingerprint())?;
+    Ok(membership.save(data_dir)?)
+}
+
+fn refuse_other_domain(
+    data_dir: &Path,
+    wanted: crate::domain_id::Fingerprint,
+) -> Result<(), JoinError> {
+    match Membership::load(data_dir)? {
+        Some(present) if present.fingerprint() != wanted => {
+            Err(JoinError::AlreadyMember(present.domain_name().clone()))
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn ask(
+    code: &JoinCode,
+    options: &JoinOptions,
+    identity: &NodeIdentity,
+) -> Result<Membership, JoinError> {
+    let mut addresses = options.addresses.clone();
+    addresses.extend(
+        code.addresses()
+            .iter()
+            .filter(|a| !options.addresses.contains(a)),
+    );
+    if addresses.is_empty() {
+        return Err(JoinError::NoAddress);
+    }
+    let connector = TlsConnector::from(client_config(code).map_err(JoinError::Tls)?);
+    let end = Instant::now() + options.timeout;
+    let mut tried = Vec::new();
+    let mut mismatch = None;
+    for round in 0..ROUNDS {
+        if round > 0 {
+            let _ = timeout_at(end, sleep(ROUND_PAUSE)).await;
+        }
+        tried.clear();
+        for &address in &addresses {
+            let asked = ask_at(address, &connector, code, &options.node_name, identity);
+            let until = end.min(Instant::now() + PER_ADDRESS);
+            match timeout_at(until, asked).await {
+                Ok(Ok(membership)) => return Ok(membership),
+                // Someone else's machine may have this address: look on, but tell.
+                Ok(Err(Failure::Final(error @ JoinError::FingerprintMismatch { .. }))) => {
+                    mismatch = Some(error);
+                }
+                Ok(Err(Failure::Final(error))) => return Err(error),
+                Ok(Err(Failure::Unreachable(why))) => tried.push((address, why)),
+                Err(_) => tried.push((address, "no answer in time".to_owned())),
+            }
+        }
+        if mismatch.is_some() || Instant::now() >= end {
+            break;
+        }
+    }
+    Err(mismatch.unwrap_or(JoinError::Unreachable { tried }))
+}
+
+async fn ask_at(
+    address: SocketAddr,
+    connector: &TlsConnector,
+    code: &JoinCode,
+    name: &Name,
+    identity: &NodeIdentity,
+) -> Result<Membership, Failure> {
+    let unreachable =
+        |error: io::Error| Failure::Unreachable(RejectReason::from_io(&error).to_string());
+    let tcp = TcpStream::connect(address).await.map_err(unreachable)?;
+    let server_name = code.fingerprint().domain_id().server_name();
+    let mut stream = match connector.connect(server_name, tcp).await {
+        Ok(stream) => stream,
+        Err(error) if is_mismatch(&error) => {
+            return Err(Failure::Final(JoinError::FingerprintMismatch { address }));
+        }
+        Err(error) => return Err(unreachable(error)),
+    };
+    let binding = join_protocol::binding(stream.get_ref().1)
+        .map_err(|error| Failure::Final(JoinError::Tls(error)))?;
+    let request = JoinRequest::new(code.secret(), name, identity, &binding);
+    join_protocol::send(&mut stream, &request)
+        .await
+        .map_err(unreachable)?;
+    let answer = join_protocol::receive(&mut stream, MAX_ANSWER)
+        .await
+        .map_err(unreachable)?;
+    let welcome = match answer {
+        JoinAnswer::Welcome(welcome) => welcome,
+        JoinAnswer::Refused(refusal) => return Err(Failure::Final(refused(address, refusal))),
+    };
+    membership(&welcome, code, identity.clone())
+        .map_err(|reason| Failure::Final(JoinError::Unfit { address, reason }))
+}
+
+fn refused(address: SocketAddr, refusal: Refusal) -> JoinError {
+    match refusal {
+        Refusal::Expired => JoinError::Expired,
+        Refusal::UsedUp => JoinError::UsedUp,
+        Refusal::WrongSecret => JoinError::WrongSecret,
+        refusal => JoinError::Refused { address, refusal },
+    }
+}
+
+/// Makes a membership of an answer, if it is all that a member needs and good
+/// at this time.
+fn membership(
+    welcome: &Welcome,
+    code: &JoinCode,
+    identity: NodeIdentity,
+) -> Result<Membership, RejectReason> {
+    let certificate = |digits| unhex_vec(digits).map(CertificateDer::from);
+    let parts = certificate(&welcome.certificate)
+        .zip(certificate(&welcome.authority))
+        .zip(unhex(&welcome.beacon_key));
+    let ((certificate, authority), beacon_key) = parts.ok_or(RejectReason::BadCertificate)?;
+    let beacon_key = BeaconKey::from_bytes(beacon_key);
+    let membership = Membership::new(identity, certificate, authority, beacon_key)?;
+    if membership.fingerprint() != code.fingerprint() {
+        return Err(RejectReason::UnknownIssuer);
+    }
+    let chain = membership.certificate_chain();
+    membership.policy().check(Some(chain), SystemTime::now())?;
+    Ok(membership)
+}
+
+fn client_config(code: &JoinCode) -> Result<Arc<ClientConfig>, rustls::Error> {
+    let verifier = Arc::new(PinnedAuthority::new(code.fingerprint()));
+    let mut config = ClientConfig::builder_with_provider(tls::provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    config.resumption = Resumption::disabled();
+    config.alpn_protocols = vec![join_protocol::JOIN_ALPN.to_vec()];
+    Ok(Arc::new(config))
+}
+
+async fn on_blocking_pool<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, JoinError> + Send + 'static,
+) -> Result<T, JoinError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(JoinError::File(FileError::new(
+                "write",
+                &PathBuf::from(crate::membership::FOLDER),
+                io::Error::other("the program is ending"),
+            ))),
+        },
+    }
+}
+
+fn list(tried: &[(SocketAddr, String)]) -> String {
+    let each: Vec<_> = tried
+        .iter()
+        .map(|(address, why)| format!("{address} ({why})"))
+        .collect();
+    each.join(", ")
+}

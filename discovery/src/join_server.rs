@@ -1,0 +1,296 @@
+//! The port where new nodes ask to be let in.
+//!
+//! It is open only while the authority lives here and an invitation has not
+//! ended; one that is used up keeps it open until its end, so that one more
+//! node is told "used up" and does not knock at a closed door.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use libp2p::PeerId;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use crate::join_desk::{JoinDesk, Served};
+use crate::name::Name;
+
+/// How often the files are looked at: an invitation by another process opens
+/// the port within this time. It costs a few looks at file times.
+const LOOK: Duration = Duration::from_millis(500);
+/// The most connections at once, in all and from one address. One is a
+/// handshake and a kilobyte; the next in line wait in the kernel.
+const MAX_CONNECTIONS: usize = 64;
+const MAX_PER_ADDRESS: usize = 16;
+/// The most new connections a second in the long run, and at once. Guessing at
+/// this rate would take longer than the sun has left.
+const PACE: Duration = Duration::from_millis(20);
+const BURST: u32 = 50;
+/// How long after a failed `bind` or `accept` the next is tried.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// Where and for whom to listen.
+#[derive(Debug, Clone)]
+pub struct JoinServerConfig {
+    /// The data directory with the authority and its invitations.
+    pub data_dir: PathBuf,
+    /// The TCP address to listen on; with port 0 the system picks one.
+    pub listen: SocketAddr,
+}
+
+/// What happens at the join port. Events that nobody takes are dropped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JoinEvent {
+    /// The port is open.
+    Listening(SocketAddr),
+    /// The port is closed: no invitation is open.
+    Closed,
+    /// The port cannot be opened, or the files cannot be read; tried again.
+    Trouble(String),
+    /// A node has joined.
+    Joined {
+        /// Its name.
+        name: Name,
+        /// Its id.
+        peer_id: PeerId,
+        /// Where it called from.
+        address: SocketAddr,
+        /// When its certificate ends.
+        expires: SystemTime,
+    },
+    /// A caller got nothing.
+    Refused {
+        /// Where it called from.
+        address: SocketAddr,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A running join port. It ends when its token is cancelled.
+#[derive(Debug)]
+pub struct JoinServer {
+    task: JoinHandle<()>,
+    address: watch::Receiver<Option<SocketAddr>>,
+    look: Arc<Notify>,
+}
+
+struct JoinServerTask {
+    config: JoinServerConfig,
+    events: mpsc::Sender<JoinEvent>,
+    address: watch::Sender<Option<SocketAddr>>,
+    look: Arc<Notify>,
+    desk: JoinDesk,
+    listener: Option<TcpListener>,
+    connections: JoinSet<(SocketAddr, Served)>,
+    per_address: HashMap<IpAddr, usize>,
+    next_accept: Instant,
+    next_bind: Instant,
+    trouble: Option<String>,
+}
+
+impl JoinServer {
+    /// Starts to watch `config.data_dir`, and to listen whenever it should.
+    #[must_use]
+    pub fn start(
+        config: JoinServerConfig,
+        stop: CancellationToken,
+        events: mpsc::Sender<JoinEvent>,
+    ) -> Self {
+        let (address_sender, address) = watch::channel(None);
+        let look = Arc::new(Notify::new());
+        let now = Instant::now();
+        let task = JoinServerTask {
+            desk: JoinDesk::new(&config.data_dir),
+            config,
+            events,
+            address: address_sender,
+            look: Arc::clone(&look),
+            listener: None,
+            connections: JoinSet::new(),
+            per_address: HashMap::new(),
+            next_accept: now,
+            next_bind: now,
+            trouble: None,
+        };
+        Self {
+            task: tokio::spawn(task.run(stop)),
+            address,
+            look,
+        }
+    }
+
+    /// Looks at the files at once, after an invitation in this process.
+    pub fn refresh(&self) {
+        self.look.notify_one();
+    }
+
+    /// Where it listens now, and from now on.
+    #[must_use]
+    pub fn address(&self) -> watch::Receiver<Option<SocketAddr>> {
+        self.address.clone()
+    }
+
+    /// Waits for the end. An error is a panic inside.
+    pub async fn stopped(self) -> Result<(), tokio::task::JoinError> {
+        self.task.await
+    }
+}
+
+impl JoinServerTask {
+    async fn run(mut self, stop: CancellationToken) {
+        let mut next_look = Instant::now();
+        loop {
+            let room = self.connections.len() < MAX_CONNECTIONS;
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(done) = self.connections.join_next() => self.on_served(done),
+                () = self.look.notified() => next_look = Instant::now(),
+                () = sleep_until(next_look) => {
+                    self.on_look().await;
+                    next_look = Instant::now() + LOOK;
+                }
+                accepted = accept(self.listener.as_ref(), self.next_accept), if room => {
+                    self.on_accept(accepted);
+                }
+            }
+        }
+        self.close();
+        self.connections.shutdown().await;
+    }
+
+    /// Looks at the files and opens or closes the port accordingly.
+    async fn on_look(&mut self) {
+        let open = match self.desk.look().await {
+            Ok(open) => open,
+            Err(error) => {
+                self.on_trouble(error.to_string());
+                return self.close();
+            }
+        };
+        if !open {
+            return self.close();
+        }
+        if self.listener.is_some() || Instant::now() < self.next_bind {
+            return;
+        }
+        match TcpListener::bind(self.config.listen)
+            .await
+            .and_then(|l| Ok((l.local_addr()?, l)))
+        {
+            Ok((address, listener)) => {
+                info!(%address, "listening for nodes that join");
+                self.trouble = None;
+                self.listener = Some(listener);
+                self.address.send_replace(Some(address));
+                self.tell(JoinEvent::Listening(address));
+            }
+            Err(error) => {
+                self.next_bind = Instant::now() + RETRY;
+                self.on_trouble(format!("cannot listen on {}: {error}", self.config.listen));
+            }
+        }
+    }
+
+    fn close(&mut self) {
+        if self.listener.take().is_some() {
+            info!("no longer listening for nodes that join");
+            self.address.send_replace(None);
+            self.tell(JoinEvent::Closed);
+        }
+    }
+
+    /// Tells of a trouble once, however long it lasts.
+    fn on_trouble(&mut self, trouble: String) {
+        if self.trouble.as_ref() != Some(&trouble) {
+            warn!(reason = trouble, "the join port has trouble");
+            self.tell(JoinEvent::Trouble(trouble.clone()));
+            self.trouble = Some(trouble);
+        }
+    }
+
+    fn on_accept(&mut self, accepted: io::Result<(TcpStream, SocketAddr)>) {
+        let now = Instant::now();
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of file descriptors, most likely: let some be closed.
+                self.next_accept = now + RETRY + PACE * BURST;
+                return self.on_trouble(format!("cannot accept connections: {error}"));
+            }
+        };
+        self.next_accept = self.next_accept.max(now) + PACE;
+        let count = self.per_address.entry(address.ip()).or_default();
+        if *count >= MAX_PER_ADDRESS {
+            debug!(%address, "too many connections from one address");
+            return;
+        }
+        *count += 1;
+        let desk = self.desk.clone();
+        self.connections
+            .spawn(async move { (address, desk.serve(stream).await) });
+    }
+
+    fn on_served(&mut self, done: Result<(SocketAddr, Served), tokio::task::JoinError>) {
+        let (address, served) = match done {
+            Ok(done) => done,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => return,
+            },
+        };
+        if let Some(count) = self.per_address.get_mut(&address.ip()) {
+            *count -= 1;
+            if *count == 0 {
+                self.per_address.remove(&address.ip());
+            }
+        }
+        self.tell(match served {
+            Served::Joined {
+                name,
+                peer_id,
+                expires,
+            } => {
+                info!(%address, %name, %peer_id, "a node joined");
+                JoinEvent::Joined {
+                    name,
+                    peer_id,
+                    address,
+                    expires,
+                }
+            }
+            Served::Refused(reason) => {
+                debug!(%address, reason, "a caller at the join port was refused");
+                JoinEvent::Refused { address, reason }
+            }
+        });
+    }
+
+    fn tell(&self, event: JoinEvent) {
+        if self.events.try_send(event).is_err() {
+            debug!("nobody takes the events of the join port");
+        }
+    }
+}
+
+/// The next connection, when the pace allows it; never without a listener.
+async fn accept(
+    listener: Option<&TcpListener>,
+    next: Instant,
+) -> io::Result<(TcpStream, SocketAddr)> {
+    match listener {
+        Some(listener) => {
+            sleep_until(next - PACE * BURST).await;
+            listener.accept().await
+        }
+        None => std::future::pending().await,
+    }
+}

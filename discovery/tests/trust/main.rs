@@ -1,0 +1,7 @@
+//! Domains, joining and refusals over real sockets on loopback.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod joining;
+mod refusals;
+mod support;
