@@ -187,11 +187,16 @@ impl Authority {
         name: &Name,
         now: SystemTime,
     ) -> Result<CertificateDer<'static>, AuthorityError> {
-        self.issue_for(
-            key,
-            name,
-            Validity::starting(now, self.settings.certificate_lifetime),
-        )
+        let own = Leaf::parse(&self.certificate)
+            .map_err(|reason| AuthorityError::Certificate(reason.to_string()))?;
+        let wanted = Validity::starting(now, self.settings.certificate_lifetime);
+        // Never outside the authority's own time, even if the clock was set back
+        // after it was made: such a certificate would hold nowhere.
+        let validity = Validity {
+            not_before: wanted.not_before.max(own.not_before()),
+            not_after: wanted.not_after.min(own.not_after()),
+        };
+        self.issue_for(key, name, validity)
     }
 
     /// Makes a node's certificate for a given time.
@@ -330,4 +335,27 @@ pub(crate) fn node_params(
 
 fn cannot_make(error: &rcgen::Error) -> AuthorityError {
     AuthorityError::Certificate(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::NodeIdentity;
+
+    #[test]
+    fn certificates_stay_within_the_authoritys_time() {
+        let now = SystemTime::now();
+        let name: Name = "site".parse().unwrap();
+        let authority = Authority::create(&name, DEFAULT_CERTIFICATE_LIFETIME, now).unwrap();
+        let key = NodeIdentity::generate().unwrap().public_key();
+        let own = Leaf::parse(&authority.certificate).unwrap();
+        let early = authority
+            .issue(key, &name, now - Duration::from_secs(1800))
+            .unwrap();
+        assert_eq!(Leaf::parse(&early).unwrap().not_before(), own.not_before());
+        let late = authority
+            .issue(key, &name, now + AUTHORITY_LIFETIME - CLOCK_SLACK)
+            .unwrap();
+        assert_eq!(Leaf::parse(&late).unwrap().not_after(), own.not_after());
+    }
 }

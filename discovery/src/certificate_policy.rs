@@ -32,6 +32,17 @@ pub struct VerifiedPeer {
     pub expires: SystemTime,
 }
 
+impl VerifiedPeer {
+    /// Passes the peer on if it is the one that was called.
+    pub fn expect(self, called: PeerId) -> Result<Self, RejectReason> {
+        if self.peer_id == called {
+            Ok(self)
+        } else {
+            Err(RejectReason::WrongPeer)
+        }
+    }
+}
+
 /// What a domain asks of a certificate.
 #[derive(Debug, Clone)]
 pub struct CertificatePolicy {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use crate::authority::{Authority, AuthorityError};
-use crate::invite_store::{Invite, InviteStore, InviteStoreError};
+use crate::invite_store::{Invite, InviteStore, InviteStoreError, MAX_PLACES};
 use crate::join_code::{InviteSecret, JoinCode, MAX_ADDRESSES};
 
 /// How long an invitation is open unless told otherwise: a day, enough to carry
@@ -13,8 +13,6 @@ use crate::join_code::{InviteSecret, JoinCode, MAX_ADDRESSES};
 pub const DEFAULT_INVITE_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 /// The longest that an invitation may be open.
 const MAX_LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);
-/// The most nodes that may join by one invitation.
-const MAX_USES: u32 = 10_000;
 
 /// How to invite.
 #[derive(Debug, Clone)]
@@ -38,7 +36,7 @@ pub enum InviteError {
     #[error("an invitation is open between one second and 90 days")]
     Lifetime,
     /// The number of uses is too high or zero.
-    #[error("an invitation is for 1 to {MAX_USES} nodes")]
+    #[error("an invitation is for 1 to {MAX_PLACES} nodes")]
     Uses,
     /// There are no random numbers.
     #[error("the system gave no random numbers for a secret")]
@@ -68,7 +66,7 @@ pub fn invite(data_dir: &Path, options: &InviteOptions) -> Result<JoinCode, Invi
     if options.expires_in < Duration::from_secs(1) || options.expires_in > MAX_LIFETIME {
         return Err(InviteError::Lifetime);
     }
-    if !(1..=MAX_USES).contains(&options.uses) {
+    if !(1..=MAX_PLACES).contains(&options.uses) {
         return Err(InviteError::Uses);
     }
     let authority = Authority::load(data_dir)?.ok_or(InviteError::NoAuthority)?;

@@ -19,6 +19,9 @@ const FILE: &str = "invites.json";
 const VERSION: u32 = 1;
 /// The most invitations that are kept; the list is read whole.
 const MAX_INVITES: usize = 1000;
+/// The most nodes that may join by all of them together. With this many node
+/// ids the file is still well below the size at which it would not be read.
+pub(crate) const MAX_PLACES: u32 = 10_000;
 /// How long an ended invitation is remembered, to say "expired" and not "unknown".
 const REMEMBERED: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -69,7 +72,10 @@ pub enum InviteStoreError {
         found: u32,
     },
     /// There are too many.
-    #[error("{MAX_INVITES} invitations are open: wait until some have ended")]
+    #[error(
+        "too many invitations are open: {MAX_INVITES} for {MAX_PLACES} nodes in all; \
+         wait until some have ended"
+    )]
     TooMany,
 }
 
@@ -98,7 +104,9 @@ impl InviteStore {
         let _lock = FolderLock::take(&self.folder)?;
         let mut invites = self.load()?;
         invites.retain(|invite| invite.expires().is_none_or(|end| end + REMEMBERED > now));
-        if invites.len() >= MAX_INVITES {
+        let places = invites.iter().map(|invite| invite.ids_at_most(now));
+        let places = places.fold(uses, u32::saturating_add);
+        if invites.len() >= MAX_INVITES || places > MAX_PLACES {
             return Err(InviteStoreError::TooMany);
         }
         invites.push(Invite {
@@ -167,7 +175,7 @@ impl InviteStore {
             version: VERSION,
             invites,
         };
-        let json = serde_json::to_vec_pretty(&stored).expect("texts and numbers are JSON");
+        let json = serde_json::to_vec(&stored).expect("texts and numbers are JSON");
         Ok(domain_files::write_private(&self.path(), &json)?)
     }
 
@@ -206,6 +214,15 @@ impl Invite {
     /// to its own nodes, which may not have had their answer.
     pub(crate) fn is_live(&self, now: SystemTime) -> bool {
         seconds(now) < self.expires
+    }
+
+    /// How many node ids it may come to hold.
+    fn ids_at_most(&self, now: SystemTime) -> u32 {
+        if self.is_live(now) {
+            self.uses
+        } else {
+            self.uses - self.places_left()
+        }
     }
 
     fn is_for(&self, wanted: &blake3::Hash) -> bool {
@@ -292,6 +309,27 @@ mod tests {
                 .collect::<Vec<_>>()
         });
         assert_eq!(joined.iter().filter(|result| result.is_ok()).count(), 3);
+    }
+
+    #[test]
+    fn the_largest_file_is_still_read() {
+        let (_dir, store, secret) = store();
+        let now = UNIX_EPOCH + HOUR * 400_000;
+        store.add(&secret, MAX_PLACES, now + HOUR, now).unwrap();
+        let mut invites = store.load().unwrap();
+        let id = "1".repeat(52);
+        invites[0].used_by = vec![id; MAX_PLACES as usize];
+        let ended = Invite {
+            expires: 0,
+            uses: 0,
+            used_by: Vec::new(),
+            ..invites[0].clone()
+        };
+        invites.resize(MAX_INVITES, ended);
+        store.save(invites).unwrap();
+        assert_eq!(store.load().unwrap().len(), MAX_INVITES);
+        let more = store.add(&InviteSecret::from_bytes([5; 12]), 1, now + HOUR, now);
+        assert!(matches!(more, Err(InviteStoreError::TooMany)));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use rustls::ClientConfig;
 use rustls::client::Resumption;
 use rustls_pki_types::CertificateDer;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use crate::domain_files::{self, FileError, FolderLock};
@@ -105,6 +105,8 @@ pub enum JoinError {
 enum Failure {
     /// Another address may do better.
     Unreachable(String),
+    /// Nothing was heard. Another address may do better, or this one later.
+    Silent,
     /// That was the answer.
     Final(JoinError),
 }
@@ -112,10 +114,11 @@ enum Failure {
 /// Between two rounds over all addresses: a daemon opens its port within a
 /// second of an invitation.
 const ROUND_PAUSE: Duration = Duration::from_millis(700);
-/// How often all addresses are tried, if none answers.
+/// How often all addresses are tried, if each refuses at once.
 const ROUNDS: usize = 3;
-/// How long to wait for one address, so that a dead one does not use up the time.
-const PER_ADDRESS: Duration = Duration::from_secs(4);
+/// How long to wait for one address to greet, so that a dead one does not use up
+/// the time.
+const REACH: Duration = Duration::from_secs(4);
 
 impl JoinOptions {
     /// The defaults: 20 seconds, the addresses in the code.
@@ -172,11 +175,13 @@ fn refuse_other_domain(
     data_dir: &Path,
     wanted: crate::domain_id::Fingerprint,
 ) -> Result<(), JoinError> {
-    match Membership::load(data_dir)? {
-        Some(present) if present.fingerprint() != wanted => {
+    match Membership::load(data_dir) {
+        Ok(Some(present)) if present.fingerprint() != wanted => {
             Err(JoinError::AlreadyMember(present.domain_name().clone()))
         }
-        _ => Ok(()),
+        // What is beyond use may be replaced: joining again is the way out of it.
+        Ok(_) | Err(MembershipError::Damaged(_) | MembershipError::KeyMissing(_)) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -196,17 +201,14 @@ async fn ask(
     }
     let connector = TlsConnector::from(client_config(code).map_err(JoinError::Tls)?);
     let end = Instant::now() + options.timeout;
-    let mut tried = Vec::new();
-    let mut mismatch = None;
-    for round in 0..ROUNDS {
-        if round > 0 {
-            let _ = timeout_at(end, sleep(ROUND_PAUSE)).await;
-        }
-        tried.clear();
+    let mut round = 1;
+    loop {
+        let mut tried = Vec::new();
+        let mut mismatch = None;
+        let mut silent = false;
         for &address in &addresses {
             let asked = ask_at(address, &connector, code, &options.node_name, identity);
-            let until = end.min(Instant::now() + PER_ADDRESS);
-            match timeout_at(until, asked).await {
+            match timeout_at(end, asked).await {
                 Ok(Ok(membership)) => return Ok(membership),
                 // Someone else's machine may have this address: look on, but tell.
                 Ok(Err(Failure::Final(error @ JoinError::FingerprintMismatch { .. }))) => {
@@ -214,14 +216,21 @@ async fn ask(
                 }
                 Ok(Err(Failure::Final(error))) => return Err(error),
                 Ok(Err(Failure::Unreachable(why))) => tried.push((address, why)),
-                Err(_) => tried.push((address, "no answer in time".to_owned())),
+                Ok(Err(Failure::Silent)) | Err(_) => {
+                    silent = true;
+                    tried.push((address, "no answer in time".to_owned()));
+                }
             }
         }
-        if mismatch.is_some() || Instant::now() >= end {
-            break;
+        // Where everybody was turned away at once, nobody will be there soon; a
+        // silent address may have a long queue before it.
+        let hopeless = tried.is_empty() || (round >= ROUNDS && !silent);
+        if hopeless || Instant::now() + ROUND_PAUSE >= end {
+            return Err(mismatch.unwrap_or(JoinError::Unreachable { tried }));
         }
+        sleep(ROUND_PAUSE).await;
+        round += 1;
     }
-    Err(mismatch.unwrap_or(JoinError::Unreachable { tried }))
 }
 
 async fn ask_at(
@@ -233,14 +242,18 @@ async fn ask_at(
 ) -> Result<Membership, Failure> {
     let unreachable =
         |error: io::Error| Failure::Unreachable(RejectReason::from_io(&error).to_string());
-    let tcp = TcpStream::connect(address).await.map_err(unreachable)?;
     let server_name = code.fingerprint().domain_id().server_name();
-    let mut stream = match connector.connect(server_name, tcp).await {
-        Ok(stream) => stream,
-        Err(error) if is_mismatch(&error) => {
+    let reach = async {
+        let tcp = TcpStream::connect(address).await?;
+        connector.connect(server_name, tcp).await
+    };
+    let mut stream = match timeout(REACH, reach).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) if is_mismatch(&error) => {
             return Err(Failure::Final(JoinError::FingerprintMismatch { address }));
         }
-        Err(error) => return Err(unreachable(error)),
+        Ok(Err(error)) => return Err(unreachable(error)),
+        Err(_) => return Err(Failure::Silent),
     };
     let binding = join_protocol::binding(stream.get_ref().1)
         .map_err(|error| Failure::Final(JoinError::Tls(error)))?;

@@ -21,7 +21,8 @@ use crate::invite_store::{Invite, InviteRefusal, InviteStore, InviteStoreError};
 use crate::join_protocol::{
     self, JOIN_ALPN, JoinAnswer, JoinRequest, MAX_REQUEST, ProvenRequest, Refusal, Welcome,
 };
-use crate::membership::{Membership, MembershipError, MembershipWatch};
+use crate::membership::{Membership, MembershipError};
+use crate::membership_watch::MembershipWatch;
 use crate::name::Name;
 use crate::reject_reason::RejectReason;
 use crate::tls;

@@ -20,6 +20,7 @@ mod join_desk;
 mod join_protocol;
 mod join_server;
 mod membership;
+mod membership_watch;
 mod name;
 mod peer_info;
 mod pinned_authority;
@@ -46,7 +47,8 @@ pub use join_code::{JoinCode, JoinCodeError, MAX_ADDRESSES};
 pub use join_protocol::Refusal;
 pub use join_server::{JoinEvent, JoinServer, JoinServerConfig};
 pub use libp2p::PeerId;
-pub use membership::{Membership, MembershipError, MembershipWatch};
+pub use membership::{Membership, MembershipError};
+pub use membership_watch::MembershipWatch;
 pub use name::{MAX_NAME, Name, NameError};
 pub use peer_info::{
     Departure, Direction, DiscoveryEvent, PeerFault, PeerInfo, PortKind, Rejected,

@@ -14,7 +14,7 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 use serde::{Deserialize, Serialize};
 
 use crate::certificate_policy::{CertificatePolicy, Leaf};
-use crate::domain_files::{self, FileError, Stamp};
+use crate::domain_files::{self, FileError};
 use crate::domain_id::{DomainId, Fingerprint};
 use crate::hex::{hex, unhex};
 use crate::identity::{IdentityError, NodeIdentity};
@@ -296,39 +296,8 @@ impl fmt::Debug for Membership {
     }
 }
 
-/// Notices when the membership of a data directory changes, whoever changed it,
-/// at the price of one look at a file's times.
-#[derive(Debug)]
-pub struct MembershipWatch {
-    data_dir: PathBuf,
-    seen: Option<Option<Stamp>>,
-}
-
-impl MembershipWatch {
-    /// Watches `data_dir`. The first [`check`](Self::check) tells what is there.
-    #[must_use]
-    pub fn new(data_dir: &Path) -> Self {
-        Self {
-            data_dir: data_dir.to_owned(),
-            seen: None,
-        }
-    }
-
-    /// Reads the membership again if its file changed since the last call:
-    /// `None` means nothing changed, `Some(Ok(None))` that the node is in no
-    /// domain. Touches the disk: not for the runtime's threads.
-    pub fn check(&mut self) -> Option<Result<Option<Membership>, MembershipError>> {
-        let stamp = Stamp::of(&file_in(&self.data_dir));
-        if self.seen == Some(stamp) {
-            return None;
-        }
-        // The stamp from before reading: a change in between is seen next time.
-        self.seen = Some(stamp);
-        Some(Membership::load(&self.data_dir))
-    }
-}
-
-fn file_in(data_dir: &Path) -> PathBuf {
+/// The file that makes the membership.
+pub(crate) fn file_in(data_dir: &Path) -> PathBuf {
     data_dir.join(FOLDER).join(FILE)
 }
 

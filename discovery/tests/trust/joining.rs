@@ -185,6 +185,20 @@ async fn an_invitation_is_used_once_but_its_node_may_ask_again() {
 }
 
 #[tokio::test]
+async fn joining_again_mends_a_damaged_membership() {
+    let founder = Founder::new();
+    let (_door, address) = open_door(&founder).await;
+    let dir = tempfile::tempdir().unwrap();
+    let code = invite_to(&founder, address);
+    let first = join(dir.path(), &code, &options("second")).await.unwrap();
+    std::fs::write(dir.path().join("domain/membership.json"), b"{").unwrap();
+    assert!(Membership::load(dir.path()).is_err());
+    join(dir.path(), &code, &options("second")).await.unwrap();
+    let mended = Membership::load(dir.path()).unwrap().unwrap();
+    assert_eq!(mended.peer_id(), first.peer_id());
+}
+
+#[tokio::test]
 async fn one_place_many_at_once() {
     let founder = Founder::new();
     let (_door, address) = open_door(&founder).await;
