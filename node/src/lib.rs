@@ -8,3 +8,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod events;
+pub mod jobs;
+pub mod stats;
+pub mod timestamp;

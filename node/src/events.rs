@@ -1,0 +1,315 @@
+//! The event log: what happened, as lines of JSON in plain files.
+//!
+//! One thread owns the files. It writes in the order in which events were recorded
+//! and tells followers after the write, so nobody hears of what the log may not know.
+
+use std::collections::VecDeque;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use tokio::sync::broadcast;
+
+use crate::timestamp::rfc3339;
+
+/// A file that is larger is put aside and a new one begun: 8 MiB are some 30,000 events.
+const MAX_FILE: u64 = 8 << 20;
+/// Files put aside; the oldest goes first.
+const MAX_OLD_FILES: u32 = 4;
+/// Events that wait to be written. More at once than the disk takes are lost, with a
+/// warning, rather than stopping the node.
+const QUEUE: usize = 4_096;
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// RFC 3339.
+    pub time: String,
+    /// Rises by one from event to event.
+    pub id: u64,
+    /// What happened.
+    pub kind: String,
+    /// The job it is about.
+    pub job: Option<String>,
+    /// The user it belongs to; what belongs to nobody everybody may see.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<u32>,
+    /// Everything else there is to say.
+    pub fields: Map<String, Value>,
+}
+
+/// Writes and reads the event log. Clones share it.
+#[derive(Debug, Clone)]
+pub struct EventLog {
+    dir: PathBuf,
+    queue: SyncSender<Message>,
+    followers: broadcast::Sender<Event>,
+}
+
+/// The thread that writes.
+#[derive(Debug)]
+pub struct EventWriter(JoinHandle<()>);
+
+enum Message {
+    Event(Box<Event>),
+    /// Everything recorded before this has been written when it is answered.
+    Flush(SyncSender<()>),
+    Stop,
+}
+
+impl EventLog {
+    /// Opens the log in `dir`.
+    ///
+    /// # Errors
+    /// When the directory or the file cannot be made.
+    pub fn open(dir: &Path) -> io::Result<(Self, EventWriter)> {
+        use std::os::unix::fs::DirBuilderExt as _;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)?;
+        let mut files = Files::open(dir)?;
+        let (queue, messages) = sync_channel(QUEUE);
+        let (followers, _) = broadcast::channel(1_024);
+        let told = followers.clone();
+        let thread = std::thread::Builder::new()
+            .name("events".into())
+            .spawn(move || write_all(&mut files, &messages, &told))?;
+        let log = Self {
+            dir: dir.into(),
+            queue,
+            followers,
+        };
+        Ok((log, EventWriter(thread)))
+    }
+
+    /// Notes an event; `fields` must be a JSON object.
+    pub fn record(&self, kind: &str, about: Option<(String, u32)>, fields: Value) {
+        let (job, owner) = about.map_or((None, None), |(job, owner)| (Some(job), Some(owner)));
+        let event = Event {
+            time: rfc3339(SystemTime::now()),
+            id: 0,
+            kind: kind.to_owned(),
+            job,
+            owner,
+            fields: match fields {
+                Value::Object(fields) => fields,
+                _ => Map::new(),
+            },
+        };
+        if let Err(TrySendError::Full(_)) = self.queue.try_send(Message::Event(Box::new(event))) {
+            tracing::warn!(kind, "an event is lost: the disk is too slow");
+        }
+    }
+
+    /// Everything there is, the oldest first. Blocks; call it from threads that may.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn read(&self, wanted: impl Fn(&Event) -> bool) -> io::Result<Vec<Event>> {
+        let (done, written) = sync_channel(1);
+        if self.queue.send(Message::Flush(done)).is_ok() {
+            // An error means that the writer has stopped; then all is written too.
+            let _ = written.recv();
+        }
+        let mut events = VecDeque::new();
+        for path in (0..=MAX_OLD_FILES)
+            .rev()
+            .map(|age| file_name(&self.dir, age))
+        {
+            let file = match File::open(&path) {
+                Ok(file) => file,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            // A line that a crash cut off is no event.
+            let lines = BufReader::new(file).lines().map_while(Result::ok);
+            events.extend(
+                lines
+                    .filter_map(|line| serde_json::from_str::<Event>(&line).ok())
+                    .filter(|event| wanted(event)),
+            );
+        }
+        Ok(events.into())
+    }
+
+    /// Hears of every event from now on. Who reads too slowly loses the oldest.
+    #[must_use]
+    pub fn follow(&self) -> broadcast::Receiver<Event> {
+        self.followers.subscribe()
+    }
+
+    /// Ends the writer once everything is written.
+    pub fn stop(&self) {
+        // An error means that it has ended already.
+        let _ = self.queue.send(Message::Stop);
+    }
+}
+
+impl EventWriter {
+    /// Waits for the end after [`EventLog::stop`].
+    pub fn join(self) {
+        if self.0.join().is_err() {
+            tracing::error!("the event log ended with a panic");
+        }
+    }
+}
+
+struct Files {
+    dir: PathBuf,
+    file: File,
+    size: u64,
+    next_id: u64,
+}
+
+impl Files {
+    fn open(dir: &Path) -> io::Result<Self> {
+        let last_id = (0..=MAX_OLD_FILES).find_map(|age| last_id(&file_name(dir, age)));
+        let mut file = append_to(&file_name(dir, 0))?;
+        let mut size = file.metadata()?.len();
+        if size > 0 && !ends_with_newline(&file_name(dir, 0))? {
+            // A crash cut the last line off; the next one must not be glued to it.
+            file.write_all(b"\n")?;
+            size += 1;
+        }
+        Ok(Self {
+            dir: dir.into(),
+            file,
+            size,
+            next_id: last_id.map_or(1, |id| id + 1),
+        })
+    }
+
+    fn write(&mut self, event: &mut Event) -> io::Result<()> {
+        event.id = self.next_id;
+        self.next_id += 1;
+        let mut line = serde_json::to_vec(event)?;
+        line.push(b'\n');
+        if self.size > 0 && self.size + line.len() as u64 > MAX_FILE {
+            for age in (0..MAX_OLD_FILES).rev() {
+                match fs::rename(file_name(&self.dir, age), file_name(&self.dir, age + 1)) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
+            }
+            self.file = append_to(&file_name(&self.dir, 0))?;
+            self.size = 0;
+        }
+        self.size += line.len() as u64;
+        self.file.write_all(&line)
+    }
+}
+
+fn write_all(files: &mut Files, messages: &Receiver<Message>, told: &broadcast::Sender<Event>) {
+    for message in messages {
+        match message {
+            Message::Event(mut event) => {
+                if let Err(error) = files.write(&mut event) {
+                    tracing::warn!(%error, kind = event.kind, "an event is not in the log");
+                }
+                // Nobody following is no failure.
+                let _ = told.send(*event);
+            }
+            Message::Flush(done) => drop(done.try_send(())),
+            Message::Stop => break,
+        }
+    }
+}
+
+fn file_name(dir: &Path, age: u32) -> PathBuf {
+    match age {
+        0 => dir.join("events.jsonl"),
+        age => dir.join(format!("events.{age}.jsonl")),
+    }
+}
+
+fn append_to(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)
+}
+
+fn last_id(path: &Path) -> Option<u64> {
+    let lines = BufReader::new(File::open(path).ok()?)
+        .lines()
+        .map_while(Result::ok);
+    let events = lines.filter_map(|line| serde_json::from_str::<Event>(&line).ok());
+    events.last().map(|event| event.id)
+}
+
+fn ends_with_newline(path: &Path) -> io::Result<bool> {
+    use std::io::{Read, Seek, SeekFrom};
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::End(-1))?;
+    let mut last = [0];
+    file.read_exact(&mut last)?;
+    Ok(last == *b"\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn kinds(log: &EventLog) -> Vec<(u64, String)> {
+        let events = log.read(|_| true).unwrap();
+        events
+            .into_iter()
+            .map(|event| (event.id, event.kind))
+            .collect()
+    }
+
+    #[test]
+    fn ids_go_on_after_a_restart_and_a_torn_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let (log, writer) = EventLog::open(dir.path()).unwrap();
+        log.record("one", None, json!({ "a": 1 }));
+        log.record("two", Some(("aa".into(), 7)), json!({}));
+        log.stop();
+        writer.join();
+        let mut file = append_to(&file_name(dir.path(), 0)).unwrap();
+        file.write_all(b"{\"time\":\"torn").unwrap();
+        let (log, _writer) = EventLog::open(dir.path()).unwrap();
+        log.record("three", None, json!({}));
+        let expected = [(1, "one".into()), (2, "two".into()), (3, "three".into())];
+        assert_eq!(kinds(&log), expected);
+        assert_eq!(log.read(|event| event.owner == Some(7)).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn old_files_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let (log, _writer) = EventLog::open(dir.path()).unwrap();
+        let long = "x".repeat(1 << 20);
+        for _ in 0..60 {
+            log.record("big", None, json!({ "text": long }));
+        }
+        let events = log.read(|_| true).unwrap();
+        assert_eq!(events.last().unwrap().id, 60);
+        assert!(events.len() < 45, "{}", events.len());
+        let total: u64 = fs::read_dir(dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().metadata().unwrap().len())
+            .sum();
+        assert!(total <= (MAX_FILE + (2 << 20)) * u64::from(MAX_OLD_FILES + 1));
+    }
+
+    #[tokio::test]
+    async fn followers_hear_what_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let (log, _writer) = EventLog::open(dir.path()).unwrap();
+        let mut follower = log.follow();
+        log.record("one", None, json!({ "a": 1 }));
+        let event = follower.recv().await.unwrap();
+        assert_eq!((event.id, event.fields["a"].as_u64()), (1, Some(1)));
+    }
+}

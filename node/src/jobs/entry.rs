@@ -1,0 +1,85 @@
+//! A job with what is known of it only while the node runs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use potluck_cache::Lease;
+use potluck_plan::Accounting;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+use super::handle::Reply;
+use super::{ErrorDocument, Job, JobDocument, JobWatch};
+
+/// One job in the hands of the task that owns them all.
+pub(super) struct Entry {
+    pub(super) job: Job,
+    /// Finished files, held until the job is over. By their place in the job.
+    pub(super) leases: BTreeMap<usize, Lease>,
+    /// The run under way.
+    pub(super) run: Option<Run>,
+    /// Files are being put in their places; who waits for that is in here.
+    pub(super) completing: Option<Option<Reply<Arc<JobDocument>>>>,
+    shown: watch::Sender<Arc<JobDocument>>,
+}
+
+pub(super) struct Run {
+    pub(super) number: u64,
+    pub(super) file: Option<usize>,
+    pub(super) task: AbortHandle,
+}
+
+impl Entry {
+    pub(super) fn new(job: Job) -> Self {
+        let shown = watch::Sender::new(Arc::new(JobDocument::from(&job)));
+        Self {
+            job,
+            leases: BTreeMap::new(),
+            run: None,
+            completing: None,
+            shown,
+        }
+    }
+
+    /// Tells everybody who looks how the job is now.
+    pub(super) fn show(&self) -> Arc<JobDocument> {
+        let mut document = JobDocument::from(&self.job);
+        if document.error.is_none() {
+            // A file that cannot be placed does not change the state of its job.
+            let error = self.job.files.iter().find_map(|file| file.error.as_ref());
+            document.error = error.map(ErrorDocument::from);
+        }
+        let document = Arc::new(document);
+        self.shown.send_replace(Arc::clone(&document));
+        document
+    }
+
+    pub(super) fn watch(&self) -> JobWatch {
+        self.shown.subscribe()
+    }
+
+    /// Stops the run under way, if there is one. Says which file was on its way.
+    pub(super) fn stop_run(&mut self) -> Option<usize> {
+        let run = self.run.take()?;
+        run.task.abort();
+        run.file
+    }
+
+    pub(super) fn is_run(&self, number: u64) -> bool {
+        self.run.as_ref().is_some_and(|run| run.number == number)
+    }
+
+    /// For the event log.
+    pub(super) fn about(&self) -> Option<(String, u32)> {
+        Some((self.job.id.to_string(), self.job.owner))
+    }
+
+    /// Bytes of one file so far.
+    pub(super) fn accounting(&self, file: usize) -> Accounting {
+        self.job
+            .files
+            .get(file)
+            .map(|file| file.accounting)
+            .unwrap_or_default()
+    }
+}

@@ -1,0 +1,89 @@
+//! What jobs ask of whoever moves the bytes.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::SystemTime;
+
+use potluck_cache::Lease;
+use potluck_content::{ContentId, Digest, Entity, Validator};
+use potluck_plan::{Accounting, JobError, JobKey, Priority, Retry};
+use tokio::sync::watch;
+
+/// Moves one file at a time into the cache.
+pub trait Fetcher: Send + Sync + 'static {
+    /// Begins or resumes. Dropping the outcome stops it; what came stays.
+    fn fetch(&self, request: FetchRequest) -> Fetch;
+
+    /// Vouches for a content: its job is completed. Blocks.
+    fn validate(&self, content: &ContentId, entity: Option<&Entity>);
+}
+
+/// One file that is wanted.
+#[derive(Debug, Clone)]
+pub struct FetchRequest {
+    /// The job, for its share of the bandwidth.
+    pub job: JobKey,
+    /// Which file of the job.
+    pub file: usize,
+    /// Where it comes from.
+    pub url: String,
+    /// Header fields for the origin.
+    pub headers: Vec<(String, String)>,
+    /// What the whole must have.
+    pub checksum: Option<Digest>,
+    /// Whether peers may be asked.
+    pub use_peers: bool,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// What earlier tries counted.
+    pub before: Accounting,
+}
+
+/// A fetch under way.
+pub struct Fetch {
+    /// How far it is.
+    pub progress: watch::Receiver<FetchProgress>,
+    /// How it ends.
+    pub outcome: Pin<Box<dyn Future<Output = Result<Fetched, FetchError>> + Send>>,
+}
+
+/// How far a fetch is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FetchProgress {
+    /// Whether the origin has answered.
+    pub connected: bool,
+    /// Bytes in the whole, once known.
+    pub size: Option<u64>,
+    /// The version, once known.
+    pub validator: Option<Validator>,
+    /// Where bytes came from so far.
+    pub accounting: Accounting,
+}
+
+/// A file that is here.
+#[derive(Debug, Clone)]
+pub struct Fetched {
+    /// Its content, held until the job is over.
+    pub lease: Lease,
+    /// The origin's word for this version.
+    pub validator: Option<Validator>,
+    /// The origin's time of the last change.
+    pub mtime: Option<SystemTime>,
+    /// The version under which peers may find it; `None` when it is not to be shared.
+    pub entity: Option<Entity>,
+    /// Whether peers may have it once the job is completed.
+    pub shareable: bool,
+    /// Where its bytes came from.
+    pub accounting: Accounting,
+}
+
+/// A fetch that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FetchError {
+    /// What is wrong.
+    pub error: JobError,
+    /// Whether trying again can help.
+    pub retry: Retry,
+    /// What was counted until then.
+    pub accounting: Accounting,
+}

@@ -1,0 +1,255 @@
+//! The way to the jobs for everybody else.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use potluck_cache::Lease;
+use potluck_content::Digest;
+use potluck_plan::{JobError, JobRefusal, LimitReached, Priority};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{JobDocument, StoreError, Why};
+
+/// Who asks: the user at the other end of the control socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caller {
+    /// The user id.
+    pub uid: u32,
+}
+
+/// A job that somebody wants.
+#[derive(Debug, Clone, Default)]
+pub struct NewJob {
+    /// What to call it.
+    pub name: String,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// Whether it may take from peers; `None` leaves it to the settings.
+    pub use_peers: Option<bool>,
+    /// What it is to transfer.
+    pub files: Vec<NewFile>,
+    /// Whether it is to begin at once; otherwise it is suspended, as in BITS.
+    pub start: bool,
+    /// Whether the daemon is to complete it.
+    pub detached: bool,
+}
+
+/// A file that somebody wants.
+#[derive(Debug, Clone)]
+pub struct NewFile {
+    /// Where it comes from.
+    pub url: String,
+    /// Where it goes.
+    pub path: std::path::PathBuf,
+    /// Header fields for the origin.
+    pub headers: Vec<(String, String)>,
+    /// What the whole must have.
+    pub checksum: Option<Digest>,
+}
+
+/// A change of one property.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// Its name.
+    Name(String),
+    /// Its priority.
+    Priority(Priority),
+    /// Whether it may take from peers.
+    UsePeers(bool),
+}
+
+/// Why a call was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// No job that this user may see has that name.
+    #[error("there is no job {0}")]
+    NoSuchJob(String),
+    /// Several jobs begin with that.
+    #[error("several jobs begin with {0}: write more of the id")]
+    Ambiguous(String),
+    /// The job has no such file, or it is not here yet.
+    #[error("the job has no finished file {0}")]
+    NoSuchFile(usize),
+    /// The state of the job does not allow it.
+    #[error(transparent)]
+    State(#[from] JobRefusal),
+    /// There are too many.
+    #[error(transparent)]
+    Limit(#[from] LimitReached),
+    /// A URL, a path or a header field is wrong.
+    #[error("{0}")]
+    Invalid(String),
+    /// The file cannot go where it should.
+    #[error("{0}")]
+    Destination(JobError),
+    /// The files are just being put in their places.
+    #[error("the job is just being completed")]
+    Busy,
+    /// The daemon runs as another user: the caller must write the files itself.
+    #[error("the daemon may not write files for this user: fetch them and complete then")]
+    CallerPlaces,
+    /// The job could not be kept.
+    #[error("the job cannot be kept: {0}")]
+    Store(#[from] StoreError),
+    /// The node stops.
+    #[error("the node is stopping")]
+    Stopping,
+}
+
+/// A finished file, for a caller who writes it with its own rights.
+#[derive(Debug, Clone)]
+pub struct Taken {
+    /// Its bytes.
+    pub lease: Lease,
+    /// The origin's time of the last change.
+    pub mtime: Option<SystemTime>,
+}
+
+/// A state of a job, as it changes.
+pub type JobWatch = watch::Receiver<Arc<JobDocument>>;
+
+pub(super) type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
+
+pub(super) enum Command {
+    Create(Caller, Box<NewJob>, Reply<Arc<JobDocument>>),
+    Add(Caller, String, Vec<NewFile>, Reply<Arc<JobDocument>>),
+    List(Caller, bool, Reply<Vec<Arc<JobDocument>>>),
+    Watch(Caller, String, Reply<JobWatch>),
+    Resume(Caller, String, Reply<Arc<JobDocument>>),
+    Suspend(Caller, String, Reply<Arc<JobDocument>>),
+    Cancel(Caller, String, Reply<Arc<JobDocument>>),
+    Set(Caller, String, Change, Reply<Arc<JobDocument>>),
+    Complete(Caller, String, bool, Reply<Arc<JobDocument>>),
+    Take(Caller, String, usize, Reply<Taken>),
+    Why(Caller, String, Reply<Why>),
+}
+
+/// A handle on the jobs of a node. Cheap to clone. Jobs are named by id or unique prefix.
+#[derive(Clone)]
+pub struct JobsHandle(pub(super) mpsc::Sender<Command>);
+
+impl JobsHandle {
+    /// Makes a job.
+    ///
+    /// # Errors
+    /// When it is wrong or one too many.
+    pub async fn create(&self, by: Caller, job: NewJob) -> Result<Arc<JobDocument>, Refusal> {
+        self.ask(|reply| Command::Create(by, Box::new(job), reply))
+            .await
+    }
+
+    /// Adds files to a job.
+    ///
+    /// # Errors
+    /// As [`Refusal`] says.
+    pub async fn add(
+        &self,
+        by: Caller,
+        job: String,
+        files: Vec<NewFile>,
+    ) -> Result<Arc<JobDocument>, Refusal> {
+        self.ask(|reply| Command::Add(by, job, files, reply)).await
+    }
+
+    /// The jobs that the caller may see, the oldest first; with `all` those that are
+    /// over as well.
+    ///
+    /// # Errors
+    /// When the node stops.
+    pub async fn list(&self, by: Caller, all: bool) -> Result<Vec<Arc<JobDocument>>, Refusal> {
+        self.ask(|reply| Command::List(by, all, reply)).await
+    }
+
+    /// One job.
+    ///
+    /// # Errors
+    /// As [`Refusal`] says.
+    pub async fn show(&self, by: Caller, job: String) -> Result<Arc<JobDocument>, Refusal> {
+        Ok(Arc::clone(&self.watch(by, job).await?.borrow()))
+    }
+
+    /// One job as it changes.
+    ///
+    /// # Errors
+    /// As [`Refusal`] says.
+    pub async fn watch(&self, by: Caller, job: String) -> Result<JobWatch, Refusal> {
+        self.ask(|reply| Command::Watch(by, job, reply)).await
+    }
+
+    /// Lets a job run.
+    ///
+    /// # Errors
+    /// As [`Refusal`] says.
+    pub async fn resume(&self, by: Caller, job: String) -> Result<Arc<JobDocument>, Refusal> {
+        self.ask(|reply| Command::Resume(by, job, reply)).await
+    }
+
+    /// Stops a job for now.
+    ///
+    /// # Errors
+    /// As [`Refusal`] says.
+    pub async fn suspend(&self, by: Caller, job: String) -> Result<Arc<JobDocument>, Refusal> {
+        self.ask(|reply| Command::Suspend(by, job, reply)).await
+    }
+
+    /// Gives a job up.
+    ///
+    /// # Errors
+    /// As [`Refusal`] says.
+    pub async fn cancel(&self, by: Caller, job: String) -> Result<Arc<JobDocument>, Refusal> {
+        self.ask(|reply| Command::Cancel(by, job, reply)).await
+    }
+
+    /// Changes a property of a job.
+    ///
+    /// # Errors
+    /// As [`Refusal`] says.
+    pub async fn set(
+        &self,
+        by: Caller,
+        job: String,
+        change: Change,
+    ) -> Result<Arc<JobDocument>, Refusal> {
+        self.ask(|reply| Command::Set(by, job, change, reply)).await
+    }
+
+    /// Puts the finished files in their places and ends the job; with `placed` the
+    /// caller has put them there.
+    ///
+    /// # Errors
+    /// [`Refusal::CallerPlaces`] when only the caller may write them.
+    pub async fn complete(
+        &self,
+        by: Caller,
+        job: String,
+        placed: bool,
+    ) -> Result<Arc<JobDocument>, Refusal> {
+        self.ask(|reply| Command::Complete(by, job, placed, reply))
+            .await
+    }
+
+    /// A finished file.
+    ///
+    /// # Errors
+    /// As [`Refusal`] says.
+    pub async fn take(&self, by: Caller, job: String, file: usize) -> Result<Taken, Refusal> {
+        self.ask(|reply| Command::Take(by, job, file, reply)).await
+    }
+
+    /// Why a job does not move.
+    ///
+    /// # Errors
+    /// As [`Refusal`] says.
+    pub async fn why(&self, by: Caller, job: String) -> Result<Why, Refusal> {
+        self.ask(|reply| Command::Why(by, job, reply)).await
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.0
+            .send(command(reply))
+            .await
+            .map_err(|_| Refusal::Stopping)?;
+        answer.await.map_err(|_| Refusal::Stopping)?
+    }
+}

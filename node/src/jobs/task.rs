@@ -1,0 +1,348 @@
+//! The task that owns the jobs.
+
+mod completing;
+mod requests;
+mod running;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use potluck_cache::{Cache, PlaceError};
+use potluck_plan::{JobAction, JobLimits, JobQueue, JobState, JobTimes};
+use serde_json::json;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::entry::Entry;
+use super::handle::{Command, JobsHandle};
+use super::runner::Update;
+use super::{Fetcher, Job, JobId, JobStore, StoreError};
+use crate::events::EventLog;
+use crate::stats::Stats;
+
+/// Jobs that are over and still shown; more than these are forgotten, the oldest first.
+const MAX_FINISHED: usize = 200;
+/// Jobs that wait for an event that nobody tells (the network is back, the disk has
+/// room) are tried again after this time.
+const WAKE_EVERY: Duration = Duration::from_secs(60);
+
+/// How jobs are treated.
+#[derive(Debug, Clone)]
+pub struct JobsConfig {
+    /// How many there may be.
+    pub limits: JobLimits,
+    /// Retry and time limits.
+    pub times: JobTimes,
+    /// Whether jobs may take from peers at all.
+    pub use_peers: bool,
+    /// Whether only jobs that say so take from peers.
+    pub peers_opt_in: bool,
+    /// The user this process runs as: the only one whose files it writes.
+    pub own_uid: u32,
+}
+
+/// The task. It owns the store, the queue and every job.
+pub struct JobsTask {
+    config: JobsConfig,
+    store: JobStore,
+    cache: Cache,
+    fetcher: Arc<dyn Fetcher>,
+    events: EventLog,
+    stats: Stats,
+    queue: JobQueue,
+    entries: BTreeMap<JobId, Entry>,
+    commands: mpsc::Receiver<Command>,
+    updates: mpsc::Receiver<Update>,
+    updates_in: mpsc::Sender<Update>,
+    work: JoinSet<Option<Placed>>,
+    runs: u64,
+}
+
+/// What putting the files of a job in their places came to.
+struct Placed {
+    job: JobId,
+    files: Vec<(usize, PathBuf, Result<(), PlaceError>)>,
+}
+
+impl JobsTask {
+    /// Takes up the jobs of a store. Blocks.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn open(
+        config: JobsConfig,
+        store: JobStore,
+        cache: Cache,
+        fetcher: Arc<dyn Fetcher>,
+        events: EventLog,
+        stats: Stats,
+    ) -> Result<(JobsHandle, Self), StoreError> {
+        let (handle, commands) = mpsc::channel(64);
+        let (updates_in, updates) = mpsc::channel(256);
+        let jobs = store.load()?;
+        let mut task = Self {
+            queue: JobQueue::new(config.limits),
+            config,
+            store,
+            cache,
+            fetcher,
+            events,
+            stats,
+            entries: BTreeMap::new(),
+            commands,
+            updates,
+            updates_in,
+            work: JoinSet::new(),
+            runs: 0,
+        };
+        for job in jobs {
+            task.restore(job);
+        }
+        // Finished files that did not fit into the cache were kept for jobs; those that
+        // no job claimed by now are nobody's.
+        task.cache.drop_unclaimed();
+        Ok((JobsHandle(handle), task))
+    }
+
+    /// Runs until it is stopped or every handle is gone.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut probe = tokio::time::interval(WAKE_EVERY);
+        loop {
+            self.carry_out();
+            let wake = self.next_wake();
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(done) = self.work.join_next() => match done {
+                    Ok(Some(placed)) => self.on_placed(placed).await,
+                    Err(error) if error.is_panic() => {
+                        std::panic::resume_unwind(error.into_panic());
+                    }
+                    _ => {}
+                },
+                Some(update) = self.updates.recv() => self.on_update(update).await,
+                command = self.commands.recv() => match command {
+                    Some(command) => self.on_command(command).await,
+                    None => break,
+                },
+                _ = probe.tick() => self.wake_waiting(),
+                () = tokio::time::sleep(wake) => self.on_wake().await,
+            }
+        }
+        self.wind_down().await;
+    }
+
+    /// A job that was there before this process began.
+    fn restore(&mut self, mut job: Job) {
+        let now = now();
+        let id = job.id;
+        if job.state().is_final() {
+            self.entries.insert(id, Entry::new(job));
+            return;
+        }
+        let mut leases = BTreeMap::new();
+        for (index, file) in job.files.iter_mut().enumerate() {
+            match file.content.map(|content| self.cache.lease(&content)) {
+                Some(Some(lease)) => drop(leases.insert(index, lease)),
+                // What was finished is gone from the disk: it is fetched again.
+                Some(None) => file.reset(),
+                None => {}
+            }
+        }
+        self.queue.restore(id.key(), job.owner, job.priority);
+        if job.state().is_running() {
+            let requeued = job.machine.requeue(now);
+            debug_assert!(requeued.is_ok(), "a running job can wait again");
+        }
+        if job.state() == JobState::Transferred
+            && let Err(error) = job.machine.resume(job.progress(), now)
+        {
+            tracing::warn!(job = %id, %error, "a finished job stays as it is");
+        }
+        match job.state() {
+            JobState::Queued => self.queue.set_ready(id.key()),
+            JobState::TransientError => {
+                if let Some(at) = job.machine.error().and_then(|error| error.retry_at) {
+                    self.queue.set_retry(id.key(), at);
+                }
+            }
+            _ => {}
+        }
+        let mut entry = Entry::new(job);
+        entry.leases = leases;
+        entry.show();
+        self.entries.insert(id, entry);
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(action) = self.queue.poll_action() {
+            match action {
+                JobAction::Start(key) => self.start_run(JobId::from_key(key)),
+                JobAction::Preempt(key) => {
+                    let id = JobId::from_key(key);
+                    self.stop_run(id, "preempted");
+                    if let Some(entry) = self.entries.get_mut(&id) {
+                        if let Err(error) = entry.job.machine.requeue(now()) {
+                            tracing::debug!(job = %id, %error, "not queued again");
+                        }
+                        entry.show();
+                    }
+                }
+            }
+        }
+    }
+
+    fn next_wake(&self) -> Duration {
+        let now = now();
+        let times = &self.config.times;
+        let jobs = self.entries.values();
+        jobs.filter_map(|entry| entry.job.machine.poll_timeout(times))
+            .chain(self.queue.poll_timeout())
+            .min()
+            .map_or(WAKE_EVERY, |at| at.duration_since(now).unwrap_or_default())
+            // Not to sleep through a change of the clock.
+            .min(WAKE_EVERY)
+    }
+
+    async fn on_wake(&mut self) {
+        let now = now();
+        let ids: Vec<JobId> = self.entries.keys().copied().collect();
+        for id in ids {
+            let Some(entry) = self.entries.get_mut(&id) else {
+                continue;
+            };
+            if !entry.job.machine.handle_timeout(&self.config.times, now) {
+                continue;
+            }
+            let state = entry.job.state();
+            entry.show();
+            match state {
+                JobState::Queued => self.queue.set_ready(id.key()),
+                JobState::Cancelled => {
+                    self.record(
+                        id,
+                        "job_cancelled",
+                        &json!({ "reason": "inactive for too long" }),
+                    );
+                    self.end(id);
+                }
+                _ => {
+                    self.stop_run(id, "error");
+                    self.queue.set_idle(id.key());
+                    self.record_error(id);
+                }
+            }
+            self.keep(id).await;
+        }
+        self.queue.handle_timeout(now);
+    }
+
+    /// Jobs that wait for an event nobody tells are tried again.
+    fn wake_waiting(&mut self) {
+        let now = now();
+        for (id, entry) in &mut self.entries {
+            let waits = entry.job.state() == JobState::TransientError
+                && entry
+                    .job
+                    .machine
+                    .error()
+                    .is_some_and(|error| error.retry_at.is_none());
+            if waits && entry.job.machine.wake(now).is_ok() {
+                entry.show();
+                self.queue.set_ready(id.key());
+            }
+        }
+    }
+
+    /// Keeps a job on the disk; a failure is told to the log only, for changes that
+    /// nobody waits for.
+    async fn keep(&self, id: JobId) {
+        if let Err(error) = self.save(id).await {
+            tracing::warn!(job = %id, %error, "a job could not be kept");
+        }
+    }
+
+    async fn save(&self, id: JobId) -> Result<(), StoreError> {
+        let Some(entry) = self.entries.get(&id) else {
+            return Ok(());
+        };
+        let (store, job) = (self.store.clone(), entry.job.clone());
+        blocking(move || store.save(&job)).await
+    }
+
+    /// A job is over: it leaves the queue, and its files their leases.
+    fn end(&mut self, id: JobId) {
+        self.queue.remove(id.key());
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.leases.clear();
+        }
+    }
+
+    /// Forgets the oldest of the jobs that are over.
+    async fn forget_finished(&mut self) {
+        let mut finished: Vec<(SystemTime, JobId)> = self
+            .entries
+            .values()
+            .filter(|entry| entry.job.state().is_final())
+            .map(|entry| (entry.job.created, entry.job.id))
+            .collect();
+        finished.sort_unstable();
+        let too_many = finished.len().saturating_sub(MAX_FINISHED);
+        for (_, id) in finished.into_iter().take(too_many) {
+            self.entries.remove(&id);
+            let store = self.store.clone();
+            if let Err(error) = blocking(move || store.remove(id)).await {
+                tracing::warn!(job = %id, %error, "a finished job could not be removed");
+            }
+        }
+    }
+
+    fn record(&self, id: JobId, kind: &str, fields: &serde_json::Value) {
+        if let Some(entry) = self.entries.get(&id) {
+            self.events.record(kind, entry.about(), fields.clone());
+        }
+    }
+
+    fn record_error(&self, id: JobId) {
+        let Some(entry) = self.entries.get(&id) else {
+            return;
+        };
+        let error = entry.job.machine.error().map(super::ErrorDocument::from);
+        self.record(id, "job_error", &json!({ "error": error }));
+    }
+
+    async fn wind_down(&mut self) {
+        let ids: Vec<JobId> = self.entries.keys().copied().collect();
+        for id in ids {
+            self.stop_run(id, "stopping");
+            let Some(entry) = self.entries.get_mut(&id) else {
+                continue;
+            };
+            if entry.job.state().is_running() && entry.job.machine.requeue(now()).is_ok() {
+                self.keep(id).await;
+            }
+        }
+        // Runs end at once; files that are half placed are placed to their end.
+        while let Some(done) = self.work.join_next().await {
+            if let Ok(Some(placed)) = done {
+                self.on_placed(placed).await;
+            }
+        }
+    }
+}
+
+/// The one place where the time is read.
+fn now() -> SystemTime {
+    SystemTime::now()
+}
+
+/// Runs disk work on the blocking pool.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}

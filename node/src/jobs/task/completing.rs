@@ -1,0 +1,182 @@
+//! Completing jobs: files get to their places, contents may be served from then on.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use potluck_cache::{Lease, PlaceError};
+use potluck_plan::{ErrorContext, JobError};
+use serde_json::json;
+
+use super::{JobsTask, Placed, blocking, now};
+use crate::jobs::handle::Reply;
+use crate::jobs::{JobDocument, JobId, Refusal};
+use crate::stats::Counts;
+
+impl JobsTask {
+    /// The daemon completes a job for its owner, where it may write the owner's files.
+    pub(super) async fn complete_by_itself(&mut self, id: JobId) {
+        let owner = self.entries.get(&id).map(|entry| entry.job.owner);
+        if owner == Some(self.config.own_uid) {
+            self.place(id, None);
+        }
+    }
+
+    /// Somebody wants a job completed. `placed` says that they have written the files.
+    pub(super) async fn complete(
+        &mut self,
+        id: JobId,
+        placed: bool,
+        reply: Reply<Arc<JobDocument>>,
+    ) {
+        let own_uid = self.config.own_uid;
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        let refusal = if entry.completing.is_some() {
+            Some(Refusal::Busy)
+        } else if entry.job.state().is_final() {
+            let state = entry.job.state();
+            Some(Refusal::State(potluck_plan::JobRefusal::Final(state)))
+        } else if !placed && entry.job.owner != own_uid && entry.job.progress().transferred > 0 {
+            Some(Refusal::CallerPlaces)
+        } else {
+            None
+        };
+        if let Some(refusal) = refusal {
+            // Who asked may have gone.
+            let _ = reply.send(Err(refusal));
+            return;
+        }
+        self.stop_run(id, "completed");
+        self.queue.set_idle(id.key());
+        if placed {
+            let Some(entry) = self.entries.get_mut(&id) else {
+                return;
+            };
+            for file in &mut entry.job.files {
+                file.placed = file.is_transferred();
+            }
+            let result = self.acknowledge(id).await;
+            let _ = reply.send(result);
+        } else {
+            self.place(id, Some(reply));
+        }
+    }
+
+    /// Puts every finished file in its place, on the blocking pool.
+    fn place(&mut self, id: JobId, reply: Option<Reply<Arc<JobDocument>>>) {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        entry.completing = Some(reply);
+        let files: Vec<_> = entry
+            .leases
+            .iter()
+            .filter_map(|(index, lease)| {
+                let file = entry.job.files.get(*index).filter(|file| !file.placed)?;
+                Some((*index, lease.clone(), file.path.clone(), file.mtime))
+            })
+            .collect();
+        self.work.spawn(async move {
+            let placing = blocking(move || {
+                let place = |(index, lease, path, mtime): (_, Lease, PathBuf, _)| {
+                    let result = lease.place(&path, mtime);
+                    (index, path, result)
+                };
+                files.into_iter().map(place).collect()
+            });
+            Some(Placed {
+                job: id,
+                files: placing.await,
+            })
+        });
+    }
+
+    pub(super) async fn on_placed(&mut self, placed: Placed) {
+        let id = placed.job;
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        let reply = entry.completing.take().flatten();
+        let mut failed = None;
+        for (index, _, result) in placed.files {
+            let Some(file) = entry.job.files.get_mut(index) else {
+                continue;
+            };
+            match result {
+                Ok(()) => file.placed = true,
+                Err(error) => {
+                    let error = place_error(&error);
+                    file.error = Some(error.clone());
+                    failed.get_or_insert(error);
+                }
+            }
+        }
+        let result = match failed {
+            None => self.acknowledge(id).await,
+            Some(error) => {
+                // The job stays as it is: its owner makes room and completes it again.
+                entry.show();
+                self.record(id, "job_error", &json!({ "error": error.message }));
+                self.keep(id).await;
+                Err(Refusal::Destination(error))
+            }
+        };
+        if let Some(reply) = reply {
+            // Who asked may have gone.
+            let _ = reply.send(result);
+        }
+    }
+
+    /// The files are in their places: the job is over.
+    async fn acknowledge(&mut self, id: JobId) -> Result<Arc<JobDocument>, Refusal> {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return Err(Refusal::NoSuchJob(id.to_string()));
+        };
+        let completion = entry.job.machine.complete(entry.job.progress(), now())?;
+        let document = entry.show();
+        let contents: Vec<_> = entry
+            .job
+            .files
+            .iter()
+            .filter(|file| file.shareable)
+            .filter_map(|file| Some((file.content?, file.entity.clone())))
+            .collect();
+        // Completing a job vouches for what it brought. Before the leases go: what is
+        // not cached goes with them.
+        let fetcher = Arc::clone(&self.fetcher);
+        blocking(move || {
+            for (content, entity) in contents {
+                fetcher.validate(&content, entity.as_ref());
+            }
+        })
+        .await;
+        let counts = Counts {
+            jobs_completed: 1,
+            ..Counts::default()
+        };
+        self.stats.add(counts, now());
+        let whole = completion == potluck_plan::Completion::Whole;
+        self.record(
+            id,
+            "job_completed",
+            &json!({ "whole": whole, "bytes_total": document.bytes_total }),
+        );
+        self.end(id);
+        self.save(id).await?;
+        self.forget_finished().await;
+        Ok(document)
+    }
+}
+
+fn place_error(error: &PlaceError) -> JobError {
+    let code = match error {
+        PlaceError::DirectoryMissing(_) => "directory_missing",
+        PlaceError::NotADirectory(_) => "not_a_directory",
+        PlaceError::IsADirectory(_) => "is_a_directory",
+        PlaceError::NotWritable(_) => "not_writable",
+        PlaceError::NoSpace(_) => "no_space",
+        PlaceError::Io { .. } => "io",
+    };
+    JobError::new(code, ErrorContext::LocalFile, error.to_string())
+}

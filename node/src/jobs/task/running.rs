@@ -1,0 +1,227 @@
+//! Runs of jobs: beginning, hearing of, stopping them.
+
+use std::sync::Arc;
+
+use potluck_plan::{JobError, JobState, Retry};
+use serde_json::json;
+
+use super::{JobsTask, now};
+use crate::jobs::entry::Run;
+use crate::jobs::fetch::{FetchError, FetchRequest, Fetched};
+use crate::jobs::runner::{News, Runner, Update};
+use crate::jobs::{FetchProgress, JobId};
+use crate::stats::Counts;
+
+impl JobsTask {
+    pub(super) fn start_run(&mut self, id: JobId) {
+        let use_peers =
+            |wish: Option<bool>| self.config.use_peers && wish.unwrap_or(!self.config.peers_opt_in);
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        if let Err(error) = entry.job.machine.start(now()) {
+            tracing::debug!(job = %id, %error, "not started");
+            self.queue.set_idle(id.key());
+            return;
+        }
+        self.runs += 1;
+        let job = &entry.job;
+        let files = job.files.iter().enumerate();
+        let files = files
+            .filter(|(_, file)| !file.is_transferred())
+            .map(|(index, file)| FetchRequest {
+                job: id.key(),
+                file: index,
+                url: file.url.clone(),
+                headers: file.headers.clone(),
+                checksum: file.checksum,
+                use_peers: use_peers(job.use_peers),
+                priority: job.priority,
+                before: file.accounting,
+            });
+        let runner = Runner {
+            job: id,
+            run: self.runs,
+            files: files.collect(),
+            fetcher: Arc::clone(&self.fetcher),
+            updates: self.updates_in.clone(),
+        };
+        let task = self.work.spawn(async move {
+            runner.run().await;
+            None
+        });
+        entry.run = Some(Run {
+            number: self.runs,
+            file: None,
+            task,
+        });
+        entry.show();
+    }
+
+    /// Stops the run of a job, if there is one; what came stays for the next.
+    pub(super) fn stop_run(&mut self, id: JobId, status: &str) {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        if let Some(file) = entry.stop_run() {
+            self.record_stopped(id, file, status);
+        }
+    }
+
+    pub(super) async fn on_update(&mut self, update: Update) {
+        let id = update.job;
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        if !entry.is_run(update.run) {
+            return;
+        }
+        match update.news {
+            News::Started(file) => {
+                if let Some(run) = &mut entry.run {
+                    run.file = Some(file);
+                }
+                if let Some(shown) = entry.job.files.get_mut(file) {
+                    shown.error = None;
+                    let fields = json!({ "url": shown.url, "path": shown.path });
+                    self.record(id, "transfer_started", &fields);
+                }
+            }
+            News::Progress(file, progress) => self.on_progress(id, file, progress).await,
+            News::Fetched(file, fetched) => self.on_fetched(id, file, *fetched).await,
+            News::Failed(file, error) => self.on_failed(id, file, error).await,
+            News::Finished => self.on_finished(id).await,
+        }
+    }
+
+    async fn on_progress(&mut self, id: JobId, index: usize, progress: FetchProgress) {
+        let now = now();
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        let Some(file) = entry.job.files.get_mut(index) else {
+            return;
+        };
+        let moved = progress.accounting.total() > file.accounting.total();
+        let known = file.size.is_none() && progress.size.is_some();
+        file.size = progress.size.or(file.size);
+        file.validator = progress.validator.or(file.validator.take());
+        file.accounting = progress.accounting;
+        if moved {
+            entry.job.machine.handle_progress(now);
+        }
+        let connected = progress.connected
+            && entry.job.state() == JobState::Connecting
+            && entry.job.machine.connected(now).is_ok();
+        entry.show();
+        if connected || known {
+            self.keep(id).await;
+        }
+    }
+
+    async fn on_fetched(&mut self, id: JobId, index: usize, fetched: Fetched) {
+        let now = now();
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        let Some(file) = entry.job.files.get_mut(index) else {
+            return;
+        };
+        file.size = Some(fetched.lease.size());
+        file.content = Some(fetched.lease.id());
+        file.validator = fetched.validator;
+        file.mtime = fetched.mtime;
+        file.entity = fetched.entity;
+        file.shareable = fetched.shareable;
+        file.accounting = fetched.accounting;
+        file.error = None;
+        entry.leases.insert(index, fetched.lease);
+        entry.job.machine.handle_progress(now);
+        if entry.job.state() == JobState::Connecting
+            && let Err(error) = entry.job.machine.connected(now)
+        {
+            tracing::debug!(job = %id, %error, "not transferring");
+        }
+        if let Some(run) = &mut entry.run {
+            run.file = None;
+        }
+        entry.show();
+        let counts = Counts {
+            got: entry.accounting(index),
+            ..Counts::default()
+        };
+        self.stats.add(counts, now);
+        self.record_stopped(id, index, "transferred");
+        self.keep(id).await;
+    }
+
+    async fn on_failed(&mut self, id: JobId, index: usize, failed: FetchError) {
+        let now = now();
+        let times = self.config.times;
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        entry.run = None;
+        let retry = failed.retry;
+        if let Err(error) = entry.job.machine.fail(failed.error, retry, &times, now) {
+            tracing::warn!(job = %id, %error, "a failure that does not fit");
+        }
+        let error: Option<JobError> = entry.job.machine.error().cloned();
+        if let Some(file) = entry.job.files.get_mut(index) {
+            file.accounting = failed.accounting;
+            file.error.clone_from(&error);
+        }
+        entry.show();
+        let retry_at = error.as_ref().and_then(|error| error.retry_at);
+        match retry_at {
+            Some(at) => self.queue.set_retry(id.key(), at),
+            None => self.queue.set_idle(id.key()),
+        }
+        let code = error.map_or_else(|| "error".to_owned(), |error| error.code);
+        self.record_stopped(id, index, &code);
+        // A retry that waits for an event is not the user's business yet.
+        if retry == Retry::Never || retry_at.is_none() {
+            self.record_error(id);
+        }
+        self.keep(id).await;
+    }
+
+    async fn on_finished(&mut self, id: JobId) {
+        let now = now();
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        entry.run = None;
+        if let Err(error) = entry.job.machine.transferred(now) {
+            tracing::warn!(job = %id, %error, "an end that does not fit");
+        }
+        let detached = entry.job.detached;
+        entry.show();
+        self.queue.set_idle(id.key());
+        self.keep(id).await;
+        self.record(id, "job_transferred", &json!({}));
+        if detached {
+            self.complete_by_itself(id).await;
+        }
+    }
+
+    fn record_stopped(&self, id: JobId, index: usize, status: &str) {
+        let Some(entry) = self.entries.get(&id) else {
+            return;
+        };
+        let Some(file) = entry.job.files.get(index) else {
+            return;
+        };
+        let fields = json!({
+            "url": file.url,
+            "bytes_total": file.size.unwrap_or(0),
+            "bytes_transferred": file.accounting.total(),
+            "bytes_from_peers": file.accounting.peers,
+            "bytes_from_origin": file.accounting.origin,
+            "bytes_from_cache": file.accounting.cache,
+            "bytes_discarded": file.accounting.discarded,
+            "status": status,
+        });
+        self.record(id, "transfer_stopped", &fields);
+    }
+}
