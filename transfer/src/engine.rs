@@ -1,5 +1,6 @@
 //! Transfers of files: asks, plans, fetches, verifies and stores.
 
+mod cache_steps;
 mod fetch;
 mod file_run;
 mod file_task;
@@ -8,9 +9,11 @@ mod neighbours;
 mod piece_run;
 mod piece_store;
 mod request;
+mod run_events;
 mod search;
 mod stream_run;
 mod whole_check;
+mod wish;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};

@@ -1,6 +1,8 @@
 //! Asking peers for contents.
 
+mod body;
 mod connection;
+mod error;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -13,10 +15,13 @@ use potluck_discovery::{Direction, PeerId};
 use tokio::net::TcpStream;
 
 use crate::rates::now;
-use crate::socket::{SharedStream, SocketHandle};
+use crate::socket::SharedStream;
 use crate::traffic::TrafficCounts;
 use crate::trust::{Refusal, Trust, handshake_failure};
 use connection::{Connection, Head};
+
+pub use body::PeerBody;
+pub use error::PeerError;
 
 /// How long an idle connection is kept; less than the server keeps it.
 const KEEP_IDLE: Duration = Duration::from_secs(60);
@@ -36,32 +41,6 @@ pub struct PeerAddress {
     pub address: SocketAddr,
 }
 
-/// Why a peer did not give what was asked.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PeerError {
-    /// No connection.
-    #[error("cannot be reached: {0}")]
-    Unreachable(String),
-    /// It is not who it should be, or not to be trusted: a fault.
-    #[error("not trusted: {0}")]
-    NotTrusted(String),
-    /// It broke the protocol: a fault.
-    #[error("broke the protocol: {0}")]
-    Protocol(String),
-    /// It does not hold the content.
-    #[error("does not hold the content")]
-    NotHeld,
-    /// Too many wait there.
-    #[error("too busy: come back in {} s", retry_after.as_secs())]
-    Refused {
-        /// When to come back.
-        retry_after: Duration,
-    },
-    /// The connection ended early.
-    #[error("the connection broke: {0}")]
-    Broken(String),
-}
-
 /// A client of all peers, with its connections. Cheap to clone.
 #[derive(Clone)]
 pub struct PeerClient(Arc<Inner>);
@@ -76,15 +55,6 @@ struct Idle {
     connection: Connection,
     address: SocketAddr,
     since: std::time::Instant,
-}
-
-/// The bytes of an answer. Read to its end, its connection is used again; dropped
-/// before, it is closed.
-pub struct PeerBody {
-    client: PeerClient,
-    peer: PeerAddress,
-    connection: Option<Connection>,
-    remaining: u64,
 }
 
 impl PeerClient {
@@ -153,12 +123,12 @@ impl PeerClient {
             206 if head.content_range.as_deref() == Some(&wanted)
                 && head.content_length == Some(range.end - range.start) =>
             {
-                Ok(PeerBody {
-                    client: self.clone(),
+                Ok(PeerBody::new(
+                    self.clone(),
                     peer,
-                    connection: Some(connection),
-                    remaining: range.end - range.start,
-                })
+                    connection,
+                    range.end - range.start,
+                ))
             }
             206 => Err(PeerError::Protocol(format!(
                 "it sent {:?} where {wanted:?} was asked for",
@@ -272,41 +242,5 @@ impl PeerClient {
 
     fn idle(&self) -> MutexGuard<'_, HashMap<PeerId, Vec<Idle>>> {
         self.0.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl PeerBody {
-    /// Bytes that are still to come.
-    #[must_use]
-    pub fn remaining(&self) -> u64 {
-        self.remaining
-    }
-
-    /// The socket that the bytes come through; none after the end.
-    #[must_use]
-    pub fn socket(&self) -> Option<SocketHandle> {
-        self.connection.as_ref().map(Connection::socket)
-    }
-
-    /// Reads the next bytes into the buffer; 0 only at the end. Safe to cancel.
-    ///
-    /// # Errors
-    /// When the connection ends early.
-    pub async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, PeerError> {
-        let most = usize::try_from(self.remaining)
-            .unwrap_or(usize::MAX)
-            .min(buffer.len());
-        let Some(connection) = self.connection.as_mut().filter(|_| most > 0) else {
-            return Ok(0);
-        };
-        let read = connection.read(&mut buffer[..most]).await?;
-        self.remaining -= read as u64;
-        self.client.0.traffic.add_from(self.peer.id, read as u64);
-        if self.remaining == 0
-            && let Some(connection) = self.connection.take()
-        {
-            self.client.keep(self.peer, connection);
-        }
-        Ok(read)
     }
 }

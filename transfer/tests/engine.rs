@@ -380,3 +380,45 @@ async fn what_is_personal_is_neither_asked_of_peers_nor_given() {
     }
     assert_eq!(sent.load(Ordering::SeqCst), 2 * content.len() as u64);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_saved_survives_a_restart_of_the_node() {
+    let content = blob(8 << 20, 13);
+    let served = content.clone();
+    let (calls, up) = (AtomicU64::new(0), Arc::new(AtomicU64::new(0)));
+    let is_up = Arc::clone(&up);
+    let origin = ScriptedOrigin::start(move |asked| match file(asked, &served, "v1") {
+        // The first range breaks off in the middle, and then the origin is down for long.
+        Reply::Keep(bytes) if asked.method == "GET" && is_up.load(Ordering::SeqCst) == 0 => {
+            match calls.fetch_add(1, Ordering::SeqCst) {
+                0 => Reply::Close(bytes[..bytes.len() / 2].to_vec()),
+                _ => Reply::Close(head("503 Busy", &[("Retry-After", "900".into())])),
+            }
+        }
+        reply => reply,
+    })
+    .await;
+    let domain = TestDomain::new();
+    let node = TestNode::start(&domain).await;
+    let request = FileRequest::new(origin.url("/f"), "job");
+    let failed = node.get(request.clone()).await.unwrap_err();
+    assert!(
+        failed.retryable && failed.accounting.origin > 0,
+        "{failed:?}"
+    );
+    let before = failed.accounting;
+    let dir = node.stop();
+    up.store(1, Ordering::SeqCst);
+    let asked_before = origin.asked().len();
+    let node = TestNode::start_again(&domain, dir).await;
+    let done = node.get(FileRequest { before, ..request }).await.unwrap();
+    check(&done, &content);
+    assert_eq!(done.accounting.origin, content.len() as u64);
+    let again = origin.asked();
+    let again = again
+        .iter()
+        .skip(asked_before)
+        .filter_map(|asked| asked.range());
+    let asked_again: u64 = again.map(|(first, last)| last + 1 - first).sum();
+    assert!(asked_again < content.len() as u64, "it began anew");
+}

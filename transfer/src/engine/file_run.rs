@@ -7,8 +7,8 @@ use std::time::Duration;
 use potluck_content::{ContentId, PieceIndex};
 use potluck_discovery::Holding as PeerHolding;
 use potluck_plan::{
-    Accounting, Action, DropReason, FilePlan, Holding, OriginFailure, OriginUse, Outcome,
-    PeerFault, PeerKey, PieceUse, RequestId, Source,
+    Accounting, Action, DropReason, FilePlan, Holding, OriginUse, Outcome, PeerFault, PeerKey,
+    RequestId, Source,
 };
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
@@ -19,7 +19,7 @@ use crate::engine::piece_store::{Event, PieceStore};
 use crate::engine::request::TransferError;
 use crate::engine::search::{Expected, Search};
 use crate::origin::OriginError;
-use crate::peer_client::{PeerAddress, PeerClient, PeerError};
+use crate::peer_client::{PeerAddress, PeerClient};
 use crate::rates::now;
 
 /// New bytes are made durable after so many, or after so long.
@@ -228,96 +228,6 @@ impl FileRun {
         }
     }
 
-    fn on_event(&mut self, request: RequestId, event: Event) -> Result<(), TransferError> {
-        let source = request.source();
-        match event {
-            Event::Progress(bytes) => self.plan.handle_progress(request, bytes, now()),
-            Event::Stored(index) => {
-                if self.plan.handle_piece(request, index, now()) == PieceUse::Keep {
-                    let bytes = self.store.layout.len_of(index) as u64;
-                    self.accounting.add(source, bytes);
-                    self.unsaved += bytes;
-                }
-            }
-            Event::Wrong(index) => match source {
-                Source::Peer(key) => self
-                    .plan
-                    .handle_fault(key, PeerFault::BadPiece(index), now()),
-                Source::Origin => self.origin_differs(index)?,
-            },
-            Event::DiskFailed(error) => return Err(error.into()),
-            Event::PeerEnded(result) => self.peer_ended(request, source, result),
-            Event::OriginEnded(result) => self.origin_ended(request, result)?,
-        }
-        Ok(())
-    }
-
-    /// The origin is right: whoever said otherwise is not.
-    fn origin_differs(&mut self, index: PieceIndex) -> Result<(), TransferError> {
-        if self.store.manifest().is_some() {
-            tracing::warn!(%index, "the origin's bytes are not those that peers vouch for");
-            return self.distrust_peers();
-        }
-        if self.store.partial.bitfield().has(index) && !self.plan.wants(index) {
-            // Held from before, and not the same: what is held may be of anything.
-            self.store.partial.discard_pieces(&[index])?;
-            self.plan.forget(&[index], now());
-            self.accounting.discard_cached(self.bytes_of(&[index]));
-        }
-        Ok(())
-    }
-
-    fn peer_ended(&mut self, request: RequestId, source: Source, result: Result<(), PeerError>) {
-        self.running.remove(&request);
-        let outcome = match result {
-            Ok(()) => Outcome::Complete,
-            Err(PeerError::NotHeld) => Outcome::NotHeld,
-            Err(PeerError::Refused { retry_after }) => Outcome::Refused { retry_after },
-            Err(PeerError::Unreachable(_) | PeerError::Broken(_)) => Outcome::Failed,
-            Err(error @ (PeerError::NotTrusted(_) | PeerError::Protocol(_))) => {
-                if let Source::Peer(key) = source {
-                    let fault = match error {
-                        PeerError::NotTrusted(why) => PeerFault::NotTrusted(why),
-                        other => PeerFault::Protocol(other.to_string()),
-                    };
-                    self.plan.handle_fault(key, fault, now());
-                }
-                return;
-            }
-        };
-        self.plan.handle_request_ended(request, outcome, now());
-    }
-
-    fn origin_ended(
-        &mut self,
-        request: RequestId,
-        result: Result<(), OriginError>,
-    ) -> Result<(), TransferError> {
-        self.running.remove(&request);
-        let Err(error) = result else {
-            self.plan
-                .handle_request_ended(request, Outcome::Complete, now());
-            return Ok(());
-        };
-        tracing::debug!(%error, "the origin failed");
-        if matches!(error, OriginError::Changed { .. }) {
-            return Err(error.into());
-        }
-        let failure = if matches!(error, OriginError::RangeIgnored { .. }) {
-            self.origin_use = OriginUse::Stream;
-            OriginFailure::NoRanges
-        } else if error.is_transient() {
-            OriginFailure::Transient {
-                retry_after: error.retry_after(),
-            }
-        } else {
-            OriginFailure::Final
-        };
-        self.origin_error = Some(error);
-        self.plan.handle_origin_failed(request, failure, now());
-        Ok(())
-    }
-
     /// Makes new bytes durable now and then, one time at once.
     fn save(&mut self) {
         while self.housekeeping.try_join_next().is_some() {}
@@ -336,7 +246,7 @@ impl FileRun {
         }
     }
 
-    fn bytes_of(&self, pieces: &[PieceIndex]) -> u64 {
+    pub(super) fn bytes_of(&self, pieces: &[PieceIndex]) -> u64 {
         pieces
             .iter()
             .map(|index| self.store.layout.len_of(*index) as u64)

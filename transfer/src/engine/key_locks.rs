@@ -22,7 +22,7 @@ struct Entry {
 /// The right to work on a content.
 pub(crate) struct KeyGuard {
     _guard: OwnedMutexGuard<()>,
-    _user: User,
+    user: User,
 }
 
 /// Somebody who works or waits; the entry goes with the last.
@@ -54,7 +54,7 @@ impl KeyLocks {
         }
         KeyGuard {
             _guard: guard,
-            _user: user,
+            user,
         }
     }
 
@@ -92,10 +92,20 @@ async fn next_change(
     let Some(mut working) = working else {
         return std::future::pending().await;
     };
-    watch(&working.borrow());
+    // A copy: the watcher may be about to write to the same progress.
+    let seen = working.borrow_and_update().clone();
+    watch(&seen);
     if working.changed().await.is_err() {
         // It has ended; the lock is about to come.
         std::future::pending::<()>().await;
+    }
+}
+
+impl Drop for KeyGuard {
+    fn drop(&mut self) {
+        if let Some(entry) = self.user.locks.lock().get_mut(&self.user.key) {
+            entry.progress = None;
+        }
     }
 }
 

@@ -4,21 +4,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use potluck_content::{Bitfield, Digest, Layout, PieceIndex};
-use potluck_discovery::Wanted;
-use potluck_plan::{Accounting, FilePlan, FilePlanConfig, OriginUse, Source};
+use potluck_plan::{Accounting, FilePlan, FilePlanConfig, OriginUse, Rate, Source};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::engine::Domain;
 use crate::engine::file_run::FileRun;
-use crate::engine::file_task::{Attempt, FileTask, Wish, blocking, mismatch};
+use crate::engine::file_task::{Attempt, FileTask, blocking};
 use crate::engine::key_locks::KeyGuard;
 use crate::engine::piece_store::PieceStore;
 use crate::engine::request::{Stage, TransferError};
-use crate::engine::search::{Expected, Found, Search};
 use crate::engine::whole_check::mismatches;
+use crate::engine::wish::{Wish, mismatch};
 use crate::origin::RangeSupport;
-use crate::peer_client::PeerAddress;
 use crate::rates::now;
 
 /// Makes what came durable when a transfer ends before its time, and only then lets
@@ -239,55 +236,6 @@ impl FileTask {
         }
     }
 
-    /// Asks peers who holds it, as far as they may be asked.
-    async fn search(
-        &self,
-        wish: &Wish,
-        domain: Option<&Domain>,
-    ) -> (Option<Search>, Option<Found>) {
-        let Some(domain) = domain else {
-            return (None, None);
-        };
-        let mut wanted: Vec<_> = wish.digests.iter().copied().map(Wanted::Digest).collect();
-        wanted.extend(
-            wish.entity
-                .as_ref()
-                .map(|entity| Wanted::Entity(entity.key())),
-        );
-        let peers = self.some_peers(domain.neighbours.peers());
-        if peers.is_empty() {
-            domain.neighbours.need_peers();
-        }
-        if wanted.is_empty() || peers.is_empty() {
-            return (None, None);
-        }
-        self.show(|progress| progress.stage = Stage::Searching);
-        let expected = Expected {
-            content: wish.content(),
-            size: wish.source.meta.size,
-        };
-        let mut search = Search::start(Arc::clone(&domain.neighbours), &peers, &wanted);
-        let found = search.first(expected).await;
-        if found.is_none() {
-            domain.neighbours.need_peers();
-        }
-        // Without a manifest, late answers are of no use.
-        let search = found.is_some().then_some(search);
-        (search, found)
-    }
-
-    /// A random choice, so that no peer is asked by everybody.
-    fn some_peers(&self, mut peers: Vec<PeerAddress>) -> Vec<PeerAddress> {
-        let most = self.inner.config().max_asked;
-        for place in 0..peers.len().min(most) {
-            let left = (peers.len() - place) as u64;
-            let other = usize::try_from(self.inner.random() % left).unwrap_or(0);
-            peers.swap(place, place + other);
-        }
-        peers.truncate(most);
-        peers
-    }
-
     /// Where the bytes that are there already came from, as an earlier attempt counted.
     fn begin(&self, store: &PieceStore, held: &Bitfield) -> Accounting {
         let bytes = held
@@ -308,11 +256,20 @@ impl FileTask {
 
     fn plan_config(&self, origin: OriginUse, prove_size: bool) -> FilePlanConfig {
         let config = self.inner.config();
+        let (job, priority) = (self.request.job, self.request.priority);
+        let cap = self
+            .inner
+            .rates
+            .with(|governor, _| governor.download_rate_of(job, priority));
+        // A cap must not look like slow peers.
+        let most = cap
+            .bits()
+            .map_or(Rate::Unlimited, |bits| Rate::Bits(bits / 2));
         FilePlanConfig {
             priority: self.request.priority,
             origin: if prove_size { OriginUse::Never } else { origin },
             origin_connections: config.origin_connections,
-            min_peer_rate: config.min_peer_rate,
+            min_peer_rate: config.min_peer_rate.min(most),
             origin_delay: config.origin_delay,
             prove_size,
             ..FilePlanConfig::default()

@@ -8,7 +8,11 @@ use potluck_discovery::{AskError, Holding, Wanted};
 use potluck_plan::DiscoveryWindow;
 use tokio::task::JoinSet;
 
+use crate::engine::Domain;
+use crate::engine::file_task::FileTask;
 use crate::engine::neighbours::Neighbours;
+use crate::engine::request::Stage;
+use crate::engine::wish::Wish;
 use crate::peer_client::PeerAddress;
 use crate::rates::now;
 
@@ -117,6 +121,57 @@ impl Search {
             .is_some_and(|(_, holding)| holding.bitfield.is_none());
         self.window.handle_answer(whole, now());
         Some(holding)
+    }
+}
+
+impl FileTask {
+    /// Asks peers who holds it, as far as they may be asked.
+    pub(super) async fn search(
+        &self,
+        wish: &Wish,
+        domain: Option<&Domain>,
+    ) -> (Option<Search>, Option<Found>) {
+        let Some(domain) = domain else {
+            return (None, None);
+        };
+        let mut wanted: Vec<_> = wish.digests.iter().copied().map(Wanted::Digest).collect();
+        wanted.extend(
+            wish.entity
+                .as_ref()
+                .map(|entity| Wanted::Entity(entity.key())),
+        );
+        let peers = self.some_peers(domain.neighbours.peers());
+        if peers.is_empty() {
+            domain.neighbours.need_peers();
+        }
+        if wanted.is_empty() || peers.is_empty() {
+            return (None, None);
+        }
+        self.show(|progress| progress.stage = Stage::Searching);
+        let expected = Expected {
+            content: wish.content(),
+            size: wish.source.meta.size,
+        };
+        let mut search = Search::start(Arc::clone(&domain.neighbours), &peers, &wanted);
+        let found = search.first(expected).await;
+        if found.is_none() {
+            domain.neighbours.need_peers();
+        }
+        // Without a manifest, late answers are of no use.
+        let search = found.is_some().then_some(search);
+        (search, found)
+    }
+
+    /// A random choice, so that no peer is asked by everybody.
+    fn some_peers(&self, mut peers: Vec<PeerAddress>) -> Vec<PeerAddress> {
+        let most = self.inner.config().max_asked;
+        for place in 0..peers.len().min(most) {
+            let left = (peers.len() - place) as u64;
+            let other = usize::try_from(self.inner.random() % left).unwrap_or(0);
+            peers.swap(place, place + other);
+        }
+        peers.truncate(most);
+        peers
     }
 }
 

@@ -48,7 +48,18 @@ impl TestNode {
         Self::start_in(domain, served, shelf, dir).await
     }
 
-    pub async fn start_in(
+    /// Starts on the data of a node that was stopped, once it has let go of it.
+    pub async fn start_again(domain: &TestDomain, dir: TempDir) -> Self {
+        let config = || Config {
+            dir: dir.path().to_owned(),
+            max_size: 1 << 30,
+            max_age: Config::DEFAULT_MAX_AGE,
+        };
+        crate::support::until("the cache is free", || Cache::open(config()).is_ok()).await;
+        Self::start_in(domain, Rate::Unlimited, None, dir).await
+    }
+
+    async fn start_in(
         domain: &TestDomain,
         served: Rate,
         shelf: Option<Arc<dyn Shelf>>,
