@@ -422,3 +422,50 @@ async fn what_was_saved_survives_a_restart_of_the_node() {
     let asked_again: u64 = again.map(|(first, last)| last + 1 - first).sum();
     assert!(asked_again < content.len() as u64, "it began anew");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_peers_are_combined() {
+    let content = blob(24 << 20, 14);
+    let (origin, sent) = origin(&content).await;
+    let domain = TestDomain::new();
+    let node = TestNode::start(&domain).await;
+    let mut peers = Vec::new();
+    for _ in 0..3 {
+        let peer = TestNode::start_with(&domain, Rate::Bits(400_000_000), None).await;
+        peer.get_and_accept(&origin.url("/f")).await;
+        node.meet(&peer);
+        peers.push(peer);
+    }
+    let before = sent.load(Ordering::SeqCst);
+    let done = node
+        .get(FileRequest::new(origin.url("/f"), "job"))
+        .await
+        .unwrap();
+    check(&done, &content);
+    assert_eq!(sent.load(Ordering::SeqCst), before);
+    for peer in &peers {
+        assert!(peer.traffic.served() > 0, "every peer gave something");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_origin_is_believed_over_peers() {
+    let (content, other) = (blob(2 << 20, 15), blob(2 << 20, 16));
+    let (origin, _) = origin(&content).await;
+    let domain = TestDomain::new();
+    // So slow that the origin tops up, and then the bytes do not agree.
+    let shelf = MemoryShelf::with(&[&other]);
+    let liar = TestNode::start_with(&domain, Rate::Bits(2_000_000), Some(shelf)).await;
+    let node = TestNode::start(&domain).await;
+    node.meet_as(liar.at, Arc::new(Claims(Manifest::of(&other).unwrap())));
+    let done = node
+        .get(FileRequest::new(origin.url("/f"), "job"))
+        .await
+        .unwrap();
+    check(&done, &content);
+    assert_eq!(
+        (done.accounting.peers, done.accounting.origin),
+        (0, 2 << 20)
+    );
+    assert_eq!(node.neighbours.faults()[0].0, liar.at.id);
+}
