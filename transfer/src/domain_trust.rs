@@ -11,16 +11,22 @@ use crate::trust::{Judged, Refusal, Trust};
 /// The certificates and the policy of this node's domain.
 pub struct DomainTrust {
     tls: RwLock<PortTls>,
-    discovery: DiscoveryHandle,
+    note: Box<dyn Fn(Rejected) + Send + Sync>,
 }
 
 impl DomainTrust {
     /// Trust by this TLS set-up; refusals are told to discovery.
     #[must_use]
     pub fn new(tls: PortTls, discovery: DiscoveryHandle) -> Self {
+        Self::noting(tls, move |rejected| discovery.note_rejection(rejected))
+    }
+
+    /// Trust by this TLS set-up; refusals are told to whoever is named.
+    #[must_use]
+    pub fn noting(tls: PortTls, note: impl Fn(Rejected) + Send + Sync + 'static) -> Self {
         Self {
             tls: RwLock::new(tls),
-            discovery,
+            note: Box::new(note),
         }
     }
 
@@ -61,7 +67,7 @@ impl Trust for DomainTrust {
     }
 
     fn note_refusal(&self, refusal: Refusal) {
-        self.discovery.note_rejection(Rejected {
+        (self.note)(Rejected {
             address: refusal.address,
             id: refusal.id,
             name: None,
