@@ -8,8 +8,6 @@ pub const DEFAULT_PORT: u16 = 7381;
 /// Settings of one node's discovery.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// What others see in their peer lists; at most 64 bytes of it travel.
-    pub node_name: String,
     /// Where this node serves data to peers. Only its address and port are used
     /// here: they are announced, and the control port is opened on the same address.
     pub listen: SocketAddr,
@@ -33,7 +31,6 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            node_name: String::new(),
             listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_PORT)),
             control_port: DEFAULT_PORT + 1,
             interfaces: Vec::new(),

@@ -1,5 +1,6 @@
 //! The way for the rest of the program to ask about peers and to ask peers.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -7,7 +8,8 @@ use libp2p::PeerId;
 use potluck_content::{ContentId, Manifest};
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 
-use crate::{DiscoveryEvent, Holding, PeerFault, PeerInfo, Rejected, Wanted};
+use crate::beacon_task::{BeaconCounters, BeaconStats};
+use crate::{DiscoveryEvent, Holding, PeerFault, PeerInfo, PortTls, Rejected, Wanted};
 
 /// How long a manifest may take: half a megabyte at most, read from a disk that may
 /// be busy.
@@ -19,6 +21,9 @@ pub struct DiscoveryHandle {
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) peers: watch::Receiver<Arc<[PeerInfo]>>,
     pub(crate) shared: Arc<Shared>,
+    pub(crate) data_tls: PortTls,
+    pub(crate) local_id: PeerId,
+    pub(crate) control_address: SocketAddr,
 }
 
 /// Why a question to a peer has no answer.
@@ -50,7 +55,6 @@ pub enum AskError {
     Unavailable,
 }
 
-#[expect(dead_code, reason = "the swarm that carries them out reads them")]
 pub(crate) enum Command {
     Have {
         peer: PeerId,
@@ -72,6 +76,7 @@ pub(crate) struct Shared {
     pub(crate) rejected: Mutex<crate::rejected_list::RejectedList>,
     pub(crate) events: broadcast::Sender<DiscoveryEvent>,
     pub(crate) need_peers: Notify,
+    pub(crate) beacon: BeaconCounters,
 }
 
 impl DiscoveryHandle {
@@ -151,6 +156,30 @@ impl DiscoveryHandle {
     /// room, unless the last one was only just sent.
     pub fn need_peers(&self) {
         self.shared.need_peers.notify_one();
+    }
+
+    /// What became of the datagrams on the subnet.
+    #[must_use]
+    pub fn beacon_stats(&self) -> BeaconStats {
+        self.shared.beacon.read()
+    }
+
+    /// The TLS set-up for the data port: certificates and policy of the domain.
+    #[must_use]
+    pub fn tls(&self) -> PortTls {
+        self.data_tls.clone()
+    }
+
+    /// The identity of this node.
+    #[must_use]
+    pub const fn local_id(&self) -> PeerId {
+        self.local_id
+    }
+
+    /// Where this node takes control connections.
+    #[must_use]
+    pub const fn control_address(&self) -> SocketAddr {
+        self.control_address
     }
 
     /// Follows what happens to the peer list. Who reads too slowly loses the oldest.

@@ -2,9 +2,20 @@
 //! and the control swarm.
 
 mod authority;
+mod beacon;
+mod beacon_core;
+mod beacon_link;
+mod beacon_seal;
+mod beacon_socket;
+mod beacon_task;
 mod certificate_policy;
 mod config;
+mod control_handshake;
+mod control_message;
+mod control_swarm;
+mod control_transport;
 mod crockford;
+mod dice;
 mod domain;
 mod domain_files;
 mod domain_id;
@@ -23,13 +34,22 @@ mod membership;
 mod membership_watch;
 mod name;
 mod peer_info;
+mod peer_state;
+mod peer_table;
 mod pinned_authority;
 mod reject_reason;
 mod rejected_list;
+mod replay_window;
 mod secret;
+mod service;
+mod static_peer;
+mod swarm_connections;
+mod swarm_questions;
+mod swarm_task;
 mod tls;
 
 pub use authority::{Authority, AuthorityError, DEFAULT_CERTIFICATE_LIFETIME, Validity};
+pub use beacon_task::BeaconStats;
 pub use certificate_policy::{CertificatePolicy, VerifiedPeer};
 pub use config::{Config, DEFAULT_PORT};
 pub use domain::{AuthorityStatus, DomainError, DomainOptions, DomainStatus, create_domain, show};
@@ -55,4 +75,5 @@ pub use peer_info::{
 };
 pub use reject_reason::RejectReason;
 pub use secret::{BeaconKey, Secret};
+pub use service::{DiscoveryFailed, DiscoveryService, StartError, start};
 pub use tls::{CONTROL_ALPN, DATA_ALPN, HTTP_ALPN, PortTls};

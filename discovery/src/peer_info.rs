@@ -6,6 +6,8 @@ use std::time::SystemTime;
 
 use libp2p::PeerId;
 
+use crate::RejectReason;
+
 /// A peer of the list: of our domain, authenticated and connected.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PeerInfo {
@@ -51,8 +53,8 @@ pub struct Rejected {
     pub id: Option<PeerId>,
     /// The name it goes by, where that is known. Not proven.
     pub name: Option<String>,
-    /// Why, in words.
-    pub reason: String,
+    /// Why: words for people, and a code for programs.
+    pub reason: RejectReason,
     /// When it happened last.
     pub at: SystemTime,
     /// Who called whom.

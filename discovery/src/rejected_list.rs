@@ -57,14 +57,14 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
-    use crate::{Direction, PortKind};
+    use crate::{Direction, PortKind, RejectReason};
 
     fn refusal(address: &str, reason: &str) -> Rejected {
         Rejected {
             address: address.parse().unwrap(),
             id: None,
             name: None,
-            reason: reason.to_owned(),
+            reason: RejectReason::Other(reason.to_owned()),
             at: SystemTime::UNIX_EPOCH,
             direction: Direction::Inbound,
             port: PortKind::Control,
@@ -81,7 +81,7 @@ mod tests {
         list.note(refusal("10.0.0.1:1002", "garbage"));
         let latest = list.latest();
         assert_eq!(latest.len(), 2);
-        assert_eq!(latest[0].reason, "garbage");
+        assert_eq!(latest[0].reason.to_string(), "garbage");
     }
 
     #[test]
@@ -92,7 +92,7 @@ mod tests {
         }
         assert_eq!(list.latest().len(), CAPACITY);
         assert_eq!(
-            list.latest()[0].reason,
+            list.latest()[0].reason.to_string(),
             format!("reason {}", 3 * CAPACITY - 1)
         );
     }

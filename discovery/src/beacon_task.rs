@@ -1,0 +1,342 @@
+//! The task that speaks and listens on the subnet.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use libp2p::PeerId;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::beacon::{Beacon, BeaconMessage, ShortHash};
+use crate::beacon_core::{BeaconAction, BeaconCore, Need, Origin};
+use crate::beacon_link::{self, Link};
+use crate::beacon_seal::{BeaconSeal, OpenError};
+use crate::beacon_socket::{BeaconSocket, Datagram};
+use crate::handle::Shared;
+use crate::peer_table::Sighting;
+use crate::replay_window::{ReplayError, ReplayGuard};
+
+/// How often the interfaces are looked at again: machines roam and wake up.
+const LINK_INTERVAL: Duration = Duration::from_secs(5);
+/// Datagrams between the sockets and the task.
+const QUEUE: usize = 256;
+
+/// How many datagrams were sent and heard, and what became of the heard ones.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct BeaconStats {
+    /// Datagrams sent.
+    pub sent: u64,
+    /// Datagrams of other nodes that were taken in.
+    pub accepted: u64,
+    /// Ignored: not in the form of a beacon.
+    pub malformed: u64,
+    /// Ignored: of another domain, or forged.
+    pub foreign: u64,
+    /// Ignored: more than 60 s old, or a clock is wrong.
+    pub stale: u64,
+    /// Ignored: heard before.
+    pub replayed: u64,
+    /// Ignored: the sender is not on the same subnet.
+    pub off_link: u64,
+    /// Nodes that are heard, this one included.
+    pub population: u64,
+}
+
+#[derive(Default)]
+pub(crate) struct BeaconCounters {
+    sent: AtomicU64,
+    accepted: AtomicU64,
+    malformed: AtomicU64,
+    foreign: AtomicU64,
+    stale: AtomicU64,
+    replayed: AtomicU64,
+    off_link: AtomicU64,
+    population: AtomicU64,
+}
+
+impl BeaconCounters {
+    pub(crate) fn read(&self) -> BeaconStats {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        BeaconStats {
+            sent: get(&self.sent),
+            accepted: get(&self.accepted),
+            malformed: get(&self.malformed),
+            foreign: get(&self.foreign),
+            stale: get(&self.stale),
+            replayed: get(&self.replayed),
+            off_link: get(&self.off_link),
+            population: get(&self.population),
+        }
+    }
+}
+
+/// What the beacon tells the swarm.
+pub(crate) enum Heard {
+    Node(Sighting),
+    Goodbye { peer: PeerId, generation: u64 },
+}
+
+/// What the swarm tells the beacon.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub(crate) struct Wishes {
+    pub(crate) need: Option<Need>,
+    pub(crate) has_room: bool,
+}
+
+/// What a beacon says of this node in every datagram.
+pub(crate) struct Introduction {
+    pub(crate) me: PeerId,
+    pub(crate) generation: u64,
+    pub(crate) control_port: u16,
+    pub(crate) data_port: u16,
+    pub(crate) name: String,
+}
+
+pub(crate) struct BeaconTask {
+    pub(crate) introduction: Introduction,
+    pub(crate) group: std::net::SocketAddrV4,
+    pub(crate) listen: std::net::IpAddr,
+    pub(crate) interfaces: Vec<String>,
+    pub(crate) seal: BeaconSeal,
+    pub(crate) seed: u64,
+    pub(crate) heard: mpsc::Sender<Heard>,
+    pub(crate) wishes: watch::Receiver<Wishes>,
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// The running part: what changes while the task runs.
+struct Running {
+    task: BeaconTask,
+    core: BeaconCore,
+    guard: ReplayGuard,
+    sequence: u64,
+    links: BTreeMap<Link, Arc<BeaconSocket>>,
+    readers: BTreeMap<Link, tokio::task::AbortHandle>,
+    reading: JoinSet<()>,
+    datagrams: mpsc::Sender<Datagram>,
+}
+
+impl BeaconTask {
+    /// Runs until `stop`, and says goodbye.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        let (datagrams, mut incoming) = mpsc::channel(QUEUE);
+        let core = BeaconCore::new(self.introduction.me, self.seed, Instant::now().into_std());
+        let shared = Arc::clone(&self.shared);
+        let mut wishes = self.wishes.clone();
+        let mut running = Running {
+            task: self,
+            core,
+            guard: ReplayGuard::default(),
+            sequence: 0,
+            links: BTreeMap::new(),
+            readers: BTreeMap::new(),
+            reading: JoinSet::new(),
+            datagrams,
+        };
+        let mut look = tokio::time::interval(LINK_INTERVAL);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        running.look_at_links();
+        running.take_wishes(&wishes.borrow_and_update().clone());
+        loop {
+            running.carry_out();
+            let wake = Instant::from_std(running.core.poll_timeout());
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                _ = look.tick() => running.look_at_links(),
+                changed = wishes.changed() => {
+                    if changed.is_err() {
+                        break;
+                    }
+                    let latest = wishes.borrow_and_update().clone();
+                    running.take_wishes(&latest);
+                }
+                () = shared.need_peers.notified() => running.core.handle_nudge(now()),
+                () = tokio::time::sleep_until(wake) => running.core.handle_timeout(now()),
+                Some(datagram) = incoming.recv() => running.take_in(datagram),
+                Some(ended) = running.reading.join_next() => {
+                    if let Err(error) = ended && error.is_panic() {
+                        std::panic::resume_unwind(error.into_panic());
+                    }
+                }
+            }
+        }
+        running.core.handle_stop();
+        running.carry_out();
+    }
+}
+
+impl Running {
+    fn look_at_links(&mut self) {
+        let found = match beacon_link::links() {
+            Ok(links) => beacon_link::choose(links, self.task.listen, &self.task.interfaces),
+            Err(error) => {
+                tracing::warn!(%error, "the network interfaces cannot be listed");
+                return;
+            }
+        };
+        let gone = self.links.keys().filter(|link| !found.contains(link));
+        for link in gone.cloned().collect::<Vec<_>>() {
+            tracing::info!(link = link.name, address = %link.address, "beacon: link is gone");
+            self.links.remove(&link);
+            if let Some(reader) = self.readers.remove(&link) {
+                reader.abort();
+            }
+        }
+        for link in found {
+            if !self.links.contains_key(&link) {
+                self.open(link);
+            }
+        }
+    }
+
+    fn open(&mut self, link: Link) {
+        match BeaconSocket::open(link.clone(), self.task.group) {
+            Ok(socket) => {
+                tracing::info!(link = link.name, address = %link.address, "beacon: link in use");
+                let socket = Arc::new(socket);
+                let (listening, heard) = (Arc::clone(&socket), self.datagrams.clone());
+                let reader = self
+                    .reading
+                    .spawn(async move { listening.listen(heard).await });
+                self.readers.insert(link.clone(), reader);
+                self.links.insert(link, socket);
+                self.core.handle_new_link(now());
+            }
+            Err(error) => {
+                tracing::warn!(link = link.name, %error, "beacon: link cannot be used");
+            }
+        }
+    }
+
+    fn take_wishes(&mut self, wishes: &Wishes) {
+        self.core.handle_room(wishes.has_room);
+        self.core.handle_need(wishes.need.clone(), now());
+    }
+
+    fn take_in(&mut self, mut datagram: Datagram) {
+        let shared = Arc::clone(&self.task.shared);
+        let count = |counter: &AtomicU64| {
+            counter.fetch_add(1, Ordering::Relaxed);
+        };
+        let counters = &shared.beacon;
+        let mut links = self.links.keys();
+        let on_link = links
+            .any(|link| link.index == datagram.interface && link.is_on_link(*datagram.from.ip()));
+        if !on_link {
+            return count(&counters.off_link);
+        }
+        let beacon = match self.task.seal.open(&mut datagram.bytes) {
+            Ok(beacon) => beacon,
+            Err(OpenError::Malformed) => return count(&counters.malformed),
+            Err(OpenError::Foreign) => return count(&counters.foreign),
+        };
+        if beacon.sender == self.task.introduction.me {
+            return;
+        }
+        match self.guard.check(&beacon, wall(), now()) {
+            Ok(()) => count(&counters.accepted),
+            Err(ReplayError::Stale) => return count(&counters.stale),
+            Err(ReplayError::Replayed) => return count(&counters.replayed),
+        }
+        let origin = Origin {
+            interface: datagram.interface,
+            address: datagram.from,
+        };
+        self.core.handle_beacon(&beacon, origin, now());
+        let population = u64::from(self.core.population());
+        counters.population.store(population, Ordering::Relaxed);
+        let heard = match beacon.message {
+            BeaconMessage::Bye => Heard::Goodbye {
+                peer: beacon.sender,
+                generation: beacon.generation,
+            },
+            _ => Heard::Node(Sighting {
+                peer: beacon.sender,
+                generation: beacon.generation,
+                address: SocketAddr::from((*datagram.from.ip(), beacon.control_port)),
+            }),
+        };
+        // When the swarm cannot follow, the next announcement will do.
+        let _ = self.task.heard.try_send(heard);
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(action) = self.core.poll_action() {
+            let (message, to) = match action {
+                BeaconAction::Hello => (BeaconMessage::Hello, None),
+                BeaconAction::Bye => (BeaconMessage::Bye, None),
+                BeaconAction::Answer(to) => (BeaconMessage::Match, Some(to)),
+                BeaconAction::Probe(need) => (self.probe(&need), None),
+            };
+            self.send(message, to);
+        }
+    }
+
+    fn probe(&self, need: &Need) -> BeaconMessage {
+        let sequence = self.sequence + 1;
+        let known = need.known.iter();
+        BeaconMessage::Probe {
+            wanted: need.wanted,
+            known: known
+                .take(crate::beacon::MAX_KNOWN)
+                .map(|peer| ShortHash::of(peer, sequence))
+                .collect(),
+        }
+    }
+
+    fn send(&mut self, message: BeaconMessage, to: Option<Origin>) {
+        self.sequence += 1;
+        let about = &self.task.introduction;
+        let beacon = Beacon {
+            sender: about.me,
+            generation: about.generation,
+            sequence: self.sequence,
+            time: wall(),
+            population: self.core.population(),
+            control_port: about.control_port,
+            data_port: about.data_port,
+            name: about.name.clone(),
+            message,
+        };
+        let mut salt = [0; 24];
+        if getrandom::fill(&mut salt).is_err() {
+            tracing::error!("the system gives no random numbers: beacon not sent");
+            return;
+        }
+        let datagram = self.task.seal.seal(&beacon, salt);
+        for (link, socket) in &self.links {
+            let sent = match to {
+                None => socket.broadcast(&datagram),
+                Some(to) if to.interface == link.index && link.is_on_link(*to.address.ip()) => {
+                    socket.answer(&datagram, to.address)
+                }
+                Some(_) => continue,
+            };
+            match sent {
+                Ok(()) => {
+                    let counters = &self.task.shared.beacon;
+                    counters.sent.fetch_add(1, Ordering::Relaxed);
+                }
+                Err(error) => tracing::debug!(link = link.name, %error, "beacon not sent"),
+            }
+        }
+    }
+}
+
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
+}
+
+/// This machine's clock, in milliseconds since 1970.
+pub(crate) fn wall() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    })
+}

@@ -1,0 +1,382 @@
+//! What nodes say to each other on control connections.
+//!
+//! Messages are CBOR maps. What a reader does not know it skips; a kind of question
+//! that it does not know it answers with a refusal, so newer nodes can ask older ones.
+
+use std::fmt;
+
+use potluck_content::{Bitfield, ChainingValue, ContentId, Digest, EntityKey, Layout, Manifest};
+use serde::de::{Error as _, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::{Holding, MAX_WANTED, Wanted};
+
+/// The protocol on a stream of a control connection.
+pub(crate) const PROTOCOL: &str = "/potluck/control/1";
+/// The longest question: 64 wanted things take less than a sixth of it.
+pub(crate) const MAX_REQUEST: u64 = 64 * 1024;
+/// The longest answer: the chaining values of 16,384 pieces take half of it.
+pub(crate) const MAX_RESPONSE: u64 = 1024 * 1024;
+
+/// A question as it travels.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Request {
+    kind: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hello: Option<Hello>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    wanted: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    content: Option<ContentId>,
+}
+
+/// A question that was understood.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Question {
+    Hello(Hello),
+    Have(Vec<Option<Wanted>>),
+    Manifest(ContentId),
+    Ping,
+}
+
+/// An answer as it travels: exactly one field is there.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Response {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) hello: Option<Hello>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    have: Option<Vec<Option<HoldingForm>>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    manifest: Option<ManifestForm>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pong: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) refusal: Option<Refusal>,
+}
+
+/// How a node introduces itself. Its name and id are in its certificate.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Hello {
+    /// The domain's id, to be sure.
+    pub(crate) domain: String,
+    /// The node's start, in milliseconds since 1970.
+    pub(crate) generation: u64,
+    /// Where it serves data, at the address of this connection.
+    pub(crate) data_port: u16,
+    /// Where it takes control connections.
+    pub(crate) control_port: u16,
+}
+
+/// Why a question is not answered.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Refusal {
+    pub(crate) code: String,
+    pub(crate) message: String,
+}
+
+/// The node has as many peers as it wants.
+pub(crate) const FULL: &str = "full";
+/// The node does not hold the content.
+pub(crate) const NOT_HELD: &str = "not_held";
+/// The node does not understand the question.
+pub(crate) const UNKNOWN: &str = "unknown_question";
+/// The question breaks a rule.
+pub(crate) const BAD: &str = "bad_question";
+/// The node has too much to do.
+pub(crate) const BUSY: &str = "busy";
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+struct HoldingForm {
+    content: Bytes,
+    size: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    bitfield: Option<Bytes>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+struct ManifestForm {
+    size: u64,
+    values: Bytes,
+}
+
+impl Request {
+    pub(crate) fn hello(hello: Hello) -> Self {
+        Self {
+            hello: Some(hello),
+            ..Self::of_kind("hello")
+        }
+    }
+
+    pub(crate) fn have(wanted: &[Wanted]) -> Self {
+        Self {
+            wanted: wanted.iter().map(wanted_text).collect(),
+            ..Self::of_kind("have")
+        }
+    }
+
+    pub(crate) fn manifest(content: ContentId) -> Self {
+        Self {
+            content: Some(content),
+            ..Self::of_kind("manifest")
+        }
+    }
+
+    pub(crate) fn ping() -> Self {
+        Self::of_kind("ping")
+    }
+
+    fn of_kind(kind: &str) -> Self {
+        Self {
+            kind: kind.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    /// Understands the question, or says why it is refused.
+    pub(crate) fn question(self) -> Result<Question, Refusal> {
+        match (self.kind.as_str(), self.hello, self.content) {
+            ("hello", Some(hello), _) => Ok(Question::Hello(hello)),
+            ("have", _, _) if self.wanted.len() <= MAX_WANTED => {
+                let wanted = self.wanted.iter().map(|text| wanted_of(text));
+                Ok(Question::Have(wanted.collect()))
+            }
+            ("manifest", _, Some(content)) => Ok(Question::Manifest(content)),
+            ("ping", _, _) => Ok(Question::Ping),
+            ("hello" | "have" | "manifest", _, _) => {
+                Err(Refusal::new(BAD, "a field is missing or too long"))
+            }
+            _ => Err(Refusal::new(
+                UNKNOWN,
+                "this node does not know the question",
+            )),
+        }
+    }
+}
+
+impl Refusal {
+    pub(crate) fn new(code: &str, message: &str) -> Self {
+        Self {
+            code: code.to_owned(),
+            message: message.to_owned(),
+        }
+    }
+}
+
+impl From<Refusal> for Response {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            refusal: Some(refusal),
+            ..Self::default()
+        }
+    }
+}
+
+impl Response {
+    pub(crate) fn hello(hello: Hello) -> Self {
+        Self {
+            hello: Some(hello),
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn pong() -> Self {
+        Self {
+            pong: Some(true),
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn have(holdings: &[Option<Holding>]) -> Self {
+        let form = |holding: &Holding| HoldingForm {
+            content: Bytes(holding.content.as_bytes().to_vec()),
+            size: holding.size,
+            bitfield: holding
+                .bitfield
+                .as_ref()
+                .map(|field| Bytes(field.as_bytes().to_vec())),
+        };
+        Self {
+            have: Some(holdings.iter().map(|it| it.as_ref().map(form)).collect()),
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn manifest(manifest: Option<&Manifest>) -> Self {
+        let Some(manifest) = manifest else {
+            return Refusal::new(NOT_HELD, "this node does not hold the content").into();
+        };
+        let values = manifest.values().iter().flat_map(|value| *value.as_bytes());
+        Self {
+            manifest: Some(ManifestForm {
+                size: manifest.size(),
+                values: Bytes(values.collect()),
+            }),
+            ..Self::default()
+        }
+    }
+
+    /// Reads the answer to a `have` question about so many things.
+    pub(crate) fn into_have(self, asked: usize) -> Result<Vec<Option<Holding>>, String> {
+        let forms = self.have.ok_or("the answer is to another question")?;
+        if forms.len() != asked {
+            return Err(format!("{} answers to {asked} questions", forms.len()));
+        }
+        let read = |form: HoldingForm| -> Result<Holding, String> {
+            let id = <[u8; 32]>::try_from(form.content.0.as_slice())
+                .map_err(|_| "a content id has 32 bytes")?;
+            let layout = Layout::for_size(form.size).map_err(|error| error.to_string())?;
+            let bitfield = form
+                .bitfield
+                .map(|bytes| Bitfield::from_bytes(layout.pieces(), bytes.0))
+                .transpose();
+            Ok(Holding {
+                content: ContentId::from_bytes(id),
+                size: form.size,
+                bitfield: bitfield.map_err(|error| error.to_string())?,
+            })
+        };
+        let forms = forms.into_iter();
+        forms.map(|form| form.map(read).transpose()).collect()
+    }
+
+    /// Reads and proves a manifest.
+    pub(crate) fn into_manifest(self, content: ContentId) -> Result<Manifest, String> {
+        let form = self.manifest.ok_or("the answer is to another question")?;
+        let (values, rest) = form.values.0.as_chunks::<32>();
+        if !rest.is_empty() {
+            return Err("a chaining value has 32 bytes".to_owned());
+        }
+        let values = values
+            .iter()
+            .map(|bytes| ChainingValue::from_bytes(*bytes))
+            .collect();
+        Manifest::new(content, form.size, values).map_err(|error| error.to_string())
+    }
+}
+
+/// `e:` and the key, or a digest as people write it.
+fn wanted_text(wanted: &Wanted) -> String {
+    match wanted {
+        Wanted::Entity(key) => format!("e:{key}"),
+        Wanted::Content(id) => Digest::B3(*id).to_string(),
+        Wanted::Digest(digest) => digest.to_string(),
+    }
+}
+
+/// Something that this node has no name for it does not hold.
+fn wanted_of(text: &str) -> Option<Wanted> {
+    if let Some(key) = text.strip_prefix("e:") {
+        return key.parse::<EntityKey>().ok().map(Wanted::Entity);
+    }
+    match text.parse().ok()? {
+        Digest::B3(id) => Some(Wanted::Content(id)),
+        digest => Some(Wanted::Digest(digest)),
+    }
+}
+
+/// Bytes that travel as bytes: serde alone would write a list of numbers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Bytes(Vec<u8>);
+
+impl Serialize for Bytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct BytesVisitor;
+
+        impl Visitor<'_> for BytesVisitor {
+            type Value = Bytes;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("bytes")
+            }
+
+            fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Bytes, E> {
+                if bytes.len() as u64 > MAX_RESPONSE {
+                    return Err(E::custom("too long"));
+                }
+                Ok(Bytes(bytes.to_vec()))
+            }
+        }
+
+        deserializer
+            .deserialize_bytes(BytesVisitor)
+            .map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn questions_are_understood() {
+        let id = ContentId::of(b"soup");
+        let key = EntityKey::from_bytes([3; 32]);
+        let sha = Digest::Sha256([4; 32]);
+        let wanted = [
+            Wanted::Entity(key),
+            Wanted::Content(id),
+            Wanted::Digest(sha),
+        ];
+        let understood = Request::have(&wanted).question().unwrap();
+        let wanted = wanted.map(Some).to_vec();
+        assert_eq!(understood, Question::Have(wanted));
+        assert_eq!(Request::ping().question(), Ok(Question::Ping));
+        let understood = Request::manifest(id).question();
+        assert_eq!(understood, Ok(Question::Manifest(id)));
+    }
+
+    #[test]
+    fn what_is_not_known_is_refused_not_an_error() {
+        let code = |request: Request| request.question().unwrap_err().code;
+        assert_eq!(code(Request::of_kind("borrow")), UNKNOWN);
+        assert_eq!(code(Request::of_kind("hello")), BAD);
+        let mut long = Request::have(&[]);
+        long.wanted = vec![String::new(); MAX_WANTED + 1];
+        assert_eq!(code(long), BAD);
+        let mut newer = Request::have(&[]);
+        newer.wanted = vec!["md9:00".to_owned()];
+        assert_eq!(newer.question(), Ok(Question::Have(vec![None])));
+    }
+
+    #[test]
+    fn holdings_arrive_as_they_were_sent() {
+        let mut some = Bitfield::empty(3);
+        some.set(potluck_content::PieceIndex(1));
+        let size = 3 * potluck_content::MIN_PIECE_LEN;
+        let content = ContentId::of(b"soup");
+        let holdings = vec![
+            None,
+            Some(Holding {
+                content,
+                size,
+                bitfield: Some(some),
+            }),
+        ];
+        let sent = Response::have(&holdings);
+        assert_eq!(sent.clone().into_have(2), Ok(holdings.clone()));
+        assert!(sent.clone().into_have(3).is_err());
+        assert!(Response::pong().into_have(2).is_err());
+        let mut wrong = sent;
+        if let Some(Some(form)) = wrong.have.as_mut().and_then(|forms| forms.last_mut()) {
+            form.size *= 100;
+        }
+        assert!(wrong.into_have(2).is_err());
+    }
+
+    #[test]
+    fn manifests_prove_themselves() {
+        let bytes = vec![5; 3 * 256 * 1024 + 1];
+        let manifest = Manifest::of(&bytes).unwrap();
+        let sent = Response::manifest(Some(&manifest));
+        assert_eq!(sent.clone().into_manifest(manifest.id()), Ok(manifest));
+        assert!(sent.into_manifest(ContentId::of(b"other")).is_err());
+        let none = Response::manifest(None);
+        assert_eq!(none.refusal.unwrap().code, NOT_HELD);
+    }
+}

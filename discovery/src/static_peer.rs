@@ -1,0 +1,85 @@
+//! Peers that were named in the configuration.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use libp2p::PeerId;
+
+use crate::config::DEFAULT_PORT;
+
+/// A peer of which only the address is known before it is called.
+#[derive(Debug)]
+pub(crate) struct StaticPeer {
+    /// As it was written: the host, and the data port.
+    pub(crate) host: String,
+    pub(crate) data_port: u16,
+    /// Its control port, once the host is resolved.
+    pub(crate) address: Option<SocketAddr>,
+    pub(crate) state: StaticState,
+    pub(crate) failures: u32,
+}
+
+/// A configured peer is in exactly one of these.
+#[derive(Debug)]
+pub(crate) enum StaticState {
+    /// It may be called from this time on.
+    Waiting { from: Instant },
+    /// It is being called.
+    Dialing,
+    /// It answered as this peer: the peer's own entry says the rest.
+    Known(PeerId),
+    /// It is this node itself.
+    Myself,
+}
+
+impl StaticPeer {
+    /// Reads `host:port` or `host`.
+    pub(crate) fn parse(text: &str, now: Instant) -> Option<Self> {
+        let text = text.trim();
+        let (host, data_port) = match text.parse::<SocketAddr>() {
+            Ok(address) => (address.ip().to_string(), address.port()),
+            Err(_) => match text.rsplit_once(':') {
+                Some((host, port)) if !host.contains(':') => (host.to_owned(), port.parse().ok()?),
+                _ => (text.trim_matches(['[', ']']).to_owned(), DEFAULT_PORT),
+            },
+        };
+        let good = !host.is_empty() && (1..u16::MAX).contains(&data_port);
+        good.then_some(Self {
+            host,
+            data_port,
+            address: None,
+            state: StaticState::Waiting { from: now },
+            failures: 0,
+        })
+    }
+
+    /// The control port is the one after the data port.
+    pub(crate) const fn control_port(&self) -> u16 {
+        self.data_port + 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_hosts_with_and_without_a_port() {
+        let now = Instant::now();
+        for (text, host, port) in [
+            ("cellar", "cellar", 7381),
+            ("cellar.example:9000", "cellar.example", 9000),
+            ("127.0.0.3:7000", "127.0.0.3", 7000),
+            ("[::1]:7000", "::1", 7000),
+            ("[::1]", "::1", 7381),
+            ("10.0.0.1", "10.0.0.1", 7381),
+        ] {
+            let read = StaticPeer::parse(text, now).unwrap();
+            assert_eq!((read.host.as_str(), read.data_port), (host, port));
+            assert_eq!(read.control_port(), port + 1);
+        }
+        for bad in ["", ":7000", "cellar:0", "cellar:65535", "cellar:many"] {
+            assert!(StaticPeer::parse(bad, now).is_none(), "{bad:?}");
+        }
+    }
+}

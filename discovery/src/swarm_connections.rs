@@ -1,0 +1,271 @@
+//! Connections of the control swarm: made, refused, lost.
+
+use std::error::Error;
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime};
+
+use libp2p::core::ConnectedPoint;
+use libp2p::core::transport::TransportError;
+use libp2p::swarm::{ConnectionError, ConnectionId, DialError, ListenError, SwarmEvent};
+use libp2p::{Multiaddr, PeerId};
+use tokio::time::Instant;
+
+use crate::control_handshake::HandshakeError;
+use crate::control_swarm::ControlBehaviourEvent;
+use crate::control_transport::socket_address;
+use crate::peer_state::Setback;
+use crate::peer_table::Admission;
+use crate::swarm_task::{Connection, SwarmTask, now};
+use crate::{Departure, Direction, PortKind, RejectReason, Rejected};
+
+/// Two connections that come up within this time mean that both nodes called. Later,
+/// a new one means that the peer has lost the old one.
+const TOGETHER: Duration = Duration::from_secs(5);
+
+impl SwarmTask {
+    pub(crate) fn on_event(&mut self, event: SwarmEvent<ControlBehaviourEvent>) {
+        match event {
+            SwarmEvent::Behaviour(ControlBehaviourEvent::Requests(event)) => {
+                self.on_request_event(event);
+            }
+            SwarmEvent::ConnectionEstablished {
+                peer_id,
+                connection_id,
+                endpoint,
+                ..
+            } => self.on_established(peer_id, connection_id, &endpoint),
+            SwarmEvent::ConnectionClosed {
+                peer_id,
+                connection_id,
+                num_established,
+                cause,
+                ..
+            } => self.on_closed(peer_id, connection_id, num_established, cause.as_ref()),
+            SwarmEvent::IncomingConnectionError {
+                send_back_addr,
+                error,
+                peer_id,
+                ..
+            } => self.on_caller_failed(&send_back_addr, peer_id, &error),
+            SwarmEvent::OutgoingConnectionError {
+                connection_id,
+                error,
+                ..
+            } => self.on_dial_failed(connection_id, &error),
+            SwarmEvent::ListenerError { error, .. } => {
+                tracing::warn!(%error, "control connection not accepted");
+            }
+            SwarmEvent::ListenerClosed { reason, .. } => {
+                tracing::error!(?reason, "the control port was closed");
+            }
+            _ => {}
+        }
+    }
+
+    fn on_established(&mut self, peer: PeerId, id: ConnectionId, endpoint: &ConnectedPoint) {
+        let dialed = self.state.dials.remove(&id);
+        let remote = socket_address(endpoint.get_remote_address());
+        let proven = remote.and_then(|remote| {
+            let proven = self.handshake.take_proven(peer, remote)?;
+            Some((remote, proven))
+        });
+        let Some((remote, proven)) = proven else {
+            self.swarm.close_connection(id);
+            return;
+        };
+        let target = dialed.map(|(target, _)| target);
+        let admission = self.table.handle_connected(peer, target, now());
+        let direction = if endpoint.is_dialer() {
+            Direction::Outbound
+        } else {
+            Direction::Inbound
+        };
+        tracing::debug!(%peer, %remote, ?direction, ?admission, "control connection");
+        let connection = Connection {
+            peer,
+            remote,
+            direction,
+            name: proven.name.as_str().to_owned(),
+            expires: proven.expires,
+            since: Instant::now(),
+            in_vain: admission != Admission::Welcome,
+        };
+        let in_vain = connection.in_vain;
+        let duplicate = self.duplicate_of(&connection);
+        self.state.connections.insert(id, connection);
+        if admission == Admission::Shunned || (in_vain && direction == Direction::Outbound) {
+            self.swarm.close_connection(id);
+            return;
+        }
+        if let Some(other) = duplicate {
+            let loser = self.loser(id, other);
+            self.swarm.close_connection(loser);
+        }
+        if !in_vain {
+            self.introduce(peer);
+        }
+    }
+
+    fn duplicate_of(&self, connection: &Connection) -> Option<ConnectionId> {
+        let mut others = self.state.connections.iter();
+        let other = others.find(|(_, other)| other.peer == connection.peer && !other.in_vain);
+        other.map(|(id, _)| *id)
+    }
+
+    /// Which of two connections with a peer is closed. Both nodes must choose the same
+    /// one: what the smaller id called stays.
+    fn loser(&self, new: ConnectionId, old: ConnectionId) -> ConnectionId {
+        let connections = &self.state.connections;
+        let (Some(newer), Some(older)) = (connections.get(&new), connections.get(&old)) else {
+            return old;
+        };
+        let together = newer.since.saturating_duration_since(older.since) < TOGETHER;
+        let ours = if self.me < newer.peer {
+            Direction::Outbound
+        } else {
+            Direction::Inbound
+        };
+        if together && older.direction != newer.direction && older.direction == ours {
+            new
+        } else {
+            old
+        }
+    }
+
+    fn on_closed(
+        &mut self,
+        peer: PeerId,
+        id: ConnectionId,
+        remaining: u32,
+        cause: Option<&ConnectionError>,
+    ) {
+        let connection = self.state.connections.remove(&id);
+        if remaining > 0 {
+            return;
+        }
+        self.state.alive.remove(&peer);
+        self.state.checks.remove(&peer);
+        let mut setback = Setback::Unreachable;
+        // With TLS 1.3 who called believes in the connection before the other side
+        // has looked at its certificate: a refusal comes as an alert on it.
+        if let (Some(reason), Some(connection)) = (cause.and_then(refusal), connection)
+            && self.table.info(&peer).is_none()
+            && connection.direction == Direction::Outbound
+        {
+            setback = Setback::Refused;
+            let (remote, name) = (connection.remote, Some(connection.name));
+            self.note_rejection(remote, Some(peer), name, reason, connection.direction);
+        }
+        let why = cause.map_or_else(|| "closed".to_owned(), innermost);
+        let departure = Departure::Lost(why);
+        self.table
+            .handle_disconnected(&peer, departure, setback, now());
+    }
+
+    fn on_caller_failed(&mut self, from: &Multiaddr, peer: Option<PeerId>, error: &ListenError) {
+        let Some(remote) = socket_address(from) else {
+            return;
+        };
+        if let Some(peer) = peer {
+            self.handshake.take_proven(peer, remote);
+        }
+        let handshake = match error {
+            ListenError::Transport(TransportError::Other(error)) => handshake_error(error),
+            _ => None,
+        };
+        match handshake {
+            Some(HandshakeError::Refused(reason)) => {
+                self.note_rejection(remote, None, None, reason.clone(), Direction::Inbound);
+            }
+            _ => tracing::debug!(%remote, %error, "caller turned away"),
+        }
+    }
+
+    pub(crate) fn on_dial_failed(&mut self, id: ConnectionId, error: &DialError) {
+        let Some((target, address)) = self.state.dials.remove(&id) else {
+            return;
+        };
+        let handshake = match error {
+            DialError::Transport(errors) => errors.iter().find_map(|(_, error)| match error {
+                TransportError::Other(error) => handshake_error(error),
+                TransportError::MultiaddrNotSupported(_) => None,
+            }),
+            DialError::WrongPeerId { obtained, .. } => {
+                self.handshake.take_proven(*obtained, address);
+                None
+            }
+            _ => None,
+        };
+        let setback = match handshake {
+            Some(HandshakeError::Myself) => return self.table.handle_myself(target),
+            Some(HandshakeError::Refused(RejectReason::Timeout | RejectReason::Closed)) => {
+                Setback::Unreachable
+            }
+            Some(HandshakeError::Refused(reason)) => {
+                let peer = match target {
+                    crate::peer_table::DialTarget::Peer(peer) => Some(peer),
+                    crate::peer_table::DialTarget::Static(_) => None,
+                };
+                self.note_rejection(address, peer, None, reason.clone(), Direction::Outbound);
+                Setback::Refused
+            }
+            _ => Setback::Unreachable,
+        };
+        tracing::debug!(%address, %error, "call failed");
+        self.table.handle_dial_failed(target, setback, now());
+    }
+
+    pub(crate) fn note_rejection(
+        &self,
+        address: SocketAddr,
+        id: Option<PeerId>,
+        name: Option<String>,
+        reason: RejectReason,
+        direction: Direction,
+    ) {
+        self.shared.note_rejection(Rejected {
+            address,
+            id,
+            name,
+            reason,
+            at: SystemTime::now(),
+            direction,
+            port: PortKind::Control,
+            count: 1,
+        });
+    }
+}
+
+/// The error of our own transport in libp2p's wrapping.
+fn handshake_error(error: &io::Error) -> Option<&HandshakeError> {
+    error.get_ref()?.downcast_ref()
+}
+
+/// Whether a connection ended with the other side's refusal.
+fn refusal(cause: &ConnectionError) -> Option<RejectReason> {
+    let mut error: Option<&(dyn Error + 'static)> = Some(cause);
+    while let Some(current) = error {
+        if let Some(tls @ rustls::Error::AlertReceived(_)) = current.downcast_ref() {
+            return Some(RejectReason::from(tls));
+        }
+        error = inner(current);
+    }
+    None
+}
+
+fn innermost(cause: &ConnectionError) -> String {
+    let mut error: &(dyn Error + 'static) = cause;
+    while let Some(next) = inner(error) {
+        error = next;
+    }
+    error.to_string()
+}
+
+/// `io::Error` does not give what it wraps as its source.
+fn inner<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    match error.downcast_ref::<io::Error>() {
+        Some(io) => io.get_ref().map(|inner| inner as &(dyn Error + 'static)),
+        None => error.source(),
+    }
+}

@@ -1,0 +1,357 @@
+//! Questions on control connections: asked of peers, and answered to them.
+
+use std::time::SystemTime;
+
+use libp2p::PeerId;
+use libp2p::request_response::{
+    Event, Message, OutboundFailure, OutboundRequestId, ResponseChannel,
+};
+use potluck_content::{ContentId, Manifest};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::control_message::{
+    BAD, BUSY, FULL, Hello, NOT_HELD, Question, Refusal, Request, Response,
+};
+use crate::handle::{AskError, Command};
+use crate::peer_state::Setback;
+use crate::swarm_task::{SwarmTask, now};
+use crate::{Departure, Direction, Holding, PeerInfo, RejectReason, Wanted};
+
+/// Answers that are looked up at once: each takes a thread of the blocking pool.
+const MAX_ANSWERING: usize = 8;
+/// Questions that wait for it.
+const MAX_WAITING: usize = 512;
+/// Questions of our own under way at once.
+const MAX_ASKED: usize = 2048;
+
+/// A question of ours that is under way.
+pub(crate) struct Asked {
+    peer: PeerId,
+    request: Request,
+    what: AskedWhat,
+    /// It was asked again, since its connection ended.
+    again: bool,
+}
+
+enum AskedWhat {
+    Hello,
+    Ping,
+    Have {
+        count: usize,
+        reply: oneshot::Sender<Result<Vec<Option<Holding>>, AskError>>,
+    },
+    Manifest {
+        content: ContentId,
+        reply: oneshot::Sender<Result<Manifest, AskError>>,
+    },
+}
+
+/// A peer's question that waits for a thread.
+pub(crate) struct Waiting {
+    question: Lookup,
+    channel: ResponseChannel<Response>,
+}
+
+enum Lookup {
+    Have(Vec<Option<Wanted>>),
+    Manifest(ContentId),
+}
+
+/// A peer's question with its answer.
+pub(crate) struct Answered {
+    channel: ResponseChannel<Response>,
+    response: Response,
+}
+
+impl SwarmTask {
+    pub(crate) fn on_command(&mut self, command: Command) {
+        match command {
+            Command::Have {
+                peer,
+                wanted,
+                reply,
+            } => {
+                let count = wanted.len();
+                let what = AskedWhat::Have { count, reply };
+                self.ask_listed(peer, Request::have(&wanted), what);
+            }
+            Command::Manifest {
+                peer,
+                content,
+                reply,
+            } => {
+                let what = AskedWhat::Manifest { content, reply };
+                self.ask_listed(peer, Request::manifest(content), what);
+            }
+            Command::Fault { peer, fault } => self.on_fault(peer, fault.reason),
+        }
+    }
+
+    /// Sends our Hello on a new connection.
+    pub(crate) fn introduce(&mut self, peer: PeerId) {
+        let request = Request::hello(self.hello.clone());
+        self.ask(peer, request, AskedWhat::Hello, false);
+    }
+
+    pub(crate) fn ping(&mut self, peer: PeerId) {
+        self.ask(peer, Request::ping(), AskedWhat::Ping, false);
+    }
+
+    pub(crate) fn is_pinged(&self, peer: &PeerId) -> bool {
+        let mut asked = self.state.asked.values();
+        asked.any(|asked| asked.peer == *peer && matches!(asked.what, AskedWhat::Ping))
+    }
+
+    pub(crate) fn on_request_event(&mut self, event: Event<Request, Response>) {
+        match event {
+            Event::Message {
+                peer,
+                connection_id,
+                message:
+                    Message::Request {
+                        request, channel, ..
+                    },
+            } => {
+                self.state.alive.insert(peer, Instant::now());
+                let connection = self.state.connections.get(&connection_id);
+                let in_vain = connection.is_none_or(|connection| connection.in_vain);
+                self.on_question(request, channel, in_vain);
+            }
+            Event::Message {
+                peer,
+                message:
+                    Message::Response {
+                        request_id,
+                        response,
+                    },
+                ..
+            } => {
+                self.state.alive.insert(peer, Instant::now());
+                self.state.checks.remove(&peer);
+                self.on_response(request_id, response);
+            }
+            Event::OutboundFailure {
+                request_id, error, ..
+            } => self.on_ask_failed(request_id, &error),
+            Event::InboundFailure { peer, error, .. } => {
+                tracing::debug!(%peer, %error, "question not answered");
+            }
+            Event::ResponseSent { .. } => {}
+        }
+    }
+
+    fn on_question(&mut self, request: Request, channel: ResponseChannel<Response>, in_vain: bool) {
+        let question = match request.question() {
+            Ok(question) => question,
+            Err(refusal) => return self.respond(channel, refusal.into()),
+        };
+        if in_vain {
+            let refusal = Refusal::new(FULL, "this node has as many peers as it wants");
+            return self.respond(channel, refusal.into());
+        }
+        let question = match question {
+            Question::Ping => return self.respond(channel, Response::pong()),
+            Question::Hello(hello) if hello.domain == self.hello.domain => {
+                let response = Response::hello(self.hello.clone());
+                return self.respond(channel, response);
+            }
+            Question::Hello(_) => {
+                let refusal = Refusal::new(BAD, "this node is of another domain");
+                return self.respond(channel, refusal.into());
+            }
+            Question::Have(wanted) => Lookup::Have(wanted),
+            Question::Manifest(content) => Lookup::Manifest(content),
+        };
+        if self.state.waiting.len() >= MAX_WAITING {
+            let refusal = Refusal::new(BUSY, "this node has too much to do");
+            return self.respond(channel, refusal.into());
+        }
+        self.state.waiting.push_back(Waiting { question, channel });
+        self.look_up();
+    }
+
+    /// Gives waiting questions to the blocking pool.
+    fn look_up(&mut self) {
+        while self.state.answering.len() < MAX_ANSWERING {
+            let Some(Waiting { question, channel }) = self.state.waiting.pop_front() else {
+                return;
+            };
+            let holdings = std::sync::Arc::clone(&self.holdings);
+            self.state.answering.spawn_blocking(move || Answered {
+                channel,
+                response: answer(&*holdings, &question),
+            });
+        }
+    }
+
+    pub(crate) fn on_answered(&mut self, answered: Answered) {
+        self.respond(answered.channel, answered.response);
+        self.look_up();
+    }
+
+    fn respond(&mut self, channel: ResponseChannel<Response>, response: Response) {
+        // Fails only when the connection has ended.
+        let requests = &mut self.swarm.behaviour_mut().requests;
+        let _ = requests.send_response(channel, response);
+    }
+
+    fn ask_listed(&mut self, peer: PeerId, request: Request, what: AskedWhat) {
+        if self.table.info(&peer).is_none() {
+            what.fail(AskError::NotAPeer);
+        } else if self.state.asked.len() >= MAX_ASKED {
+            what.fail(AskError::Unavailable);
+        } else {
+            self.ask(peer, request, what, false);
+        }
+    }
+
+    fn ask(&mut self, peer: PeerId, request: Request, what: AskedWhat, again: bool) {
+        // Without a connection libp2p would call the peer, which is the table's to decide.
+        if !self.swarm.is_connected(&peer) {
+            return what.fail(AskError::Disconnected);
+        }
+        let requests = &mut self.swarm.behaviour_mut().requests;
+        let id = requests.send_request(&peer, request.clone());
+        let asked = Asked {
+            peer,
+            request,
+            what,
+            again,
+        };
+        self.state.asked.insert(id, asked);
+    }
+
+    fn on_response(&mut self, id: OutboundRequestId, response: Response) {
+        let Some(Asked { peer, what, .. }) = self.state.asked.remove(&id) else {
+            return;
+        };
+        let refusal = response.refusal.clone();
+        match what {
+            AskedWhat::Ping => {}
+            AskedWhat::Hello => self.on_hello_answered(peer, response.hello, refusal),
+            AskedWhat::Have { count, reply } => {
+                let answer = match refusal {
+                    Some(refusal) => Err(AskError::Refused(refusal.message)),
+                    None => response.into_have(count).map_err(AskError::WrongAnswer),
+                };
+                self.judge(peer, &answer);
+                // Who asked may have given up.
+                let _ = reply.send(answer);
+            }
+            AskedWhat::Manifest { content, reply } => {
+                let answer = match refusal {
+                    Some(refusal) if refusal.code == NOT_HELD => Err(AskError::NotHeld),
+                    Some(refusal) => Err(AskError::Refused(refusal.message)),
+                    None => response
+                        .into_manifest(content)
+                        .map_err(AskError::WrongAnswer),
+                };
+                self.judge(peer, &answer);
+                let _ = reply.send(answer);
+            }
+        }
+    }
+
+    fn on_hello_answered(&mut self, peer: PeerId, hello: Option<Hello>, refusal: Option<Refusal>) {
+        let mut connections = self.state.connections.values();
+        let Some(connection) = connections.find(|it| it.peer == peer && !it.in_vain) else {
+            return;
+        };
+        match hello {
+            Some(hello) if hello.domain == self.hello.domain && hello.data_port != 0 => {
+                let info = PeerInfo {
+                    id: peer,
+                    name: connection.name.clone(),
+                    address: (connection.remote.ip(), hello.data_port).into(),
+                    since: SystemTime::now(),
+                    certificate_expires: connection.expires,
+                    generation: hello.generation,
+                };
+                self.table.handle_hello(info, now());
+            }
+            Some(_) => self.on_fault(peer, "it introduced itself wrongly".to_owned()),
+            None => {
+                let refusal = refusal.unwrap_or_else(|| Refusal::new(BAD, "no Hello"));
+                tracing::debug!(%peer, code = refusal.code, "Hello refused");
+                let setback = match refusal.code.as_str() {
+                    FULL => Setback::Full,
+                    _ => Setback::Refused,
+                };
+                self.dismiss(peer, Departure::Lost(refusal.message), setback);
+            }
+        }
+    }
+
+    /// A wrong answer costs the peer its place.
+    fn judge<T>(&mut self, peer: PeerId, answer: &Result<T, AskError>) {
+        if let Err(AskError::WrongAnswer(why)) = answer {
+            self.on_fault(peer, format!("wrong answer: {why}"));
+        }
+    }
+
+    fn on_fault(&mut self, peer: PeerId, reason: String) {
+        let info = self.table.info(&peer);
+        let mut connections = self.state.connections.values();
+        let connection = connections.find(|connection| connection.peer == peer);
+        tracing::warn!(%peer, reason, "peer at fault");
+        if let Some(connection) = connection {
+            self.note_rejection(
+                info.map_or(connection.remote, |info| info.address),
+                Some(peer),
+                Some(connection.name.clone()),
+                RejectReason::Other(reason.clone()),
+                Direction::Outbound,
+            );
+        }
+        self.dismiss(peer, Departure::Fault(reason), Setback::Fault);
+    }
+
+    fn on_ask_failed(&mut self, id: OutboundRequestId, error: &OutboundFailure) {
+        let Some(asked) = self.state.asked.remove(&id) else {
+            return;
+        };
+        let peer = asked.peer;
+        // One of two connections was closed: the other one will do.
+        let closed = matches!(error, OutboundFailure::ConnectionClosed);
+        if closed && !asked.again && self.swarm.is_connected(&peer) {
+            return self.ask(peer, asked.request, asked.what, true);
+        }
+        tracing::debug!(%peer, %error, "question failed");
+        match asked.what {
+            AskedWhat::Hello | AskedWhat::Ping if !closed => {
+                self.dismiss(peer, Departure::Unreachable, Setback::Unreachable);
+            }
+            what => what.fail(match error {
+                OutboundFailure::Timeout => AskError::TimedOut,
+                _ => AskError::Disconnected,
+            }),
+        }
+    }
+}
+
+impl AskedWhat {
+    fn fail(self, error: AskError) {
+        // Who asked may have given up.
+        match self {
+            Self::Hello | Self::Ping => {}
+            Self::Have { reply, .. } => drop(reply.send(Err(error))),
+            Self::Manifest { reply, .. } => drop(reply.send(Err(error))),
+        }
+    }
+}
+
+/// Runs on the blocking pool.
+fn answer(holdings: &dyn crate::Holdings, question: &Lookup) -> Response {
+    match question {
+        Lookup::Manifest(content) => Response::manifest(holdings.manifest(content).as_ref()),
+        Lookup::Have(wanted) => {
+            let known: Vec<Wanted> = wanted.iter().copied().flatten().collect();
+            let mut found = holdings.have(&known).into_iter();
+            let answers = wanted
+                .iter()
+                .map(|wanted| wanted.and_then(|_| found.next().flatten()));
+            Response::have(&answers.collect::<Vec<_>>())
+        }
+    }
+}
