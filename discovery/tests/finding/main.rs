@@ -1,0 +1,9 @@
+//! Nodes that find, ask and lose each other over real sockets on loopback.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod multicast;
+mod questions;
+mod refused;
+mod statics;
+mod support;

@@ -1,0 +1,189 @@
+//! Nodes on loopback addresses, each with a certificate of its own.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use potluck_content::{ContentId, Manifest};
+use potluck_discovery::{
+    Config, DiscoveryHandle, DiscoveryService, DomainOptions, Holding, Holdings, InviteOptions,
+    JoinOptions, JoinServer, JoinServerConfig, Membership, Name, PeerInfo, Rejected, Wanted,
+    create_domain, invite, join, start,
+};
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Memberships of one domain.
+pub(crate) struct Site {
+    pub(crate) members: Vec<Membership>,
+    _dirs: Vec<TempDir>,
+}
+
+impl Site {
+    pub(crate) async fn of(count: usize) -> Self {
+        let founder = tempfile::tempdir().unwrap();
+        let options = DomainOptions {
+            node_name: name("node-0"),
+            ..DomainOptions::new(name("site"))
+        };
+        let mut members = vec![create_domain(founder.path(), &options).unwrap()];
+        let mut dirs = Vec::new();
+        let stop = CancellationToken::new();
+        if count > 1 {
+            let (events, _events) = mpsc::channel(8);
+            let listen = "127.0.0.1:0".parse().unwrap();
+            let config = JoinServerConfig {
+                data_dir: founder.path().to_owned(),
+                listen,
+            };
+            let server = JoinServer::start(config, stop.clone(), events);
+            let first = InviteOptions::default();
+            invite(founder.path(), &first).unwrap();
+            let mut address = server.address();
+            let open = tokio::time::timeout(PATIENCE, address.wait_for(Option::is_some)).await;
+            let address = open.expect("the join port opens").unwrap().unwrap();
+            for number in 1..count {
+                let options = InviteOptions {
+                    addresses: vec![address],
+                    ..InviteOptions::default()
+                };
+                let code = invite(founder.path(), &options).unwrap();
+                let dir = tempfile::tempdir().unwrap();
+                let options = JoinOptions::new(name(&format!("node-{number}")));
+                members.push(join(dir.path(), &code, &options).await.unwrap());
+                dirs.push(dir);
+            }
+        }
+        stop.cancel();
+        dirs.push(founder);
+        Self {
+            members,
+            _dirs: dirs,
+        }
+    }
+}
+
+/// Contents that a node holds, in memory.
+#[derive(Default)]
+pub(crate) struct Shelf(Mutex<BTreeMap<ContentId, Manifest>>);
+
+impl Shelf {
+    pub(crate) fn put(&self, bytes: &[u8]) -> ContentId {
+        self.put_manifest(Manifest::of(bytes).unwrap())
+    }
+
+    pub(crate) fn put_manifest(&self, manifest: Manifest) -> ContentId {
+        let id = manifest.id();
+        self.0.lock().unwrap().insert(id, manifest);
+        id
+    }
+}
+
+impl Holdings for Shelf {
+    fn have(&self, wanted: &[Wanted]) -> Vec<Option<Holding>> {
+        let shelf = self.0.lock().unwrap();
+        let holding = |wanted: &Wanted| match wanted {
+            Wanted::Content(id) => shelf.get(id).map(|manifest| Holding {
+                content: *id,
+                size: manifest.size(),
+                bitfield: None,
+            }),
+            _ => None,
+        };
+        wanted.iter().map(holding).collect()
+    }
+
+    fn manifest(&self, content: &ContentId) -> Option<Manifest> {
+        self.0.lock().unwrap().get(content).cloned()
+    }
+}
+
+/// A running node.
+pub(crate) struct Node {
+    pub(crate) handle: DiscoveryHandle,
+    pub(crate) shelf: Arc<Shelf>,
+    service: DiscoveryService,
+    stop: CancellationToken,
+}
+
+impl Node {
+    pub(crate) fn start(member: &Membership, config: &Config) -> Self {
+        let stop = CancellationToken::new();
+        let shelf = Arc::new(Shelf::default());
+        let holdings = Arc::clone(&shelf) as Arc<dyn Holdings>;
+        let (handle, service) = start(config, member, holdings, stop.clone()).unwrap();
+        Self {
+            handle,
+            shelf,
+            service,
+            stop,
+        }
+    }
+
+    /// Waits until the peers are these, by name.
+    pub(crate) async fn sees(&self, names: &[&str]) -> Vec<PeerInfo> {
+        let mut peers = self.handle.watch_peers();
+        let wanted = |list: &Arc<[PeerInfo]>| {
+            let mut listed: Vec<_> = list.iter().map(|peer| peer.name.as_str()).collect();
+            listed.sort_unstable();
+            listed == names
+        };
+        let seen = tokio::time::timeout(PATIENCE, peers.wait_for(wanted)).await;
+        let list = seen.map(|list| list.unwrap().to_vec());
+        list.unwrap_or_else(|_| {
+            let (peers, rejected) = (self.handle.peers(), self.handle.rejected());
+            panic!("wanted {names:?}, listed {peers:#?}, rejected {rejected:#?}")
+        })
+    }
+
+    /// Waits for a refusal that fits.
+    pub(crate) async fn refuses(&self, fits: impl Fn(&Rejected) -> bool) -> Rejected {
+        let found = eventually(|| self.handle.rejected().into_iter().find(&fits)).await;
+        found.unwrap_or_else(|| panic!("rejected: {:#?}", self.handle.rejected()))
+    }
+
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        let ended = tokio::time::timeout(PATIENCE, self.service.join()).await;
+        ended.expect("discovery stops").unwrap();
+    }
+}
+
+/// Asks again and again until there is an answer or patience ends.
+pub(crate) async fn eventually<T>(mut ask: impl FnMut() -> Option<T>) -> Option<T> {
+    let asked = async {
+        let mut pause = tokio::time::interval(Duration::from_millis(5));
+        loop {
+            pause.tick().await;
+            if let Some(answer) = ask() {
+                return answer;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, asked).await.ok()
+}
+
+/// A multicast group with a port that no other test uses.
+pub(crate) fn group() -> SocketAddrV4 {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = socket.local_addr().unwrap().port();
+    SocketAddrV4::new(Ipv4Addr::new(239, 255, 73, 81), port)
+}
+
+/// A node on a loopback address; the system chooses the control port.
+pub(crate) fn config(ip: &str, beacon: Option<SocketAddrV4>) -> Config {
+    let listen = SocketAddr::new(ip.parse().unwrap(), 7381);
+    Config {
+        control_port: 0,
+        beacon,
+        ..Config::for_listen(listen)
+    }
+}
+
+fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
