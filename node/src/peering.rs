@@ -156,7 +156,9 @@ impl PeeringTask {
     }
 
     async fn look_again(&mut self) {
-        let Some(mut watch) = self.watch.take() else { return };
+        let Some(mut watch) = self.watch.take() else {
+            return;
+        };
         let looked = tokio::task::spawn_blocking(move || {
             let change = watch.check();
             (watch, change)
@@ -195,7 +197,10 @@ impl PeeringTask {
                 "certificate_expires": rfc3339(membership.expires()),
             }),
         );
-        let mut circle = Circle { membership: Some(membership.clone()), ..Circle::default() };
+        let mut circle = Circle {
+            membership: Some(membership.clone()),
+            ..Circle::default()
+        };
         if self.settings.enabled {
             match self.start_peering(&membership).await {
                 Ok(discovery) => circle.discovery = Some(discovery),
@@ -214,16 +219,19 @@ impl PeeringTask {
             Arc::new(Nothing)
         };
         let stop = CancellationToken::new();
-        let config = self.discovery_config(membership);
-        let (discovery, task) =
-            potluck_discovery::start(config, membership.clone(), holdings, stop.clone())
-                .await
+        let config = self.discovery_config();
+        let (discovery, service) =
+            potluck_discovery::start(&config, membership, holdings, stop.clone())
                 .map_err(|error| error.to_string())?;
         let trust = Arc::new(DomainTrust::new(tls, discovery.clone()));
         let mut tasks = JoinSet::new();
-        tasks.spawn(log_peers(discovery.subscribe(), self.events.clone(), stop.clone()));
+        tasks.spawn(log_peers(
+            discovery.subscribe(),
+            self.events.clone(),
+            stop.clone(),
+        ));
         tasks.spawn(async move {
-            if let Err(error) = task.await {
+            if let Err(error) = service.join().await {
                 tracing::error!(%error, "finding peers broke down");
             }
         });
@@ -232,13 +240,20 @@ impl PeeringTask {
             let trust: Arc<dyn Trust> = trust.clone();
             self.engine.set_domain(Some((neighbours, trust)));
         }
-        self.running = Some(Running { stop, trust, tasks, server: None });
+        self.running = Some(Running {
+            stop,
+            trust,
+            tasks,
+            server: None,
+        });
         Ok(discovery)
     }
 
     /// Opens the data port if it should be open and is not.
     async fn open_port_again(&mut self) {
-        let Some(running) = &mut self.running else { return };
+        let Some(running) = &mut self.running else {
+            return;
+        };
         if !self.settings.serve || running.server.is_some() {
             return;
         }
@@ -263,7 +278,8 @@ impl PeeringTask {
             Ok(server) => {
                 tracing::info!(address = %server.address(), "serving peers");
                 running.server = Some(server);
-                self.circle.send_if_modified(|circle| circle.trouble.take().is_some());
+                self.circle
+                    .send_if_modified(|circle| circle.trouble.take().is_some());
             }
             Err(error) => self.say_trouble(format!(
                 "cannot serve peers on {}: {error}; it is tried again every second",
@@ -273,7 +289,9 @@ impl PeeringTask {
     }
 
     async fn end(&mut self) {
-        let Some(mut running) = self.running.take() else { return };
+        let Some(mut running) = self.running.take() else {
+            return;
+        };
         self.engine.set_domain(None);
         self.circle.send_modify(|circle| circle.discovery = None);
         running.stop.cancel();
@@ -281,10 +299,9 @@ impl PeeringTask {
         while running.tasks.join_next().await.is_some() {}
     }
 
-    fn discovery_config(&self, membership: &Membership) -> Config {
+    fn discovery_config(&self) -> Config {
         let settings = &self.settings;
         Config {
-            node_name: membership.node_name().to_string(),
             interfaces: settings.interfaces.clone(),
             beacon: settings.beacon,
             static_peers: settings.static_peers.clone(),
@@ -302,14 +319,15 @@ impl PeeringTask {
     fn note_trouble(&self, circle: &mut Circle, reason: String) {
         if circle.trouble.as_ref() != Some(&reason) {
             tracing::warn!(%reason, "cannot take part in the domain as wanted");
-            self.events.record("peering_trouble", None, json!({ "reason": reason }));
+            self.events
+                .record("peering_trouble", None, json!({ "reason": reason }));
             circle.trouble = Some(reason);
         }
     }
 }
 
 /// New members are let in two ports above the data port.
-fn join_address(mut listen: SocketAddr) -> SocketAddr {
+pub(crate) fn join_address(mut listen: SocketAddr) -> SocketAddr {
     if listen.port() != 0 {
         listen.set_port(listen.port().saturating_add(2));
     }
@@ -385,7 +403,7 @@ fn log_peer(event: &DiscoveryEvent, events: &EventLog) {
                     PortKind::Control => "control",
                     PortKind::Data => "data",
                 },
-                "reason": rejected.reason,
+                "reason": rejected.reason.to_string(),
             }),
         ),
         DiscoveryEvent::PeerRejected(_) => {}
@@ -405,7 +423,12 @@ async fn log_joins(mut joins: mpsc::Receiver<JoinEvent>, events: EventLog) {
             JoinEvent::Trouble(reason) => {
                 events.record("domain_trouble", None, json!({ "reason": reason }));
             }
-            JoinEvent::Joined { name, peer_id, address, expires } => events.record(
+            JoinEvent::Joined {
+                name,
+                peer_id,
+                address,
+                expires,
+            } => events.record(
                 "domain_joined",
                 None,
                 json!({

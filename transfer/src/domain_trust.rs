@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
-use potluck_discovery::{DiscoveryHandle, PortKind, PortTls, Rejected, VerifiedPeer};
+use potluck_discovery::{DiscoveryHandle, PortKind, PortTls, RejectReason, Rejected, VerifiedPeer};
 use rustls_pki_types::ServerName;
 
 use crate::trust::{Judged, Refusal, Trust};
@@ -56,14 +56,17 @@ impl Trust for DomainTrust {
         self.tls().server_name()
     }
 
-    fn judge_caller(&self, connection: &rustls::ServerConnection) -> Result<Judged, String> {
+    fn judge_caller(&self, connection: &rustls::ServerConnection) -> Result<Judged, RejectReason> {
         let judged = self.tls().check_server_side(connection, SystemTime::now());
-        judged.map(judged_peer).map_err(|reason| reason.to_string())
+        judged.map(judged_peer)
     }
 
-    fn judge_answerer(&self, connection: &rustls::ClientConnection) -> Result<Judged, String> {
+    fn judge_answerer(
+        &self,
+        connection: &rustls::ClientConnection,
+    ) -> Result<Judged, RejectReason> {
         let judged = self.tls().check_client_side(connection, SystemTime::now());
-        judged.map(judged_peer).map_err(|reason| reason.to_string())
+        judged.map(judged_peer)
     }
 
     fn note_refusal(&self, refusal: Refusal) {

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use potluck_content::ContentId;
-use potluck_discovery::{Direction, PeerId};
+use potluck_discovery::{Direction, PeerId, RejectReason};
 use tokio::net::TcpStream;
 
 use crate::rates::now;
@@ -177,30 +177,30 @@ impl PeerClient {
             .await
             .map_err(|error| match handshake_failure(&error) {
                 // It refused us; that says nothing against it.
-                Some(reason) if !reason.contains("received fatal alert") => {
-                    self.refuse(peer, reason)
+                Some(reason @ RejectReason::RefusedUs(_)) => {
+                    PeerError::Unreachable(reason.to_string())
                 }
-                Some(reason) => PeerError::Unreachable(reason),
+                Some(reason) => self.refuse(peer, reason),
                 None => PeerError::Unreachable(error.to_string()),
             })?;
         let judged = trust
             .judge_answerer(connection.tls())
             .map_err(|reason| self.refuse(peer, reason))?;
         if judged.peer != peer.id {
-            return Err(self.refuse(peer, format!("{} answered in its place", judged.peer)));
+            return Err(self.refuse(peer, RejectReason::WrongPeer));
         }
         connection.expires = judged.expires;
         Ok(connection)
     }
 
-    fn refuse(&self, peer: PeerAddress, reason: String) -> PeerError {
+    fn refuse(&self, peer: PeerAddress, reason: RejectReason) -> PeerError {
         self.0.trust.note_refusal(Refusal {
             address: peer.address,
             id: Some(peer.id),
             reason: reason.clone(),
             direction: Direction::Outbound,
         });
-        PeerError::NotTrusted(reason)
+        PeerError::NotTrusted(reason.to_string())
     }
 
     fn take_idle(&self, peer: PeerAddress) -> Option<Connection> {

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use potluck_discovery::{Direction, PeerId};
+use potluck_discovery::{Direction, PeerId, RejectReason};
 use potluck_plan::ServeQueueConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -165,7 +165,7 @@ async fn serve(
     shared: Arc<Shared>,
     _permit: OwnedSemaphorePermit,
 ) {
-    let refuse = |id: Option<PeerId>, reason: String| {
+    let refuse = |id: Option<PeerId>, reason: RejectReason| {
         tracing::debug!(%address, %reason, "refused");
         shared.trust.note_refusal(Refusal {
             address,
@@ -185,10 +185,7 @@ async fn serve(
             return;
         }
         Err(_) => {
-            return refuse(
-                None,
-                format!("it did not say who it is within {} s", limit.as_secs()),
-            );
+            return refuse(None, RejectReason::Timeout);
         }
     };
     let Judged { peer, expires } = match shared.trust.judge_caller(stream.get_ref().1) {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use potluck_discovery::{Direction, PeerId};
+use potluck_discovery::{Direction, PeerId, RejectReason};
 use rustls_pki_types::ServerName;
 
 /// The circle of trust as connections for data see it: certificates, and one policy
@@ -22,14 +22,15 @@ pub trait Trust: Send + Sync + 'static {
     /// Judges who calls, after the handshake.
     ///
     /// # Errors
-    /// In words, when it may not reach any protocol.
-    fn judge_caller(&self, connection: &rustls::ServerConnection) -> Result<Judged, String>;
+    /// Why it may not reach any protocol.
+    fn judge_caller(&self, connection: &rustls::ServerConnection) -> Result<Judged, RejectReason>;
 
     /// Judges who answers, after the handshake.
     ///
     /// # Errors
-    /// In words, when it is not to be trusted.
-    fn judge_answerer(&self, connection: &rustls::ClientConnection) -> Result<Judged, String>;
+    /// Why it is not to be trusted.
+    fn judge_answerer(&self, connection: &rustls::ClientConnection)
+    -> Result<Judged, RejectReason>;
 
     /// Takes note of somebody who was refused.
     fn note_refusal(&self, refusal: Refusal);
@@ -51,23 +52,16 @@ pub struct Refusal {
     pub address: SocketAddr,
     /// Who it claims to be, where that is known.
     pub id: Option<PeerId>,
-    /// Why, in words.
-    pub reason: String,
+    /// Why.
+    pub reason: RejectReason,
     /// Who called whom.
     pub direction: Direction,
 }
 
 /// Says why a handshake failed; `None` when the other end merely hung up.
-pub(crate) fn handshake_failure(error: &std::io::Error) -> Option<String> {
-    let tls = error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    match tls {
-        Some(rustls::Error::InvalidMessage(what)) => {
-            Some(format!("it does not speak TLS: {what:?}"))
-        }
-        Some(rustls::Error::NoCertificatesPresented) => Some("it showed no certificate".to_owned()),
-        Some(tls) => Some(tls.to_string()),
-        None => None,
+pub(crate) fn handshake_failure(error: &std::io::Error) -> Option<RejectReason> {
+    match RejectReason::from_io(error) {
+        RejectReason::Closed => None,
+        reason => Some(reason),
     }
 }

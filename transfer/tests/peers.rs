@@ -233,7 +233,7 @@ async fn strangers_reach_no_protocol_and_are_noted() {
             .trust
             .refusals()
             .iter()
-            .any(|refusal| refusal.reason.contains("TLS"))
+            .any(|refusal| refusal.reason == potluck_discovery::RejectReason::NotTls)
     })
     .await;
 

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use potluck_discovery::PeerId;
+use potluck_discovery::{PeerId, RejectReason};
 use potluck_transfer::{Judged, Refusal, Trust};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
@@ -88,13 +88,13 @@ impl TestTrust {
         self.refusals.lock().unwrap().clone()
     }
 
-    fn judge(&self, connection: &CommonState) -> Result<Judged, String> {
+    fn judge(&self, connection: &CommonState) -> Result<Judged, RejectReason> {
         let shown = connection.peer_certificates().unwrap_or_default();
         let members = self.members.lock().unwrap();
         let known = members
             .iter()
             .find(|(certificate, _)| shown.first() == Some(certificate));
-        let (_, peer) = known.ok_or("not a member")?;
+        let (_, peer) = known.ok_or(RejectReason::UnknownIssuer)?;
         Ok(Judged {
             peer: *peer,
             expires: SystemTime::now() + Duration::from_secs(3600),
@@ -115,11 +115,14 @@ impl Trust for TestTrust {
         ServerName::try_from(NAME).unwrap()
     }
 
-    fn judge_caller(&self, connection: &rustls::ServerConnection) -> Result<Judged, String> {
+    fn judge_caller(&self, connection: &rustls::ServerConnection) -> Result<Judged, RejectReason> {
         self.judge(connection)
     }
 
-    fn judge_answerer(&self, connection: &rustls::ClientConnection) -> Result<Judged, String> {
+    fn judge_answerer(
+        &self,
+        connection: &rustls::ClientConnection,
+    ) -> Result<Judged, RejectReason> {
         self.judge(connection)
     }
 

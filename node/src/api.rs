@@ -1,0 +1,246 @@
+//! The control API: HTTP/1.1 and JSON on a Unix socket, under `/v1/`.
+//!
+//! Who calls is known from the socket itself (the peer credentials of the kernel):
+//! jobs are for their owner and for root, the cache and the domain are for whom the
+//! daemon runs as and for root. Errors are problem documents (RFC 9457). The document
+//! at `/v1/openapi.json` describes every route.
+
+mod caller;
+mod contents;
+mod documents;
+mod domain;
+mod jobs;
+mod log;
+mod metrics;
+mod peers;
+mod problem;
+
+use std::io;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post};
+use potluck_cache::Cache;
+use potluck_transfer::EngineHandle;
+use tokio::net::{TcpListener, UnixListener};
+use tokio_util::sync::CancellationToken;
+
+pub use documents::{
+    CacheDocument, ContentDocument, DomainDocument, InvitationDocument, PeerDocument,
+    RejectedDocument, StatsDocument, StatusDocument,
+};
+
+use crate::config::Settings;
+use crate::events::EventLog;
+use crate::jobs::JobsHandle;
+use crate::peering::Peering;
+use crate::stats::Stats;
+use caller::SocketPeer;
+pub use problem::{CALLER_PLACES, Problem};
+
+/// The most bytes of a request's body: 200 files of 2,200 characters and then some.
+const MAX_BODY: usize = 4 << 20;
+
+/// What the API speaks for. Cheap to clone.
+#[derive(Clone)]
+pub struct State {
+    /// The jobs.
+    pub jobs: JobsHandle,
+    /// The domain and its peers.
+    pub peering: Peering,
+    /// The contents.
+    pub cache: Cache,
+    /// The transfers.
+    pub engine: EngineHandle,
+    /// The counters.
+    pub stats: Stats,
+    /// The event log.
+    pub events: EventLog,
+    /// What holds.
+    pub settings: Arc<Settings>,
+}
+
+/// Opens the control socket. One that nobody listens on any more is replaced.
+///
+/// # Errors
+/// When somebody listens there, when something else is there, or when it cannot be made.
+pub fn bind(path: &Path) -> io::Result<UnixListener> {
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+        Ok(meta) if !meta.file_type().is_socket() => {
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "it exists and is no socket",
+            ));
+        }
+        Ok(_) if UnixStream::connect(path).is_ok() => {
+            return Err(io::Error::new(
+                io::ErrorKind::AddrInUse,
+                "another daemon answers there",
+            ));
+        }
+        Ok(_) => std::fs::remove_file(path)?,
+    }
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    // Root serves everybody, each with their own jobs; a user's daemon serves the user.
+    let mode = if rustix::process::geteuid().is_root() {
+        0o666
+    } else {
+        0o600
+    };
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+    Ok(listener)
+}
+
+/// Answers on the control socket until `stop`.
+pub async fn serve(listener: UnixListener, state: State, stop: CancellationToken) {
+    let service = router(state).into_make_service_with_connect_info::<SocketPeer>();
+    let served =
+        axum::serve(listener, service).with_graceful_shutdown(stop.clone().cancelled_owned());
+    tokio::select! {
+        served = served => if let Err(error) = served {
+            tracing::error!(%error, "the control socket failed");
+        },
+        // Streams that are followed would hold up the end for ever.
+        () = async {
+            stop.cancelled().await;
+            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        } => {}
+    }
+}
+
+/// Answers `/metrics` over TCP until `stop`: the only thing that may be asked without
+/// the socket.
+pub async fn serve_metrics(listener: TcpListener, state: State, stop: CancellationToken) {
+    let router = Router::new()
+        .route("/metrics", get(metrics::show))
+        .with_state(state);
+    let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
+    if let Err(error) = served.await {
+        tracing::error!(%error, "the port for metrics failed");
+    }
+}
+
+fn router(state: State) -> Router {
+    Router::new()
+        .route("/v1/status", get(domain::status))
+        .route("/v1/jobs", get(jobs::list).post(jobs::create))
+        .route("/v1/jobs/{id}", get(jobs::show).patch(jobs::change))
+        .route("/v1/jobs/{id}/watch", get(jobs::watch))
+        .route("/v1/jobs/{id}/why", get(jobs::why))
+        .route("/v1/jobs/{id}/files", post(jobs::add))
+        .route("/v1/jobs/{id}/files/{file}/content", get(jobs::content))
+        .route("/v1/jobs/{id}/resume", post(jobs::resume))
+        .route("/v1/jobs/{id}/suspend", post(jobs::suspend))
+        .route("/v1/jobs/{id}/cancel", post(jobs::cancel))
+        .route("/v1/jobs/{id}/complete", post(jobs::complete))
+        .route("/v1/peers", get(peers::list))
+        .route("/v1/peers/rejected", get(peers::rejected))
+        .route("/v1/stats", get(peers::stats))
+        .route("/v1/cache", get(contents::show_cache))
+        .route(
+            "/v1/cache/contents",
+            get(contents::list).post(contents::add),
+        )
+        .route(
+            "/v1/cache/contents/{id}",
+            get(contents::show).delete(contents::remove),
+        )
+        .route("/v1/events", get(log::events))
+        .route("/v1/domain", get(domain::show).post(domain::create))
+        .route("/v1/domain/invitations", post(domain::invite))
+        .route("/v1/domain/join", post(domain::join))
+        .route("/v1/openapi.json", get(openapi))
+        .route("/metrics", get(metrics::show))
+        .fallback(async || Problem::not_found("there is no such resource"))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .with_state(state)
+}
+
+/// The description of this API.
+const OPENAPI: &str = include_str!("api/openapi.json");
+
+async fn openapi() -> impl axum::response::IntoResponse {
+    (
+        [(axum::http::header::CONTENT_TYPE, "application/json")],
+        OPENAPI,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every route with its methods, as written above.
+    fn routes() -> Vec<(String, Vec<String>)> {
+        let source = include_str!("api.rs");
+        let lines = source
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix(".route(\""));
+        lines
+            .map(|line| {
+                let (path, handlers) = line.split_once('"').unwrap();
+                let methods = ["get", "post", "patch", "delete"];
+                let used = methods
+                    .iter()
+                    .filter(|method| handlers.contains(&format!("{method}(")));
+                (path.to_owned(), used.map(ToString::to_string).collect())
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_description_names_every_route_and_no_other() {
+        let document: serde_json::Value = serde_json::from_str(OPENAPI).unwrap();
+        let paths = document["paths"].as_object().unwrap();
+        let routes = routes();
+        assert!(routes.len() > 20, "the routes were read");
+        for (path, methods) in &routes {
+            let described = paths
+                .get(path)
+                .unwrap_or_else(|| panic!("{path} is not described"));
+            for method in methods {
+                assert!(
+                    described.get(method).is_some(),
+                    "{method} {path} is not described"
+                );
+            }
+            assert_eq!(
+                described
+                    .as_object()
+                    .unwrap()
+                    .keys()
+                    .filter(|key| *key != "parameters")
+                    .count(),
+                methods.len(),
+                "{path}"
+            );
+        }
+        assert_eq!(paths.len(), routes.len());
+    }
+
+    #[tokio::test]
+    async fn a_live_socket_is_refused_and_a_stale_one_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sub/socket");
+        let first = bind(&path).unwrap();
+        assert_eq!(bind(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        drop(first);
+        assert!(path.exists());
+        drop(bind(&path).unwrap());
+        let file = dir.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        assert_eq!(
+            bind(&file).unwrap_err().kind(),
+            io::ErrorKind::AlreadyExists
+        );
+    }
+}

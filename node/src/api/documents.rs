@@ -1,0 +1,223 @@
+//! What the API says, apart from jobs and events.
+
+use std::time::SystemTime;
+
+use potluck_cache::ContentRecord;
+use potluck_discovery::DomainStatus;
+use serde::{Deserialize, Serialize};
+
+use crate::stats::Stats;
+use crate::timestamp::rfc3339;
+
+/// The daemon itself.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StatusDocument {
+    /// The version of the program.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// The user it runs as.
+    pub uid: u32,
+    /// Where its data is.
+    pub data_dir: String,
+    /// The domain that it is in.
+    pub domain: Option<String>,
+    /// What keeps it from taking part in the domain as configured.
+    pub trouble: Option<String>,
+}
+
+/// A peer of the list. Times are RFC 3339.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PeerDocument {
+    /// Its PeerId.
+    pub id: String,
+    /// What it goes by.
+    pub name: String,
+    /// Where it serves data.
+    pub address: String,
+    /// `connected`: only authenticated peers are on the list.
+    pub state: String,
+    /// Since when it is on the list.
+    pub since: String,
+    /// When its certificate ends.
+    pub certificate_expires: String,
+    /// Bytes of content received from it since this node started.
+    pub bytes_from: u64,
+    /// Bytes of content given to it since this node started.
+    pub bytes_to: u64,
+}
+
+/// Somebody who was refused.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RejectedDocument {
+    /// The PeerId it claims.
+    pub id: Option<String>,
+    /// The name it claims.
+    pub name: Option<String>,
+    /// The other end of the connection.
+    pub address: String,
+    /// `control` or `data`.
+    pub port: String,
+    /// `inbound` when it called us, `outbound` when we called it.
+    pub direction: String,
+    /// Why, in words.
+    pub reason: String,
+    /// When it happened last.
+    pub at: String,
+    /// How often.
+    pub count: u64,
+}
+
+/// The counters. Sizes are bytes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StatsDocument {
+    /// What jobs got from peers.
+    pub bytes_from_peers: u64,
+    /// What jobs got from origins.
+    pub bytes_from_origin: u64,
+    /// What jobs got from the own cache.
+    pub bytes_from_cache: u64,
+    /// What arrived and was of no use.
+    pub bytes_discarded: u64,
+    /// What was given to peers.
+    pub bytes_served: u64,
+    /// Downloads that were completed.
+    pub jobs_completed: u64,
+    /// Peers on the list now.
+    pub peers: u64,
+    /// When counting began.
+    pub since: String,
+}
+
+/// The cache as a whole.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CacheDocument {
+    /// Bytes that count to the limit.
+    pub bytes: u64,
+    /// The limit.
+    pub max_size: u64,
+    /// How many contents there are.
+    pub contents: u64,
+    /// Contents go when nobody used them for so long.
+    pub max_age_seconds: u64,
+}
+
+/// A content of the cache.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ContentDocument {
+    /// Its name.
+    pub content_id: String,
+    /// Its bytes.
+    pub size: u64,
+    /// Whether it is vouched for, so that peers may have it.
+    pub validated: bool,
+    /// Whether it stays whatever the limits.
+    pub pinned: bool,
+    /// When it came.
+    pub added: String,
+    /// When it was used last.
+    pub accessed: String,
+    /// Whether somebody uses it now.
+    pub in_use: bool,
+    /// Where it came from.
+    pub urls: Vec<String>,
+    /// Digests that point at it.
+    pub digests: Vec<String>,
+}
+
+/// The domain that the node is in.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DomainDocument {
+    /// Whether it is in one.
+    pub member: bool,
+    /// Its name.
+    pub name: Option<String>,
+    /// Its short id.
+    pub id: Option<String>,
+    /// The fingerprint of its authority.
+    pub fingerprint: Option<String>,
+    /// What this node is called in it.
+    pub node: Option<String>,
+    /// Who this node is in it.
+    pub peer_id: Option<String>,
+    /// When this node's certificate ends.
+    pub certificate_expires: Option<String>,
+    /// Whether this node holds the authority, and so can invite.
+    pub authority: bool,
+    /// What keeps the node from taking part.
+    pub trouble: Option<String>,
+}
+
+/// An invitation.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct InvitationDocument {
+    /// The join code.
+    pub code: String,
+    /// When it ends.
+    pub expires: String,
+    /// How many nodes may use it.
+    pub uses: u32,
+}
+
+impl StatsDocument {
+    /// What the counters say since a day, or of all time.
+    #[must_use]
+    pub fn of(stats: &Stats, since: Option<SystemTime>, peers: u64) -> Self {
+        let (counts, since) = stats.sum(since);
+        Self {
+            bytes_from_peers: counts.got.peers,
+            bytes_from_origin: counts.got.origin,
+            bytes_from_cache: counts.got.cache,
+            bytes_discarded: counts.got.discarded,
+            bytes_served: counts.bytes_served,
+            jobs_completed: counts.jobs_completed,
+            peers,
+            since,
+        }
+    }
+}
+
+impl From<&ContentRecord> for ContentDocument {
+    fn from(record: &ContentRecord) -> Self {
+        Self {
+            content_id: record.id.to_string(),
+            size: record.size,
+            validated: record.facts.validated,
+            pinned: record.facts.pinned,
+            added: rfc3339(record.added),
+            accessed: rfc3339(record.accessed),
+            in_use: record.leased,
+            urls: record
+                .facts
+                .entities
+                .iter()
+                .map(|entity| entity.url.clone())
+                .collect(),
+            digests: record
+                .facts
+                .digests
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+        }
+    }
+}
+
+impl DomainDocument {
+    /// What a data directory says of the domain.
+    #[must_use]
+    pub fn of(status: &DomainStatus, trouble: Option<String>) -> Self {
+        let member = status.membership.as_ref();
+        Self {
+            member: member.is_some(),
+            name: member.map(|member| member.domain_name().to_string()),
+            id: member.map(|member| member.domain_id().to_string()),
+            fingerprint: member.map(|member| member.fingerprint().to_string()),
+            node: member.map(|member| member.node_name().to_string()),
+            peer_id: member.map(|member| member.peer_id().to_string()),
+            certificate_expires: member.map(|member| rfc3339(member.expires())),
+            authority: status.authority.is_some(),
+            trouble,
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! The domain, and the daemon itself.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State as Shared;
+use axum::extract::rejection::JsonRejection;
+use axum::http::StatusCode;
+use potluck_discovery::{
+    DomainOptions, InviteOptions, JoinCode, JoinError, JoinOptions, Name, create_domain,
+    join_addresses,
+};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::caller::Administrator;
+use super::problem::{Problem, blocking};
+use super::{DomainDocument, InvitationDocument, State, StatusDocument};
+use crate::jobs::Caller;
+use crate::timestamp::rfc3339;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CreateBody {
+    name: String,
+    node_name: Option<String>,
+    certificate_lifetime_seconds: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct InviteBody {
+    expires_in_seconds: Option<u64>,
+    uses: Option<u32>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct JoinBody {
+    code: String,
+    node_name: Option<String>,
+}
+
+pub(super) async fn status(_: Caller, Shared(state): Shared<State>) -> Json<StatusDocument> {
+    let membership = state.peering.membership();
+    Json(StatusDocument {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        uid: rustix::process::geteuid().as_raw(),
+        data_dir: state.settings.data_dir.display().to_string(),
+        domain: membership.map(|membership| membership.domain_name().to_string()),
+        trouble: state.peering.trouble(),
+    })
+}
+
+pub(super) async fn show(
+    _: Caller,
+    Shared(state): Shared<State>,
+) -> Result<Json<DomainDocument>, Problem> {
+    document(state).await
+}
+
+pub(super) async fn create(
+    _: Administrator,
+    Shared(state): Shared<State>,
+    body: Result<Json<CreateBody>, JsonRejection>,
+) -> Result<(StatusCode, Json<DomainDocument>), Problem> {
+    let Json(body) = body?;
+    let mut options = DomainOptions::new(name(&body.name)?);
+    options.node_name = node_name(&state, body.node_name)?;
+    if let Some(seconds) = body.certificate_lifetime_seconds {
+        options.certificate_lifetime = Duration::from_secs(seconds);
+    }
+    let data_dir = state.settings.data_dir.clone();
+    blocking(move || {
+        create_domain(&data_dir, &options).map_err(|error| Problem::conflict(error.to_string()))
+    })
+    .await?;
+    state.peering.membership_changed().await;
+    Ok((StatusCode::CREATED, document(state).await?))
+}
+
+pub(super) async fn invite(
+    _: Administrator,
+    Shared(state): Shared<State>,
+    body: Result<Json<InviteBody>, JsonRejection>,
+) -> Result<(StatusCode, Json<InvitationDocument>), Problem> {
+    let Json(body) = body?;
+    let mut options = InviteOptions {
+        addresses: join_addresses(crate::peering::join_address(state.settings.peering.listen)),
+        ..InviteOptions::default()
+    };
+    if let Some(seconds) = body.expires_in_seconds {
+        options.expires_in = Duration::from_secs(seconds);
+    }
+    options.uses = body.uses.unwrap_or(options.uses);
+    let uses = options.uses;
+    let data_dir = state.settings.data_dir.clone();
+    let code = blocking(move || {
+        potluck_discovery::invite(&data_dir, &options)
+            .map_err(|error| Problem::conflict(error.to_string()))
+    })
+    .await?;
+    state.peering.invitations_changed();
+    let expires = rfc3339(code.expires());
+    state.events.record(
+        "domain_invited",
+        None,
+        json!({ "expires": expires, "uses": uses }),
+    );
+    Ok((
+        StatusCode::CREATED,
+        Json(InvitationDocument {
+            code: code.to_text(),
+            expires,
+            uses,
+        }),
+    ))
+}
+
+pub(super) async fn join(
+    _: Administrator,
+    Shared(state): Shared<State>,
+    body: Result<Json<JoinBody>, JsonRejection>,
+) -> Result<Json<DomainDocument>, Problem> {
+    let Json(body) = body?;
+    let code: JoinCode = body
+        .code
+        .parse()
+        .map_err(|error: potluck_discovery::JoinCodeError| Problem::invalid(error.to_string()))?;
+    let options = JoinOptions::new(node_name(&state, body.node_name)?);
+    potluck_discovery::join(&state.settings.data_dir, &code, &options)
+        .await
+        .map_err(|error| refused(&error))?;
+    state.peering.membership_changed().await;
+    document(state).await
+}
+
+async fn document(state: State) -> Result<Json<DomainDocument>, Problem> {
+    let trouble = state.peering.trouble();
+    blocking(move || {
+        let status = potluck_discovery::show(&state.settings.data_dir)
+            .map_err(|error| Problem::internal(error.to_string()))?;
+        Ok(Json(DomainDocument::of(&status, trouble)))
+    })
+    .await
+}
+
+fn name(text: &str) -> Result<Name, Problem> {
+    text.parse()
+        .map_err(|error: potluck_discovery::NameError| Problem::invalid(error.to_string()))
+}
+
+/// What this node is to be called: as asked for, as configured, or as its machine is.
+fn node_name(state: &State, wanted: Option<String>) -> Result<Name, Problem> {
+    match wanted.filter(|wanted| !wanted.is_empty()) {
+        Some(wanted) => name(&wanted),
+        None => Ok(match state.settings.peering.node_name.as_str() {
+            "" => Name::of_this_machine(),
+            configured => Name::nearest(configured),
+        }),
+    }
+}
+
+fn refused(error: &JoinError) -> Problem {
+    match error {
+        JoinError::Unreachable { .. } | JoinError::NoAddress => {
+            Problem::new(StatusCode::BAD_GATEWAY, error.to_string())
+        }
+        _ => Problem::conflict(error.to_string()),
+    }
+}

@@ -1,0 +1,302 @@
+//! Jobs.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::{Body, Bytes};
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{Path, Query, State as Shared};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use potluck_cache::Lease;
+use potluck_content::Digest;
+use potluck_plan::Priority;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use super::State;
+use super::problem::Problem;
+use crate::jobs::{Caller, Change, JobDocument, NewFile, NewJob, Why};
+
+/// Bytes of a finished file that are read at once for a caller.
+const CHUNK: usize = 256 * 1024;
+
+/// A job that is to be made.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CreateBody {
+    #[serde(default)]
+    name: String,
+    #[serde(default, rename = "type")]
+    kind: Option<String>,
+    #[serde(default)]
+    priority: Priority,
+    #[serde(default)]
+    use_peers: Option<bool>,
+    #[serde(default)]
+    start: bool,
+    #[serde(default)]
+    detached: bool,
+    #[serde(default)]
+    files: Vec<FileBody>,
+}
+
+/// A file of a job.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FileBody {
+    url: String,
+    path: PathBuf,
+    #[serde(default)]
+    headers: Vec<(String, String)>,
+    #[serde(default)]
+    checksum: Option<String>,
+}
+
+/// Files to add.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AddBody {
+    files: Vec<FileBody>,
+}
+
+/// A property to change.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ChangeBody {
+    Name(String),
+    Priority(Priority),
+    UsePeers(bool),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CompleteBody {
+    #[serde(default)]
+    placed: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    #[serde(default)]
+    all: bool,
+}
+
+type Answer = Result<Json<JobDocument>, Problem>;
+
+fn document(job: Arc<JobDocument>) -> Json<JobDocument> {
+    Json(Arc::unwrap_or_clone(job))
+}
+
+pub(super) async fn create(
+    by: Caller,
+    Shared(state): Shared<State>,
+    body: Result<Json<CreateBody>, JsonRejection>,
+) -> Result<(StatusCode, Json<JobDocument>), Problem> {
+    let Json(body) = body?;
+    if let Some(kind) = body.kind.filter(|kind| kind != "download") {
+        return Err(Problem::invalid(format!(
+            "there are no jobs of type {kind}: only download"
+        )));
+    }
+    let job = NewJob {
+        name: body.name,
+        priority: body.priority,
+        use_peers: body.use_peers,
+        files: files(body.files)?,
+        start: body.start,
+        detached: body.detached,
+    };
+    Ok((
+        StatusCode::CREATED,
+        document(state.jobs.create(by, job).await?),
+    ))
+}
+
+pub(super) async fn list(
+    by: Caller,
+    Shared(state): Shared<State>,
+    query: Result<Query<ListQuery>, QueryRejection>,
+) -> Result<Json<Vec<JobDocument>>, Problem> {
+    let Query(query) = query?;
+    let jobs = state.jobs.list(by, query.all).await?;
+    Ok(Json(jobs.into_iter().map(Arc::unwrap_or_clone).collect()))
+}
+
+pub(super) async fn show(
+    by: Caller,
+    Shared(state): Shared<State>,
+    Path(job): Path<String>,
+) -> Answer {
+    Ok(document(state.jobs.show(by, job).await?))
+}
+
+pub(super) async fn add(
+    by: Caller,
+    Shared(state): Shared<State>,
+    Path(job): Path<String>,
+    body: Result<Json<AddBody>, JsonRejection>,
+) -> Answer {
+    let Json(body) = body?;
+    Ok(document(state.jobs.add(by, job, files(body.files)?).await?))
+}
+
+pub(super) async fn change(
+    by: Caller,
+    Shared(state): Shared<State>,
+    Path(job): Path<String>,
+    body: Result<Json<ChangeBody>, JsonRejection>,
+) -> Answer {
+    let Json(body) = body?;
+    let change = match body {
+        ChangeBody::Name(name) => Change::Name(name),
+        ChangeBody::Priority(priority) => Change::Priority(priority),
+        ChangeBody::UsePeers(wanted) => Change::UsePeers(wanted),
+    };
+    Ok(document(state.jobs.set(by, job, change).await?))
+}
+
+pub(super) async fn resume(
+    by: Caller,
+    Shared(state): Shared<State>,
+    Path(job): Path<String>,
+) -> Answer {
+    Ok(document(state.jobs.resume(by, job).await?))
+}
+
+pub(super) async fn suspend(
+    by: Caller,
+    Shared(state): Shared<State>,
+    Path(job): Path<String>,
+) -> Answer {
+    Ok(document(state.jobs.suspend(by, job).await?))
+}
+
+pub(super) async fn cancel(
+    by: Caller,
+    Shared(state): Shared<State>,
+    Path(job): Path<String>,
+) -> Answer {
+    Ok(document(state.jobs.cancel(by, job).await?))
+}
+
+pub(super) async fn complete(
+    by: Caller,
+    Shared(state): Shared<State>,
+    Path(job): Path<String>,
+    body: Result<Json<CompleteBody>, JsonRejection>,
+) -> Answer {
+    let Json(body) = body?;
+    Ok(document(state.jobs.complete(by, job, body.placed).await?))
+}
+
+pub(super) async fn why(
+    by: Caller,
+    Shared(state): Shared<State>,
+    Path(job): Path<String>,
+) -> Result<Json<Why>, Problem> {
+    Ok(Json(state.jobs.why(by, job).await?))
+}
+
+/// One line for each change, until the job is over.
+pub(super) async fn watch(
+    by: Caller,
+    Shared(state): Shared<State>,
+    Path(job): Path<String>,
+) -> Result<Response, Problem> {
+    let mut watch = state.jobs.watch(by, job).await?;
+    watch.mark_changed();
+    let lines = futures::stream::unfold(Some(watch), |watch| async {
+        let mut watch = watch?;
+        // An error means that the job is over and its task has let go of it.
+        watch.changed().await.ok()?;
+        let document = Arc::clone(&watch.borrow_and_update());
+        let line = json_line(&*document);
+        let more = (!document.state.is_final()).then_some(watch);
+        Some((line, more))
+    });
+    Ok(lines_of(Body::from_stream(lines)))
+}
+
+/// The bytes of a finished file.
+pub(super) async fn content(
+    by: Caller,
+    Shared(state): Shared<State>,
+    Path((job, file)): Path<(String, usize)>,
+) -> Result<Response, Problem> {
+    let taken = state.jobs.take(by, job, file).await?;
+    let (chunks, stream) = mpsc::channel(4);
+    let size = taken.lease.size();
+    tokio::task::spawn_blocking(move || send_chunks(&taken.lease, &chunks));
+    let body = futures::stream::unfold(stream, |mut stream| async move {
+        stream
+            .recv()
+            .await
+            .map(|chunk: std::io::Result<Bytes>| (chunk, stream))
+    });
+    let mut response = Body::from_stream(body).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_LENGTH, size.into());
+    headers.insert(
+        header::CONTENT_TYPE,
+        header::HeaderValue::from_static("application/octet-stream"),
+    );
+    if let Some(mtime) = taken.mtime
+        && let Ok(value) = httpdate::fmt_http_date(mtime).parse()
+    {
+        headers.insert(header::LAST_MODIFIED, value);
+    }
+    Ok(response)
+}
+
+/// Reads a content from its start to its end, as fast as it is taken.
+fn send_chunks(lease: &Lease, chunks: &mpsc::Sender<std::io::Result<Bytes>>) {
+    let mut at = 0;
+    while at < lease.size() {
+        let len = usize::try_from(lease.size() - at)
+            .unwrap_or(CHUNK)
+            .min(CHUNK);
+        let mut buffer = vec![0; len];
+        let chunk = match lease.read_at(&mut buffer, at) {
+            Ok(0) => Err(std::io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => {
+                buffer.truncate(read);
+                at += read as u64;
+                Ok(Bytes::from(buffer))
+            }
+            Err(error) => Err(error),
+        };
+        let broken = chunk.is_err();
+        // The caller has gone: nothing is left to do.
+        if chunks.blocking_send(chunk).is_err() || broken {
+            return;
+        }
+    }
+}
+
+/// A response of one JSON object per line.
+pub(super) fn lines_of(body: Body) -> Response {
+    ([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response()
+}
+
+/// One JSON object and its end of line.
+pub(super) fn json_line(document: &impl Serialize) -> Result<Bytes, serde_json::Error> {
+    let mut line = serde_json::to_vec(document)?;
+    line.push(b'\n');
+    Ok(line.into())
+}
+
+fn files(bodies: Vec<FileBody>) -> Result<Vec<NewFile>, Problem> {
+    let file = |body: FileBody| {
+        let checksum = body.checksum.map(|text| text.parse::<Digest>()).transpose();
+        Ok(NewFile {
+            url: body.url,
+            path: body.path,
+            headers: body.headers,
+            checksum: checksum.map_err(|error| Problem::invalid(error.to_string()))?,
+        })
+    };
+    bodies.into_iter().map(file).collect()
+}

@@ -1,0 +1,81 @@
+//! The counters as Prometheus text (exposition format 0.0.4).
+
+use std::fmt::Write as _;
+
+use axum::extract::State as Shared;
+use axum::http::header;
+use axum::response::IntoResponse;
+
+use super::problem::{Problem, blocking};
+use super::{State, StatsDocument};
+
+pub(super) async fn show(Shared(state): Shared<State>) -> Result<impl IntoResponse, Problem> {
+    let text = blocking(move || Ok(render(&state))).await?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text))
+}
+
+fn render(state: &State) -> String {
+    let discovery = state.peering.discovery();
+    let peers = discovery
+        .as_ref()
+        .map_or(0, |discovery| discovery.peers().len());
+    let stats = StatsDocument::of(&state.stats, None, peers as u64);
+    let usage = state.cache.usage();
+    let limits = state.cache.limits();
+    let mut text = String::new();
+    let mut metric = |name: &str, kind: &str, help: &str, samples: &[(&str, u64)]| {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+        for (labels, value) in samples {
+            let _ = writeln!(text, "{name}{labels} {value}");
+        }
+    };
+    metric(
+        "potluck_received_bytes_total",
+        "counter",
+        "Bytes that jobs got, by source.",
+        &[
+            ("{source=\"peers\"}", stats.bytes_from_peers),
+            ("{source=\"origin\"}", stats.bytes_from_origin),
+            ("{source=\"cache\"}", stats.bytes_from_cache),
+            ("{source=\"discarded\"}", stats.bytes_discarded),
+        ],
+    );
+    metric(
+        "potluck_served_bytes_total",
+        "counter",
+        "Bytes given to peers.",
+        &[("", stats.bytes_served)],
+    );
+    metric(
+        "potluck_jobs_completed_total",
+        "counter",
+        "Downloads that were completed.",
+        &[("", stats.jobs_completed)],
+    );
+    metric(
+        "potluck_peers",
+        "gauge",
+        "Peers on the list.",
+        &[("", stats.peers)],
+    );
+    metric(
+        "potluck_cache_bytes",
+        "gauge",
+        "Bytes in the cache.",
+        &[("", usage.bytes)],
+    );
+    metric(
+        "potluck_cache_limit_bytes",
+        "gauge",
+        "Its limit.",
+        &[("", limits.max_size)],
+    );
+    metric(
+        "potluck_cache_contents",
+        "gauge",
+        "Contents in the cache.",
+        &[("", usage.contents as u64)],
+    );
+    text
+}
