@@ -76,7 +76,7 @@ mod needs_tc_namespaces {
     }
 }
 
-mod needs_nginx {
+mod needs_nginx_curl {
     use potluck_tests::Nginx;
 
     use super::*;

@@ -64,3 +64,22 @@ impl Blob {
         Ok(())
     }
 }
+
+/// Writes a file for benchmarks, 2 GiB of it or what `BENCH_MIB` says. Its size.
+pub fn big_file(dir: &Path, name: &str) -> Result<u64> {
+    use std::io::Write;
+    let size = match std::env::var("BENCH_MIB") {
+        Ok(mib) => mib.parse::<u64>().context("BENCH_MIB")? << 20,
+        Err(_) => 2 << 30,
+    };
+    let mut file = fs::File::create(dir.join(name))?;
+    let part = Blob::new(1, 16 << 20);
+    for number in 0..size.div_ceil(part.size()) {
+        // No two parts are the same, in case anything looks for that.
+        file.write_all(&number.to_le_bytes())?;
+        file.write_all(&part.bytes()[8..])?;
+    }
+    file.set_len(size)?;
+    file.sync_all()?;
+    Ok(size)
+}

@@ -9,16 +9,24 @@
 
 mod bad_origin;
 mod blob;
+mod circle;
+mod cost;
 mod lab;
+mod liar;
 mod nginx;
 mod node;
 mod process;
+mod stranger;
 mod wait;
 
 pub use bad_origin::{BadOrigin, Misdeed};
-pub use blob::Blob;
+pub use blob::{Blob, big_file};
+pub use circle::{circle, start_circle};
+pub use cost::{Cost, children_cpu};
 pub use lab::{Counters, Host, Lab, LabKind};
+pub use liar::{Liar, Lie};
 pub use nginx::{Nginx, Request};
 pub use node::{Node, Outcome, bytes_of};
 pub use process::Process;
+pub use stranger::{Ambush, Answer, Papers, Seen, call, call_in_plain_text};
 pub use wait::{poll, until};

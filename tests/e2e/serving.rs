@@ -1,0 +1,197 @@
+//! How much a node gives, and to how many at once.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use potluck_tests::{Blob, Host, Lab, Nginx, Node, bytes_of, circle, until};
+
+/// What the default profile serves: 1 Mbit/s.
+const RATE: f64 = 125_000.0;
+
+mod needs_nginx_namespaces {
+    use super::*;
+
+    /// Two pieces, so that a slot is given on in the middle.
+    const SIZE: usize = 512 << 10;
+
+    #[test]
+    fn alone_by_default_three_at_once_and_one_megabit() {
+        Lab::run_in_namespaces(|lab| {
+            let nginx = Nginx::start(lab, &lab.host("origin")?)?;
+            let blob = Blob::new(1, SIZE);
+            blob.write(nginx.root(), "file.bin")?;
+            // Even slow peers keep the origin out.
+            let settings = ["peering.min_peer_rate = \"0 KB/s\""];
+            let circle = circle(lab, &["a", "b", "c", "d", "e", "f"], &settings)?;
+            let (server, clients) = (&circle[0], &circle[1..]);
+            server.get(&nginx.url("file.bin"), "file.bin")?;
+            let asked = nginx.requests()?.len();
+
+            let jobs = start_in_order(clients, &nginx.url("file.bin"))?;
+            let watch = watch(server.host(), clients, Duration::from_secs(11))?;
+            watch.check_rate()?;
+            watch.check_at_most_three()?;
+            for (client, id) in clients.iter().zip(&jobs) {
+                let job =
+                    client.await_job(id, &["acknowledged", "error"], Duration::from_secs(90))?;
+                ensure!(bytes_of(&job, "bytes_from_peers")? == SIZE as u64, "{job}");
+                blob.check(&client.downloaded("file.bin")?)?;
+            }
+            ensure!(nginx.body_bytes_since(asked)? == 0, "the origin helped");
+            Ok(())
+        });
+    }
+
+    /// Starts a job on each, the next when the last one's question is in the queue.
+    fn start_in_order(clients: &[Node], url: &str) -> Result<Vec<String>> {
+        let mut jobs = Vec::new();
+        for client in clients {
+            let job = client.get_with(url, "file.bin", &["--detach"])?;
+            let id = job["id"].as_str().context("an id")?.to_owned();
+            client.await_job(
+                &id,
+                &["transferring", "acknowledged"],
+                Duration::from_secs(20),
+            )?;
+            jobs.push(id);
+        }
+        Ok(jobs)
+    }
+
+    /// Bytes that each client got and the server sent, second by second.
+    struct Watch {
+        server: Vec<(f64, u64)>,
+        clients: Vec<Vec<u64>>,
+    }
+
+    fn watch(server: &Host, clients: &[Node], time: Duration) -> Result<Watch> {
+        let start = Instant::now();
+        let mut watch = Watch {
+            server: Vec::new(),
+            clients: vec![Vec::new(); clients.len()],
+        };
+        let mut next = Duration::ZERO;
+        while start.elapsed() < time {
+            until(Duration::from_secs(5), "the next look", || {
+                Ok((start.elapsed() >= next).then_some(()))
+            })?;
+            next += Duration::from_millis(500);
+            watch.server.push((
+                start.elapsed().as_secs_f64(),
+                server.counters()?.payload_sent(),
+            ));
+            for (client, seen) in clients.iter().zip(&mut watch.clients) {
+                seen.push(client.host().counters()?.payload_received());
+            }
+        }
+        Ok(watch)
+    }
+
+    impl Watch {
+        fn check_rate(&self) -> Result<()> {
+            let (first, last) = (self.server[0], self.server[self.server.len() - 1]);
+            let seconds = last.0 - first.0;
+            ensure!(seconds >= 10.0, "only {seconds} s were measured");
+            let rate = (last.1 - first.1) as f64 / seconds;
+            let off = rate / RATE - 1.0;
+            println!(
+                "{:.4} Mbit/s over {seconds:.2} s, {:+.2} %",
+                rate * 8e-6,
+                off * 100.0
+            );
+            ensure!(
+                off.abs() <= 0.02,
+                "{:.4} Mbit/s is {:+.2} %",
+                rate * 8e-6,
+                off * 100.0
+            );
+            Ok(())
+        }
+
+        fn check_at_most_three(&self) -> Result<()> {
+            let looks = self.clients[0].len();
+            // Who got something in one and a half seconds and in the next, and the
+            // next, was being served all the time: a slot that is given on in between
+            // does not count twice.
+            let served = |client: &Vec<u64>, look: usize| client[look + 3] - client[look] > 8_000;
+            let mut most = 0;
+            for look in 0..looks.saturating_sub(6) {
+                let at_once = self
+                    .clients
+                    .iter()
+                    .filter(|client| served(client, look) && served(client, look + 3))
+                    .count();
+                most = most.max(at_once);
+            }
+            ensure!(most <= 3, "{most} were served at once");
+            ensure!(most >= 2, "only {most} was served at once");
+            Ok(())
+        }
+    }
+}
+
+mod needs_nginx {
+    use super::*;
+
+    #[test]
+    fn on_a_fast_lan_all_at_full_speed() {
+        Lab::run(|lab| {
+            let size = 8 << 20;
+            let nginx = Nginx::start(lab, &lab.host("origin")?)?;
+            let blob = Blob::new(2, size);
+            blob.write(nginx.root(), "file.bin")?;
+            let circle = circle(lab, &["a", "b", "c", "d", "e", "f"], &["profile = \"lan\""])?;
+            let (server, clients) = (&circle[0], &circle[1..]);
+            let url = nginx.url("file.bin");
+            server.get(&url, "file.bin")?;
+            let asked = nginx.requests()?.len();
+
+            let start = Instant::now();
+            let jobs: Vec<Result<serde_json::Value>> = std::thread::scope(|scope| {
+                let threads: Vec<_> = clients
+                    .iter()
+                    .map(|client| scope.spawn(|| client.get(&url, "file.bin")))
+                    .collect();
+                threads
+                    .into_iter()
+                    .map(|thread| thread.join().expect("no panic"))
+                    .collect()
+            });
+            let took = start.elapsed();
+            for (client, job) in clients.iter().zip(jobs) {
+                let job = job?;
+                ensure!(bytes_of(&job, "bytes_from_peers")? == size as u64, "{job}");
+                blob.check(&client.downloaded("file.bin")?)?;
+            }
+            // At 1 Mbit/s it would take more than five minutes.
+            ensure!(took < Duration::from_secs(15), "{took:?}");
+            ensure!(nginx.body_bytes_since(asked)? == 0, "the origin helped");
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_slow_peer_does_not_make_it_slower() {
+        Lab::run(|lab| {
+            let size = 4 << 20;
+            let nginx = Nginx::start(lab, &lab.host("origin")?)?;
+            let blob = Blob::new(3, size);
+            blob.write(nginx.root(), "file.bin")?;
+            // The default 1 Mbit/s is below the default minimum peer rate.
+            let circle = circle(lab, &["a", "b"], &[])?;
+            let url = nginx.url("file.bin");
+            circle[0].get(&url, "file.bin")?;
+            let start = Instant::now();
+            let job = circle[1].get_with(&url, "file.bin", &["--priority", "foreground"])?;
+            let took = start.elapsed();
+            let (peers, origin) = (
+                bytes_of(&job, "bytes_from_peers")?,
+                bytes_of(&job, "bytes_from_origin")?,
+            );
+            ensure!(peers + origin == size as u64 && origin > 0, "{job}");
+            // From the peer alone it would take 33 seconds.
+            ensure!(took < Duration::from_secs(10), "{took:?}: {job}");
+            blob.check(&circle[1].downloaded("file.bin")?)
+        });
+    }
+}
