@@ -18,62 +18,13 @@ use crate::beacon_link::{self, Link};
 use crate::beacon_seal::{BeaconSeal, OpenError};
 use crate::beacon_socket::{BeaconSocket, Datagram};
 use crate::handle::Shared;
-use crate::peer_table::Sighting;
 use crate::replay_window::{ReplayError, ReplayGuard};
+use crate::table_action::Sighting;
 
 /// How often the interfaces are looked at again: machines roam and wake up.
 const LINK_INTERVAL: Duration = Duration::from_secs(5);
 /// Datagrams between the sockets and the task.
 const QUEUE: usize = 256;
-
-/// How many datagrams were sent and heard, and what became of the heard ones.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct BeaconStats {
-    /// Datagrams sent.
-    pub sent: u64,
-    /// Datagrams of other nodes that were taken in.
-    pub accepted: u64,
-    /// Ignored: not in the form of a beacon.
-    pub malformed: u64,
-    /// Ignored: of another domain, or forged.
-    pub foreign: u64,
-    /// Ignored: more than 60 s old, or a clock is wrong.
-    pub stale: u64,
-    /// Ignored: heard before.
-    pub replayed: u64,
-    /// Ignored: the sender is not on the same subnet.
-    pub off_link: u64,
-    /// Nodes that are heard, this one included.
-    pub population: u64,
-}
-
-#[derive(Default)]
-pub(crate) struct BeaconCounters {
-    sent: AtomicU64,
-    accepted: AtomicU64,
-    malformed: AtomicU64,
-    foreign: AtomicU64,
-    stale: AtomicU64,
-    replayed: AtomicU64,
-    off_link: AtomicU64,
-    population: AtomicU64,
-}
-
-impl BeaconCounters {
-    pub(crate) fn read(&self) -> BeaconStats {
-        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        BeaconStats {
-            sent: get(&self.sent),
-            accepted: get(&self.accepted),
-            malformed: get(&self.malformed),
-            foreign: get(&self.foreign),
-            stale: get(&self.stale),
-            replayed: get(&self.replayed),
-            off_link: get(&self.off_link),
-            population: get(&self.population),
-        }
-    }
-}
 
 /// What the beacon tells the swarm.
 pub(crate) enum Heard {
@@ -119,6 +70,8 @@ struct Running {
     readers: BTreeMap<Link, tokio::task::AbortHandle>,
     reading: JoinSet<()>,
     datagrams: mpsc::Sender<Datagram>,
+    /// It was said once that there is no link.
+    warned: bool,
 }
 
 impl BeaconTask {
@@ -137,6 +90,7 @@ impl BeaconTask {
             readers: BTreeMap::new(),
             reading: JoinSet::new(),
             datagrams,
+            warned: false,
         };
         let mut look = tokio::time::interval(LINK_INTERVAL);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -187,6 +141,14 @@ impl Running {
             if let Some(reader) = self.readers.remove(&link) {
                 reader.abort();
             }
+        }
+        if found.is_empty() && !self.warned {
+            self.warned = true;
+            tracing::warn!(
+                listen = %self.task.listen,
+                interfaces = ?self.task.interfaces,
+                "beacon: no interface to find peers on"
+            );
         }
         for link in found {
             if !self.links.contains_key(&link) {
@@ -260,6 +222,7 @@ impl Running {
                 peer: beacon.sender,
                 generation: beacon.generation,
                 address: SocketAddr::from((*datagram.from.ip(), beacon.control_port)),
+                name: beacon.name,
             }),
         };
         // When the swarm cannot follow, the next announcement will do.

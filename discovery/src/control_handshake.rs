@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use libp2p::PeerId;
 use libp2p::core::UpgradeInfo as _;
@@ -54,7 +54,7 @@ struct Inner {
     /// Where calls come from, when the node listens on one address.
     bind: Option<IpAddr>,
     /// What was proven, until the swarm takes the connection over.
-    proven: Mutex<BTreeMap<(PeerId, SocketAddr), VerifiedPeer>>,
+    proven: Mutex<BTreeMap<(PeerId, SocketAddr), (VerifiedPeer, Instant)>>,
     pending: Mutex<BTreeMap<IpAddr, usize>>,
 }
 
@@ -116,7 +116,8 @@ impl Handshake {
 
     /// What was proven about the other end of a connection. Each answer is given once.
     pub(crate) fn take_proven(&self, peer: PeerId, remote: SocketAddr) -> Option<VerifiedPeer> {
-        lock(&self.inner.proven).remove(&(peer, remote))
+        let proven = lock(&self.inner.proven).remove(&(peer, remote));
+        proven.map(|(proven, _)| proven)
     }
 
     /// Each call has a port of its own: two nodes that call each other from their
@@ -144,7 +145,10 @@ impl Handshake {
         if id == self.inner.me {
             return Err(HandshakeError::Myself);
         }
-        lock(&self.inner.proven).insert((id, remote), peer);
+        let (mut proven, now) = (lock(&self.inner.proven), Instant::now());
+        // The swarm may have given up a connection that it never asks about.
+        proven.retain(|_, (_, since)| now.saturating_duration_since(*since) < TIME_LIMIT);
+        proven.insert((id, remote), (peer, now));
         Ok((id, muxer))
     }
 

@@ -3,12 +3,10 @@
 //! Messages are CBOR maps. What a reader does not know it skips; a kind of question
 //! that it does not know it answers with a refusal, so newer nodes can ask older ones.
 
-use std::fmt;
-
 use potluck_content::{Bitfield, ChainingValue, ContentId, Digest, EntityKey, Layout, Manifest};
-use serde::de::{Error as _, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
+use crate::byte_string::ByteString;
 use crate::{Holding, MAX_WANTED, Wanted};
 
 /// The protocol on a stream of a control connection.
@@ -87,16 +85,16 @@ pub(crate) const BUSY: &str = "busy";
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 struct HoldingForm {
-    content: Bytes,
+    content: ByteString,
     size: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    bitfield: Option<Bytes>,
+    bitfield: Option<ByteString>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 struct ManifestForm {
     size: u64,
-    values: Bytes,
+    values: ByteString,
 }
 
 impl Request {
@@ -188,12 +186,12 @@ impl Response {
 
     pub(crate) fn have(holdings: &[Option<Holding>]) -> Self {
         let form = |holding: &Holding| HoldingForm {
-            content: Bytes(holding.content.as_bytes().to_vec()),
+            content: ByteString(holding.content.as_bytes().to_vec()),
             size: holding.size,
             bitfield: holding
                 .bitfield
                 .as_ref()
-                .map(|field| Bytes(field.as_bytes().to_vec())),
+                .map(|field| ByteString(field.as_bytes().to_vec())),
         };
         Self {
             have: Some(holdings.iter().map(|it| it.as_ref().map(form)).collect()),
@@ -209,7 +207,7 @@ impl Response {
         Self {
             manifest: Some(ManifestForm {
                 size: manifest.size(),
-                values: Bytes(values.collect()),
+                values: ByteString(values.collect()),
             }),
             ..Self::default()
         }
@@ -271,41 +269,6 @@ fn wanted_of(text: &str) -> Option<Wanted> {
     match text.parse().ok()? {
         Digest::B3(id) => Some(Wanted::Content(id)),
         digest => Some(Wanted::Digest(digest)),
-    }
-}
-
-/// Bytes that travel as bytes: serde alone would write a list of numbers.
-#[derive(Clone, PartialEq, Eq, Debug)]
-struct Bytes(Vec<u8>);
-
-impl Serialize for Bytes {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Bytes {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct BytesVisitor;
-
-        impl Visitor<'_> for BytesVisitor {
-            type Value = Bytes;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("bytes")
-            }
-
-            fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Bytes, E> {
-                if bytes.len() as u64 > MAX_RESPONSE {
-                    return Err(E::custom("too long"));
-                }
-                Ok(Bytes(bytes.to_vec()))
-            }
-        }
-
-        deserializer
-            .deserialize_bytes(BytesVisitor)
-            .map_err(D::Error::custom)
     }
 }
 

@@ -8,7 +8,7 @@ use libp2p::PeerId;
 use potluck_content::{ContentId, Manifest};
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 
-use crate::beacon_task::{BeaconCounters, BeaconStats};
+use crate::beacon_stats::{BeaconCounters, BeaconStats};
 use crate::{DiscoveryEvent, Holding, PeerFault, PeerInfo, PortTls, Rejected, Wanted};
 
 /// How long a manifest may take: half a megabyte at most, read from a disk that may

@@ -13,6 +13,8 @@ pub(crate) struct PeerEntry {
     /// Where its control port is, where that is known: a node that called us and was
     /// never heard has none.
     pub(crate) address: Option<SocketAddr>,
+    /// The name that it goes by, unproven; empty while it is not known.
+    pub(crate) name: String,
     pub(crate) state: PeerState,
     /// Failures in a row.
     pub(crate) failures: u32,

@@ -2,7 +2,7 @@
 //!
 //! A node is heard of, called, proven by its certificate, and listed once it has
 //! answered a Hello over the proven connection. The list never holds more than
-//! `max_peers`; calls never run faster than `DIAL_INTERVAL` allows.
+//! `max_peers`; how fast it calls is bounded.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use libp2p::PeerId;
 
-use crate::beacon_core::Need;
 use crate::dice::Dice;
 use crate::peer_state::{PeerEntry, PeerState, Setback};
 use crate::static_peer::{StaticPeer, StaticState};
+use crate::table_action::{Admission, DialTarget, TableAction};
 use crate::{Departure, PeerInfo};
 
 /// How many nodes are remembered, peers or not.
@@ -21,74 +21,21 @@ const MAX_ENTRIES: usize = 1024;
 /// A node that is no peer and was silent for this long is forgotten: longer than the
 /// announcements of a large site are apart.
 const FORGET_AFTER: Duration = Duration::from_secs(45 * 60);
-/// Of two nodes that hear each other, the one with the smaller id calls; the other
-/// waits this long before it does so itself, so that there is one connection.
-const GRACE: Duration = Duration::from_millis(400);
-/// Calls under way at once.
-const MAX_DIALS: usize = 8;
-/// Calls at once, before `DIAL_INTERVAL` holds.
-const DIAL_BURST: u32 = 16;
-const DIAL_INTERVAL: Duration = Duration::from_millis(50);
-/// A restarted node is called again after this time even if it was refused before:
-/// its certificate may be another. What runs can claim to be new is bounded by it.
-const REFUSED_RESTART: Duration = Duration::from_secs(10);
 /// A peer that was listed for less counts as a failure when it goes.
 const STABLE_AFTER: Duration = Duration::from_secs(30);
 
-/// A node that was heard on the subnet.
-#[derive(Clone, Debug)]
-pub(crate) struct Sighting {
-    pub(crate) peer: PeerId,
-    pub(crate) generation: u64,
-    /// Its control port.
-    pub(crate) address: SocketAddr,
-}
-
-/// Whom a call is for.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) enum DialTarget {
-    Peer(PeerId),
-    /// The configured peer at this place of the list.
-    Static(usize),
-}
-
-/// Whether a proven node is taken.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Admission {
-    Welcome,
-    /// There are as many peers as wanted.
-    Full,
-    /// It did wrong lately.
-    Shunned,
-}
-
-/// What the driver owes after a decision.
-#[derive(Debug)]
-pub(crate) enum TableAction {
-    Dial {
-        target: DialTarget,
-        address: SocketAddr,
-    },
-    /// Close every connection with the peer.
-    Close(PeerId),
-    /// See at once whether the peer still answers.
-    Check(PeerId),
-    Added(PeerInfo),
-    Removed(PeerInfo, Departure),
-}
-
 /// The nodes that are known. Every node is in one state; the listed ones are peers.
 pub(crate) struct PeerTable {
-    me: PeerId,
-    max_peers: usize,
-    dice: Dice,
-    entries: BTreeMap<PeerId, PeerEntry>,
-    statics: Vec<StaticPeer>,
+    pub(crate) me: PeerId,
+    pub(crate) max_peers: usize,
+    pub(crate) dice: Dice,
+    pub(crate) entries: BTreeMap<PeerId, PeerEntry>,
+    pub(crate) statics: Vec<StaticPeer>,
     /// When the calls that were made are forgotten.
-    dials_paid: Instant,
-    actions: VecDeque<TableAction>,
+    pub(crate) dials_paid: Instant,
+    pub(crate) actions: VecDeque<TableAction>,
     /// Something changed since `take_changed`.
-    changed: bool,
+    pub(crate) changed: bool,
 }
 
 impl PeerTable {
@@ -108,65 +55,6 @@ impl PeerTable {
             dials_paid: now,
             actions: VecDeque::new(),
             changed: false,
-        }
-    }
-
-    /// A node was heard on the subnet.
-    pub(crate) fn handle_sighting(&mut self, seen: &Sighting, now: Instant) {
-        self.changed = true;
-        if seen.peer == self.me {
-            return;
-        }
-        let from = self.turn(&seen.peer, now);
-        if !self.entries.contains_key(&seen.peer) && !self.make_room(now) {
-            return;
-        }
-        let entry = self.entries.entry(seen.peer).or_insert(PeerEntry {
-            generation: seen.generation,
-            address: None,
-            state: PeerState::Candidate { from },
-            failures: 0,
-            heard: now,
-            leaving: false,
-        });
-        if seen.generation < entry.generation {
-            return;
-        }
-        entry.heard = now;
-        if !matches!(entry.state, PeerState::Dialing) || entry.address.is_none() {
-            entry.address = Some(seen.address);
-        }
-        if seen.generation > entry.generation {
-            entry.generation = seen.generation;
-            entry.leaving = false;
-            entry.restart(seen, from, now, &mut self.actions);
-        }
-        self.call_those_due(now);
-    }
-
-    /// A node said goodbye.
-    pub(crate) fn handle_goodbye(&mut self, peer: &PeerId, generation: u64) {
-        self.changed = true;
-        let Some(entry) = self.entries.get_mut(peer) else {
-            return;
-        };
-        if generation < entry.generation {
-            return;
-        }
-        match entry.state {
-            PeerState::Candidate { .. } => {
-                self.entries.remove(peer);
-            }
-            PeerState::BackedOff { why, .. } if why != Setback::Fault => {
-                self.entries.remove(peer);
-            }
-            PeerState::BackedOff { .. } => {}
-            PeerState::Dialing => entry.leaving = true,
-            // Any member can say goodbye in another's name: believe the connection.
-            PeerState::Connected | PeerState::Listed { .. } => {
-                entry.leaving = true;
-                self.actions.push_back(TableAction::Check(*peer));
-            }
         }
     }
 
@@ -193,6 +81,7 @@ impl PeerTable {
         let entry = self.entries.entry(peer).or_insert(PeerEntry {
             generation: 0,
             address: None,
+            name: String::new(),
             state: PeerState::Candidate { from: now },
             failures: 0,
             heard: now,
@@ -369,17 +258,6 @@ impl PeerTable {
         self.actions.pop_front()
     }
 
-    /// When somebody may be called who may not be called now.
-    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        if self.free_calls() == 0 {
-            return None;
-        }
-        let due = self.callable().map(|(_, _, from)| from).min()?;
-        let rate = DIAL_INTERVAL * DIAL_BURST;
-        let paid = self.dials_paid.checked_sub(rate).unwrap_or(due);
-        Some(due.max(paid))
-    }
-
     /// Whether `need` and `has_room` may be others than at the last call.
     pub(crate) fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.changed)
@@ -403,125 +281,23 @@ impl PeerTable {
         }
     }
 
+    /// The name that a node goes by, unproven.
+    pub(crate) fn name(&self, peer: &PeerId) -> Option<String> {
+        let name = &self.entries.get(peer)?.name;
+        (!name.is_empty()).then(|| name.clone())
+    }
+
     /// Whether one more peer would be taken.
     pub(crate) fn has_room(&self) -> bool {
         self.occupied() < self.max_peers
     }
 
-    /// How many peers are missing that nobody is known for.
-    pub(crate) fn need(&self) -> Option<Need> {
-        let candidates = self
-            .entries
-            .values()
-            .filter(|entry| matches!(entry.state, PeerState::Candidate { .. }));
-        let provided = self.occupied() + candidates.count();
-        let missing = self.target().checked_sub(provided).filter(|&n| n > 0)?;
-        Some(Need {
-            wanted: u16::try_from(missing).unwrap_or(u16::MAX),
-            known: self.entries.keys().copied().collect(),
-        })
-    }
-
-    /// Configured peers that are not connected, with their index: to be resolved.
-    pub(crate) fn statics_to_resolve(&self) -> Vec<(usize, String, u16)> {
-        let waiting = |configured: &StaticPeer| match &configured.state {
-            StaticState::Waiting { .. } => true,
-            StaticState::Known(peer) => {
-                let entry = self.entries.get(peer);
-                !entry.is_some_and(|entry| entry.state.is_occupied())
-            }
-            StaticState::Dialing | StaticState::Myself => false,
-        };
-        let listed = self.statics.iter().enumerate();
-        listed
-            .filter(|(_, configured)| waiting(configured))
-            .map(|(index, it)| (index, it.host.clone(), it.control_port()))
-            .collect()
-    }
-
-    /// Calls are made for three quarters of the places.
-    const fn target(&self) -> usize {
-        self.max_peers - self.max_peers / 4
-    }
-
-    fn occupied(&self) -> usize {
+    pub(crate) fn occupied(&self) -> usize {
         let entries = self.entries.values();
         let entries = entries.filter(|entry| entry.state.is_occupied()).count();
         let statics = self.statics.iter();
         let dialing = statics.filter(|it| matches!(it.state, StaticState::Dialing));
         entries + dialing.count()
-    }
-
-    /// How many calls may begin now, but for their rate.
-    fn free_calls(&self) -> usize {
-        let entries = self.entries.values();
-        let dialing = entries.filter(|entry| matches!(entry.state, PeerState::Dialing));
-        let statics = self.statics.iter();
-        let static_dialing = statics.filter(|it| matches!(it.state, StaticState::Dialing));
-        let free = MAX_DIALS.saturating_sub(dialing.count() + static_dialing.count());
-        free.min(self.target().saturating_sub(self.occupied()))
-    }
-
-    /// Everybody who could be called, and from when on.
-    fn callable(&self) -> impl Iterator<Item = (DialTarget, SocketAddr, Instant)> {
-        let heard = self.entries.iter().filter_map(|(peer, entry)| {
-            let from = match entry.state {
-                PeerState::Candidate { from } => from,
-                PeerState::BackedOff { until, .. } => until,
-                _ => return None,
-            };
-            Some((DialTarget::Peer(*peer), entry.address?, from))
-        });
-        let statics = self.statics.iter().enumerate();
-        let configured = statics.filter_map(|(index, it)| match it.state {
-            StaticState::Waiting { from } => Some((DialTarget::Static(index), it.address?, from)),
-            _ => None,
-        });
-        heard.chain(configured)
-    }
-
-    /// A configured peer whose entry is gone is called by its address again.
-    fn release_statics(&mut self, now: Instant) {
-        for configured in &mut self.statics {
-            if let StaticState::Known(peer) = &configured.state
-                && !self.entries.contains_key(peer)
-            {
-                let from = now + self.dice.about(Setback::Unreachable.delay(1));
-                configured.state = StaticState::Waiting { from };
-            }
-        }
-    }
-
-    fn call_those_due(&mut self, now: Instant) {
-        self.release_statics(now);
-        let mut free = self.free_calls();
-        if free == 0 {
-            return;
-        }
-        let due = self.callable().filter(|(_, _, from)| *from <= now);
-        let mut due: Vec<_> = due.collect();
-        while free > 0 && !due.is_empty() {
-            let paid = self.dials_paid.max(now);
-            if paid > now + DIAL_INTERVAL * DIAL_BURST {
-                return;
-            }
-            self.dials_paid = paid + DIAL_INTERVAL;
-            // Any of them: if all called the same few, those would soon be full.
-            let choice = self.dice.below(due.len() as u64);
-            let choice = usize::try_from(choice).expect("an index");
-            let (target, address, _) = due.swap_remove(choice);
-            match target {
-                DialTarget::Peer(peer) => {
-                    if let Some(entry) = self.entries.get_mut(&peer) {
-                        entry.state = PeerState::Dialing;
-                    }
-                }
-                DialTarget::Static(index) => self.statics[index].state = StaticState::Dialing,
-            }
-            self.actions
-                .push_back(TableAction::Dial { target, address });
-            free -= 1;
-        }
     }
 
     fn back_off(&mut self, peer: PeerId, why: Setback, now: Instant) {
@@ -532,17 +308,8 @@ impl PeerTable {
         }
     }
 
-    /// When it is our turn to call a node that was only just heard.
-    fn turn(&mut self, peer: &PeerId, now: Instant) -> Instant {
-        if self.me < *peer {
-            now
-        } else {
-            now + GRACE + self.dice.up_to(GRACE / 4)
-        }
-    }
-
     /// Makes room for one more entry; says whether there is some.
-    fn make_room(&mut self, now: Instant) -> bool {
+    pub(crate) fn make_room(&mut self, now: Instant) -> bool {
         if self.entries.len() < MAX_ENTRIES {
             return true;
         }
@@ -553,36 +320,6 @@ impl PeerTable {
         let oldest = idle.min_by_key(|(_, entry)| entry.heard);
         let oldest = oldest.map(|(peer, _)| *peer);
         oldest.is_some_and(|peer| self.entries.remove(&peer).is_some())
-    }
-}
-
-impl PeerEntry {
-    /// A later run of the node was heard.
-    fn restart(
-        &mut self,
-        seen: &Sighting,
-        from: Instant,
-        now: Instant,
-        actions: &mut VecDeque<TableAction>,
-    ) {
-        match &mut self.state {
-            // Its generation is from the connection itself: an earlier run.
-            PeerState::Listed { info, .. } if info.generation < seen.generation => {
-                actions.push_back(TableAction::Removed(info.clone(), Departure::Restarted));
-                actions.push_back(TableAction::Close(seen.peer));
-                self.state = PeerState::Candidate { from };
-            }
-            PeerState::BackedOff { until, why } => match why {
-                Setback::Unreachable | Setback::Full => {
-                    self.failures = 0;
-                    self.state = PeerState::Candidate { from };
-                }
-                Setback::Refused => *until = (*until).min(now + REFUSED_RESTART),
-                Setback::Fault => {}
-            },
-            // The connection may be of the new run already.
-            _ => {}
-        }
     }
 }
 

@@ -4,6 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::beacon::tests::peer;
+use crate::peer_calls::{DIAL_BURST, GRACE};
+use crate::table_action::Sighting;
 
 /// Two ids, the smaller first.
 fn pair() -> (PeerId, PeerId) {
@@ -20,6 +22,7 @@ fn sighting(peer: PeerId, generation: u64) -> Sighting {
         peer,
         generation,
         address: "10.0.0.9:7382".parse().unwrap(),
+        name: "cellar".to_owned(),
     }
 }
 

@@ -15,8 +15,9 @@ use crate::control_handshake::HandshakeError;
 use crate::control_swarm::ControlBehaviourEvent;
 use crate::control_transport::socket_address;
 use crate::peer_state::Setback;
-use crate::peer_table::Admission;
+
 use crate::swarm_task::{Connection, SwarmTask, now};
+use crate::table_action::{Admission, DialTarget};
 use crate::{Departure, Direction, PortKind, RejectReason, Rejected};
 
 /// Two connections that come up within this time mean that both nodes called. Later,
@@ -204,10 +205,11 @@ impl SwarmTask {
             }
             Some(HandshakeError::Refused(reason)) => {
                 let peer = match target {
-                    crate::peer_table::DialTarget::Peer(peer) => Some(peer),
-                    crate::peer_table::DialTarget::Static(_) => None,
+                    DialTarget::Peer(peer) => Some(peer),
+                    DialTarget::Static(_) => None,
                 };
-                self.note_rejection(address, peer, None, reason.clone(), Direction::Outbound);
+                let name = peer.and_then(|peer| self.table.name(&peer));
+                self.note_rejection(address, peer, name, reason.clone(), Direction::Outbound);
                 Setback::Refused
             }
             _ => Setback::Unreachable,

@@ -1,27 +1,19 @@
-//! Questions on control connections: asked of peers, and answered to them.
+//! Questions of ours to peers.
 
 use std::time::SystemTime;
 
 use libp2p::PeerId;
-use libp2p::request_response::{
-    Event, Message, OutboundFailure, OutboundRequestId, ResponseChannel,
-};
+use libp2p::request_response::{Event, Message, OutboundFailure, OutboundRequestId};
 use potluck_content::{ContentId, Manifest};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::control_message::{
-    BAD, BUSY, FULL, Hello, NOT_HELD, Question, Refusal, Request, Response,
-};
+use crate::control_message::{BAD, FULL, Hello, NOT_HELD, Refusal, Request, Response};
 use crate::handle::{AskError, Command};
 use crate::peer_state::Setback;
 use crate::swarm_task::{SwarmTask, now};
-use crate::{Departure, Direction, Holding, PeerInfo, RejectReason, Wanted};
+use crate::{Departure, Direction, Holding, PeerInfo, RejectReason};
 
-/// Answers that are looked up at once: each takes a thread of the blocking pool.
-const MAX_ANSWERING: usize = 8;
-/// Questions that wait for it.
-const MAX_WAITING: usize = 512;
 /// Questions of our own under way at once.
 const MAX_ASKED: usize = 2048;
 
@@ -45,23 +37,6 @@ enum AskedWhat {
         content: ContentId,
         reply: oneshot::Sender<Result<Manifest, AskError>>,
     },
-}
-
-/// A peer's question that waits for a thread.
-pub(crate) struct Waiting {
-    question: Lookup,
-    channel: ResponseChannel<Response>,
-}
-
-enum Lookup {
-    Have(Vec<Option<Wanted>>),
-    Manifest(ContentId),
-}
-
-/// A peer's question with its answer.
-pub(crate) struct Answered {
-    channel: ResponseChannel<Response>,
-    response: Response,
 }
 
 impl SwarmTask {
@@ -139,61 +114,6 @@ impl SwarmTask {
             }
             Event::ResponseSent { .. } => {}
         }
-    }
-
-    fn on_question(&mut self, request: Request, channel: ResponseChannel<Response>, in_vain: bool) {
-        let question = match request.question() {
-            Ok(question) => question,
-            Err(refusal) => return self.respond(channel, refusal.into()),
-        };
-        if in_vain {
-            let refusal = Refusal::new(FULL, "this node has as many peers as it wants");
-            return self.respond(channel, refusal.into());
-        }
-        let question = match question {
-            Question::Ping => return self.respond(channel, Response::pong()),
-            Question::Hello(hello) if hello.domain == self.hello.domain => {
-                let response = Response::hello(self.hello.clone());
-                return self.respond(channel, response);
-            }
-            Question::Hello(_) => {
-                let refusal = Refusal::new(BAD, "this node is of another domain");
-                return self.respond(channel, refusal.into());
-            }
-            Question::Have(wanted) => Lookup::Have(wanted),
-            Question::Manifest(content) => Lookup::Manifest(content),
-        };
-        if self.state.waiting.len() >= MAX_WAITING {
-            let refusal = Refusal::new(BUSY, "this node has too much to do");
-            return self.respond(channel, refusal.into());
-        }
-        self.state.waiting.push_back(Waiting { question, channel });
-        self.look_up();
-    }
-
-    /// Gives waiting questions to the blocking pool.
-    fn look_up(&mut self) {
-        while self.state.answering.len() < MAX_ANSWERING {
-            let Some(Waiting { question, channel }) = self.state.waiting.pop_front() else {
-                return;
-            };
-            let holdings = std::sync::Arc::clone(&self.holdings);
-            self.state.answering.spawn_blocking(move || Answered {
-                channel,
-                response: answer(&*holdings, &question),
-            });
-        }
-    }
-
-    pub(crate) fn on_answered(&mut self, answered: Answered) {
-        self.respond(answered.channel, answered.response);
-        self.look_up();
-    }
-
-    fn respond(&mut self, channel: ResponseChannel<Response>, response: Response) {
-        // Fails only when the connection has ended.
-        let requests = &mut self.swarm.behaviour_mut().requests;
-        let _ = requests.send_response(channel, response);
     }
 
     fn ask_listed(&mut self, peer: PeerId, request: Request, what: AskedWhat) {
@@ -337,21 +257,6 @@ impl AskedWhat {
             Self::Hello | Self::Ping => {}
             Self::Have { reply, .. } => drop(reply.send(Err(error))),
             Self::Manifest { reply, .. } => drop(reply.send(Err(error))),
-        }
-    }
-}
-
-/// Runs on the blocking pool.
-fn answer(holdings: &dyn crate::Holdings, question: &Lookup) -> Response {
-    match question {
-        Lookup::Manifest(content) => Response::manifest(holdings.manifest(content).as_ref()),
-        Lookup::Have(wanted) => {
-            let known: Vec<Wanted> = wanted.iter().copied().flatten().collect();
-            let mut found = holdings.have(&known).into_iter();
-            let answers = wanted
-                .iter()
-                .map(|wanted| wanted.and_then(|_| found.next().flatten()));
-            Response::have(&answers.collect::<Vec<_>>())
         }
     }
 }

@@ -22,8 +22,10 @@ use crate::control_swarm::ControlBehaviour;
 use crate::control_transport::multiaddr;
 use crate::handle::{Command, Shared};
 use crate::peer_state::Setback;
-use crate::peer_table::{DialTarget, PeerTable, TableAction};
-use crate::swarm_questions::{Answered, Asked, Waiting};
+use crate::peer_table::PeerTable;
+use crate::swarm_answers::{Answered, Waiting};
+use crate::swarm_questions::Asked;
+use crate::table_action::{DialTarget, TableAction};
 use crate::{Departure, Direction, DiscoveryEvent, Holdings, PeerInfo, RejectReason};
 
 /// How often connections are looked after: pings, ends of certificates.
@@ -99,6 +101,9 @@ impl SwarmTask {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
+                _ = tick.tick() => self.on_tick(),
+                _ = resolve.tick() => self.resolve(),
+                () = until(wake) => self.table.handle_timeout(now()),
                 Some(answered) = self.state.answering.join_next() => match answered {
                     Ok(answered) => self.on_answered(answered),
                     Err(error) => if error.is_panic() {
@@ -106,16 +111,14 @@ impl SwarmTask {
                     },
                 },
                 Some(command) = self.commands.recv() => self.on_command(command),
-                event = self.swarm.select_next_some() => self.on_event(event),
                 Some(heard) = self.heard.recv() => self.on_heard(heard),
                 Some(Ok((index, address))) = self.state.resolving.join_next() => {
                     if let Some(address) = address {
                         self.table.handle_resolved(index, address, now());
                     }
                 }
-                _ = tick.tick() => self.on_tick(),
-                _ = resolve.tick() => self.resolve(),
-                () = until(wake) => self.table.handle_timeout(now()),
+                // Last: the network could keep the task busy with nothing else.
+                event = self.swarm.select_next_some() => self.on_event(event),
             }
             self.carry_out();
         }

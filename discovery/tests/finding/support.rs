@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use potluck_content::{ContentId, Manifest};
 use potluck_discovery::{
-    Config, DiscoveryHandle, DiscoveryService, DomainOptions, Holding, Holdings, InviteOptions,
-    JoinOptions, JoinServer, JoinServerConfig, Membership, Name, PeerInfo, Rejected, Wanted,
-    create_domain, invite, join, start,
+    Authority, Config, DiscoveryHandle, DiscoveryService, DomainOptions, Holding, Holdings,
+    InviteOptions, JoinOptions, JoinServer, JoinServerConfig, Membership, Name, PeerInfo, Rejected,
+    Validity, Wanted, create_domain, invite, join, start,
 };
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -20,7 +20,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// Memberships of one domain.
 pub(crate) struct Site {
     pub(crate) members: Vec<Membership>,
-    _dirs: Vec<TempDir>,
+    /// Their data directories; the founder is the first.
+    dirs: Vec<TempDir>,
 }
 
 impl Site {
@@ -31,18 +32,19 @@ impl Site {
             ..DomainOptions::new(name("site"))
         };
         let mut members = vec![create_domain(founder.path(), &options).unwrap()];
-        let mut dirs = Vec::new();
+        let mut dirs = vec![founder];
+        let founder = dirs[0].path().to_owned();
         let stop = CancellationToken::new();
         if count > 1 {
             let (events, _events) = mpsc::channel(8);
             let listen = "127.0.0.1:0".parse().unwrap();
             let config = JoinServerConfig {
-                data_dir: founder.path().to_owned(),
+                data_dir: founder.clone(),
                 listen,
             };
             let server = JoinServer::start(config, stop.clone(), events);
             let first = InviteOptions::default();
-            invite(founder.path(), &first).unwrap();
+            invite(&founder, &first).unwrap();
             let mut address = server.address();
             let open = tokio::time::timeout(PATIENCE, address.wait_for(Option::is_some)).await;
             let address = open.expect("the join port opens").unwrap().unwrap();
@@ -51,7 +53,7 @@ impl Site {
                     addresses: vec![address],
                     ..InviteOptions::default()
                 };
-                let code = invite(founder.path(), &options).unwrap();
+                let code = invite(&founder, &options).unwrap();
                 let dir = tempfile::tempdir().unwrap();
                 let options = JoinOptions::new(name(&format!("node-{number}")));
                 members.push(join(dir.path(), &code, &options).await.unwrap());
@@ -59,11 +61,28 @@ impl Site {
             }
         }
         stop.cancel();
-        dirs.push(founder);
-        Self {
-            members,
-            _dirs: dirs,
-        }
+        Self { members, dirs }
+    }
+
+    /// Gives a member a certificate that ends after `left`.
+    pub(crate) fn reissue(&mut self, number: usize, left: Duration) {
+        let authority = Authority::load(self.dirs[0].path()).unwrap().unwrap();
+        let member = &self.members[number];
+        let now = SystemTime::now();
+        let validity = Validity {
+            not_before: now - Duration::from_secs(60),
+            not_after: now + left,
+        };
+        let key = member.identity().public_key();
+        let certificate = authority.issue_for(key, member.node_name(), validity);
+        let certificate = pem::encode(&pem::Pem::new("CERTIFICATE", &certificate.unwrap()[..]));
+        let dir = self.dirs[number].path();
+        let path = dir.join("domain/membership.json");
+        let stored = std::fs::read(&path).unwrap();
+        let mut stored: serde_json::Value = serde_json::from_slice(&stored).unwrap();
+        stored["certificate"] = certificate.into();
+        std::fs::write(&path, serde_json::to_vec(&stored).unwrap()).unwrap();
+        self.members[number] = Membership::load(dir).unwrap().unwrap();
     }
 }
 

@@ -1,0 +1,151 @@
+//! Whom the peer table calls, and when.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use libp2p::PeerId;
+
+use crate::beacon_core::Need;
+use crate::peer_state::{PeerState, Setback};
+use crate::peer_table::PeerTable;
+use crate::static_peer::{StaticPeer, StaticState};
+use crate::table_action::{DialTarget, TableAction};
+
+/// Of two nodes that hear each other, the one with the smaller id calls; the other
+/// waits this long before it does so itself, so that there is one connection.
+pub(crate) const GRACE: Duration = Duration::from_millis(400);
+/// Calls under way at once.
+const MAX_DIALS: usize = 8;
+/// Calls at once, before `DIAL_INTERVAL` holds.
+pub(crate) const DIAL_BURST: u32 = 16;
+const DIAL_INTERVAL: Duration = Duration::from_millis(50);
+
+impl PeerTable {
+    /// When somebody may be called who may not be called now.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        if self.free_calls() == 0 {
+            return None;
+        }
+        let due = self.callable().map(|(_, _, from)| from).min()?;
+        let rate = DIAL_INTERVAL * DIAL_BURST;
+        let paid = self.dials_paid.checked_sub(rate).unwrap_or(due);
+        Some(due.max(paid))
+    }
+
+    /// How many peers are missing that nobody is known for.
+    pub(crate) fn need(&self) -> Option<Need> {
+        let candidates = self
+            .entries
+            .values()
+            .filter(|entry| matches!(entry.state, PeerState::Candidate { .. }));
+        let provided = self.occupied() + candidates.count();
+        let missing = self.target().checked_sub(provided).filter(|&n| n > 0)?;
+        Some(Need {
+            wanted: u16::try_from(missing).unwrap_or(u16::MAX),
+            known: self.entries.keys().copied().collect(),
+        })
+    }
+
+    /// Configured peers that are not connected, with their index: to be resolved.
+    pub(crate) fn statics_to_resolve(&self) -> Vec<(usize, String, u16)> {
+        let waiting = |configured: &StaticPeer| match &configured.state {
+            StaticState::Waiting { .. } => true,
+            StaticState::Known(peer) => {
+                let entry = self.entries.get(peer);
+                !entry.is_some_and(|entry| entry.state.is_occupied())
+            }
+            StaticState::Dialing | StaticState::Myself => false,
+        };
+        let listed = self.statics.iter().enumerate();
+        listed
+            .filter(|(_, configured)| waiting(configured))
+            .map(|(index, it)| (index, it.host.clone(), it.control_port()))
+            .collect()
+    }
+
+    /// Calls are made for three quarters of the places.
+    const fn target(&self) -> usize {
+        self.max_peers - self.max_peers / 4
+    }
+
+    /// How many calls may begin now, but for their rate.
+    fn free_calls(&self) -> usize {
+        let entries = self.entries.values();
+        let dialing = entries.filter(|entry| matches!(entry.state, PeerState::Dialing));
+        let statics = self.statics.iter();
+        let static_dialing = statics.filter(|it| matches!(it.state, StaticState::Dialing));
+        let free = MAX_DIALS.saturating_sub(dialing.count() + static_dialing.count());
+        free.min(self.target().saturating_sub(self.occupied()))
+    }
+
+    /// Everybody who could be called, and from when on.
+    fn callable(&self) -> impl Iterator<Item = (DialTarget, SocketAddr, Instant)> {
+        let heard = self.entries.iter().filter_map(|(peer, entry)| {
+            let from = match entry.state {
+                PeerState::Candidate { from } => from,
+                PeerState::BackedOff { until, .. } => until,
+                _ => return None,
+            };
+            Some((DialTarget::Peer(*peer), entry.address?, from))
+        });
+        let statics = self.statics.iter().enumerate();
+        let configured = statics.filter_map(|(index, it)| match it.state {
+            StaticState::Waiting { from } => Some((DialTarget::Static(index), it.address?, from)),
+            _ => None,
+        });
+        heard.chain(configured)
+    }
+
+    /// A configured peer whose entry is gone is called by its address again.
+    pub(crate) fn release_statics(&mut self, now: Instant) {
+        for configured in &mut self.statics {
+            if let StaticState::Known(peer) = &configured.state
+                && !self.entries.contains_key(peer)
+            {
+                let from = now + self.dice.about(Setback::Unreachable.delay(1));
+                configured.state = StaticState::Waiting { from };
+            }
+        }
+    }
+
+    pub(crate) fn call_those_due(&mut self, now: Instant) {
+        self.release_statics(now);
+        let mut free = self.free_calls();
+        if free == 0 {
+            return;
+        }
+        let due = self.callable().filter(|(_, _, from)| *from <= now);
+        let mut due: Vec<_> = due.collect();
+        while free > 0 && !due.is_empty() {
+            let paid = self.dials_paid.max(now);
+            if paid > now + DIAL_INTERVAL * DIAL_BURST {
+                return;
+            }
+            self.dials_paid = paid + DIAL_INTERVAL;
+            // Any of them: if all called the same few, those would soon be full.
+            let choice = self.dice.below(due.len() as u64);
+            let choice = usize::try_from(choice).expect("an index");
+            let (target, address, _) = due.swap_remove(choice);
+            match target {
+                DialTarget::Peer(peer) => {
+                    if let Some(entry) = self.entries.get_mut(&peer) {
+                        entry.state = PeerState::Dialing;
+                    }
+                }
+                DialTarget::Static(index) => self.statics[index].state = StaticState::Dialing,
+            }
+            self.actions
+                .push_back(TableAction::Dial { target, address });
+            free -= 1;
+        }
+    }
+
+    /// When it is our turn to call a node that was only just heard.
+    pub(crate) fn turn(&mut self, peer: &PeerId, now: Instant) -> Instant {
+        if self.me < *peer {
+            now
+        } else {
+            now + GRACE + self.dice.up_to(GRACE / 4)
+        }
+    }
+}

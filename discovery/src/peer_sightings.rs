@@ -1,0 +1,108 @@
+//! What the peer table does with news from the subnet.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use libp2p::PeerId;
+
+use crate::Departure;
+use crate::peer_state::{PeerEntry, PeerState, Setback};
+use crate::peer_table::PeerTable;
+use crate::table_action::{Sighting, TableAction};
+
+/// A restarted node is called again after this time even if it was refused before:
+/// its certificate may be another. What runs can claim to be new is bounded by it.
+const REFUSED_RESTART: Duration = Duration::from_secs(10);
+
+impl PeerTable {
+    /// A node was heard on the subnet.
+    pub(crate) fn handle_sighting(&mut self, seen: &Sighting, now: Instant) {
+        self.changed = true;
+        if seen.peer == self.me {
+            return;
+        }
+        let from = self.turn(&seen.peer, now);
+        if !self.entries.contains_key(&seen.peer) && !self.make_room(now) {
+            return;
+        }
+        let entry = self.entries.entry(seen.peer).or_insert(PeerEntry {
+            generation: seen.generation,
+            address: None,
+            name: String::new(),
+            state: PeerState::Candidate { from },
+            failures: 0,
+            heard: now,
+            leaving: false,
+        });
+        if seen.generation < entry.generation {
+            return;
+        }
+        entry.heard = now;
+        entry.name.clone_from(&seen.name);
+        if !matches!(entry.state, PeerState::Dialing) || entry.address.is_none() {
+            entry.address = Some(seen.address);
+        }
+        if seen.generation > entry.generation {
+            entry.generation = seen.generation;
+            entry.leaving = false;
+            entry.restart(seen, from, now, &mut self.actions);
+        }
+        self.call_those_due(now);
+    }
+
+    /// A node said goodbye.
+    pub(crate) fn handle_goodbye(&mut self, peer: &PeerId, generation: u64) {
+        self.changed = true;
+        let Some(entry) = self.entries.get_mut(peer) else {
+            return;
+        };
+        if generation < entry.generation {
+            return;
+        }
+        match entry.state {
+            PeerState::Candidate { .. } => {
+                self.entries.remove(peer);
+            }
+            PeerState::BackedOff { why, .. } if why != Setback::Fault => {
+                self.entries.remove(peer);
+            }
+            PeerState::BackedOff { .. } => {}
+            PeerState::Dialing => entry.leaving = true,
+            // Any member can say goodbye in another's name: believe the connection.
+            PeerState::Connected | PeerState::Listed { .. } => {
+                entry.leaving = true;
+                self.actions.push_back(TableAction::Check(*peer));
+            }
+        }
+    }
+}
+
+impl PeerEntry {
+    /// A later run of the node was heard.
+    fn restart(
+        &mut self,
+        seen: &Sighting,
+        from: Instant,
+        now: Instant,
+        actions: &mut VecDeque<TableAction>,
+    ) {
+        match &mut self.state {
+            // Its generation is from the connection itself: an earlier run.
+            PeerState::Listed { info, .. } if info.generation < seen.generation => {
+                actions.push_back(TableAction::Removed(info.clone(), Departure::Restarted));
+                actions.push_back(TableAction::Close(seen.peer));
+                self.state = PeerState::Candidate { from };
+            }
+            PeerState::BackedOff { until, why } => match why {
+                Setback::Unreachable | Setback::Full => {
+                    self.failures = 0;
+                    self.state = PeerState::Candidate { from };
+                }
+                Setback::Refused => *until = (*until).min(now + REFUSED_RESTART),
+                Setback::Fault => {}
+            },
+            // The connection may be of the new run already.
+            _ => {}
+        }
+    }
+}
