@@ -32,7 +32,7 @@ pub(super) fn parse_percent(text: &str) -> Option<u32> {
 }
 
 /// Reads `600s`, `10 min`, `36h` or `14d`.
-pub(super) fn parse_duration(text: &str) -> Option<Duration> {
+pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
     let (number, unit) = number_and_unit(text)?;
     let millis: u64 = match unit {
         "ms" => 1,
