@@ -6,9 +6,18 @@
     reason = "the commands that use it come next"
 )]
 
+pub mod api;
 pub mod cli;
+pub mod client;
 pub mod config;
+pub mod demo;
+mod engine_fetcher;
 pub mod events;
+pub mod hand_over;
 pub mod jobs;
+pub mod node;
+pub mod peering;
 pub mod stats;
 pub mod timestamp;
+
+pub use node::{Node, NodeError};

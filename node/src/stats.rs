@@ -46,6 +46,8 @@ pub struct Stats {
 #[derive(Debug)]
 struct Inner {
     kept: Kept,
+    /// What [`Stats::add_served`] was told last.
+    served: u64,
     is_saved: bool,
 }
 
@@ -76,6 +78,7 @@ impl Stats {
             path: path.into(),
             inner: Arc::new(Mutex::new(Inner {
                 kept,
+                served: 0,
                 is_saved: true,
             })),
         }
@@ -95,6 +98,21 @@ impl Stats {
                 kept.before += oldest;
             }
         }
+    }
+
+    /// Counts what was given to peers, from what this process has given so far.
+    pub fn add_served(&self, so_far: u64, now: SystemTime) {
+        let more = {
+            let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+            let more = so_far.saturating_sub(inner.served);
+            inner.served = so_far;
+            more
+        };
+        let counts = Counts {
+            bytes_served: more,
+            ..Counts::default()
+        };
+        self.add(counts, now);
     }
 
     /// The sum since the day that `since` falls on, or of all time, and when that began.

@@ -58,6 +58,29 @@ pub(super) struct Global {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Get files: from peers where they have them, else from the origin.
+    Get(super::get::GetArgs),
+    /// Run the daemon in the foreground.
+    Node,
+    /// Work with jobs, as in BITS.
+    #[command(subcommand)]
+    Job(super::job::JobCommand),
+    /// Say why a job does not move, and when it is tried again.
+    Why(super::why::WhyArgs),
+    /// Show the peers of this node.
+    Peers(super::peers::PeersArgs),
+    /// Show what came from where.
+    Stats(super::stats::StatsArgs),
+    /// Look at the cache, add to it, remove from it.
+    #[command(subcommand)]
+    Cache(super::cache::CacheCommand),
+    /// Show the event log.
+    Events(super::events::EventsArgs),
+    /// Make, show and join the circle of nodes that trust each other.
+    #[command(subcommand)]
+    Domain(super::domain::DomainCommand),
+    /// Watch an origin and four nodes on this machine share a file: no set-up needed.
+    Demo,
     /// Show or check the settings.
     #[command(subcommand)]
     Config(ConfigCommand),

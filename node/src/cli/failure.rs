@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
+use crate::client::ClientError;
 use crate::config::ConfigError;
 
 /// The exit status.
@@ -70,6 +71,16 @@ impl fmt::Display for Failure {
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
         Self::new(Exit::Usage, error.to_string())
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        let exit = match error.is_no_daemon() {
+            true => Exit::NoDaemon,
+            false => Exit::Failed,
+        };
+        Self::new(exit, error.to_string())
     }
 }
 

@@ -51,7 +51,10 @@ impl Origin {
     pub(crate) async fn start(content: Bytes, bytes_per_second: u64) -> std::io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        let etag = format!("\"{}\"", &potluck_content::ContentId::of(&content).to_hex()[..16]);
+        let etag = format!(
+            "\"{}\"",
+            &potluck_content::ContentId::of(&content).to_hex()[..16]
+        );
         let shared = Arc::new(Shared {
             content,
             etag,
@@ -61,7 +64,11 @@ impl Origin {
             free_at: Mutex::new(Instant::now()),
         });
         let task = tokio::spawn(accept(listener, Arc::clone(&shared))).abort_handle();
-        Ok(Self { address, shared, task })
+        Ok(Self {
+            address,
+            shared,
+            task,
+        })
     }
 
     /// The URL of the file.
@@ -111,7 +118,10 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
         async move { Ok::<_, Infallible>(response) }
     });
     let connection = hyper::server::conn::http1::Builder::new();
-    if let Err(error) = connection.serve_connection(TokioIo::new(stream), service).await {
+    if let Err(error) = connection
+        .serve_connection(TokioIo::new(stream), service)
+        .await
+    {
         tracing::debug!(%error, "a connection to the demo's origin broke");
     }
 }
@@ -122,9 +132,15 @@ fn answer(request: &Request<Incoming>, shared: &Arc<Shared>) -> Response<Body> {
     shared.requests.fetch_add(1, Ordering::Relaxed);
     let size = shared.content.len() as u64;
     if request.uri().path() != PATH {
-        return finish(Response::builder().status(StatusCode::NOT_FOUND), Empty::new().boxed());
+        return finish(
+            Response::builder().status(StatusCode::NOT_FOUND),
+            Empty::new().boxed(),
+        );
     }
-    let range = request.headers().get(RANGE).and_then(|value| value.to_str().ok());
+    let range = request
+        .headers()
+        .get(RANGE)
+        .and_then(|value| value.to_str().ok());
     let (builder, span) = match range.map(|text| parse_range(text, size)) {
         None => (Response::builder(), 0..size),
         Some(Some(span)) => {
@@ -145,12 +161,17 @@ fn answer(request: &Request<Incoming>, shared: &Arc<Shared>) -> Response<Body> {
     if request.method() == Method::HEAD {
         finish(builder, Empty::new().boxed())
     } else {
-        finish(builder, StreamBody::new(paced(Arc::clone(shared), span)).boxed())
+        finish(
+            builder,
+            StreamBody::new(paced(Arc::clone(shared), span)).boxed(),
+        )
     }
 }
 
 fn finish(builder: response::Builder, body: Body) -> Response<Body> {
-    builder.body(body).expect("headers made of numbers and hexadecimal digits")
+    builder
+        .body(body)
+        .expect("headers made of numbers and hexadecimal digits")
 }
 
 /// Reads `bytes=FIRST-[LAST]` (RFC 9110, section 14.1.2); `None` for anything else.

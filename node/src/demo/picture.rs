@@ -32,7 +32,11 @@ pub(crate) struct Picture {
 impl Picture {
     /// A picture on standard output.
     pub(crate) fn new() -> Self {
-        Self { terminal: io::stdout().is_terminal(), lines: 0, last: Vec::new() }
+        Self {
+            terminal: io::stdout().is_terminal(),
+            lines: 0,
+            last: Vec::new(),
+        }
     }
 
     /// Says something that stays.
@@ -83,9 +87,21 @@ fn line(share: &Share) -> String {
         let cells = u128::from(bytes) * WIDTH as u128 / u128::from(share.size.max(1));
         usize::try_from(cells).unwrap_or(WIDTH).min(WIDTH)
     };
-    let (origin, both) = (cells(share.from_origin), cells(share.from_origin + share.from_peers));
-    let bar: String =
-        (0..WIDTH).map(|cell| if cell < origin { 'o' } else if cell < both { 'p' } else { '.' }).collect();
+    let (origin, both) = (
+        cells(share.from_origin),
+        cells(share.from_origin + share.from_peers),
+    );
+    let bar: String = (0..WIDTH)
+        .map(|cell| {
+            if cell < origin {
+                'o'
+            } else if cell < both {
+                'p'
+            } else {
+                '.'
+            }
+        })
+        .collect();
     format!(
         "  {:<6} [{bar}] {:>5.1} MiB from the origin, {:>5.1} MiB from peers{}",
         share.name,

@@ -221,7 +221,7 @@ mod tests {
         for end in [0, 1, whole.len() / 2, whole.len()] {
             let temporary = dir.path().join("00000000000000aa.tmp");
             fs::write(&temporary, &whole[..end]).unwrap();
-            assert_eq!(store.load().unwrap(), [kept.clone()]);
+            assert_eq!(store.load().unwrap(), std::slice::from_ref(&kept));
             assert!(!temporary.exists());
         }
     }

@@ -101,9 +101,6 @@ impl JobsTask {
         for job in jobs {
             task.restore(job);
         }
-        // Finished files that did not fit into the cache were kept for jobs; those that
-        // no job claimed by now are nobody's.
-        task.cache.drop_unclaimed();
         Ok((JobsHandle(handle), task))
     }
 

@@ -1,0 +1,275 @@
+//! `potluck get`: makes a job, shows how it goes, and completes it.
+
+mod destinations;
+mod embedded;
+mod progress;
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use potluck_content::Digest;
+use potluck_plan::{JobState, Priority};
+use serde_json::json;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::args::Global;
+use super::config;
+use super::failure::{Exit, Failure};
+use super::output::Output;
+use crate::client::{Client, ClientError};
+use crate::hand_over::hand_over;
+use crate::jobs::{JobDocument, check_destination};
+pub(super) use destinations::name_of;
+use embedded::Embedded;
+use progress::Progress;
+
+/// How often a transfer is begun again that fails without moving a byte. Somebody waits
+/// for it, so it neither fails at the first hiccup nor waits for the retry delay of
+/// background jobs.
+const MAX_TRIES: u32 = 4;
+
+/// `potluck get`
+#[derive(Debug, clap::Args)]
+pub(super) struct GetArgs {
+    /// What to get: http or https.
+    #[arg(required = true, value_name = "URL")]
+    urls: Vec<String>,
+    /// Where to put it; one URL only. Default: the name in the URL, here.
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        conflicts_with = "dir",
+        env = "POTLUCK_OUTPUT",
+        hide_env_values = true
+    )]
+    output: Option<PathBuf>,
+    /// Into which directory to put everything, under the names in the URLs.
+    #[arg(
+        short,
+        long,
+        value_name = "DIR",
+        env = "POTLUCK_DIR",
+        hide_env_values = true
+    )]
+    dir: Option<PathBuf>,
+    /// foreground, high, normal or low. Default: foreground, with --detach normal.
+    #[arg(long, env = "POTLUCK_PRIORITY", hide_env_values = true)]
+    priority: Option<Priority>,
+    /// What it must be: b3:HEX, sha256:HEX or sha512:HEX; one URL only.
+    #[arg(
+        long,
+        value_name = "ALG:HEX",
+        env = "POTLUCK_CHECKSUM",
+        hide_env_values = true
+    )]
+    checksum: Option<Digest>,
+    /// Take nothing from peers.
+    #[arg(long, env = "POTLUCK_NO_PEERS", value_parser = clap::builder::FalseyValueParser::new(), hide_env_values = true)]
+    no_peers: bool,
+    /// A header field for the origin; may be given more than once.
+    #[arg(long = "header", value_name = "K: V", value_parser = header, env = "POTLUCK_HEADER", hide_env_values = true)]
+    headers: Vec<(String, String)>,
+    /// Leave it to the daemon and return at once.
+    #[arg(long, env = "POTLUCK_DETACH", value_parser = clap::builder::FalseyValueParser::new(), hide_env_values = true)]
+    detach: bool,
+}
+
+pub(super) async fn run(global: &Global, args: &GetArgs, output: &Output) -> Result<(), Failure> {
+    let settings = config::load(global)?.settings;
+    let paths = destinations::choose(&args.urls, args.output.as_deref(), args.dir.as_deref())?;
+    if args.checksum.is_some() && args.urls.len() > 1 {
+        return Err(Failure::usage(
+            "--checksum is for one URL: get the others apart",
+        ));
+    }
+    for path in &paths {
+        check_destination(path).map_err(|error| Failure::failed(error.to_string()))?;
+    }
+    let mut interrupt = Interrupt::new()?;
+    match Client::connect(&settings.control.socket).await {
+        Ok(daemon) => transfer(&daemon, args, &paths, output, &mut interrupt).await,
+        Err(ClientError::NoDaemon(_)) if !args.detach => {
+            let embedded = Box::pin(Embedded::start(settings, output)).await?;
+            let client = embedded.client().await?;
+            let result = transfer(&client, args, &paths, output, &mut interrupt).await;
+            embedded.stop().await;
+            result
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn transfer(
+    client: &Client,
+    args: &GetArgs,
+    paths: &[PathBuf],
+    output: &Output,
+    interrupt: &mut Interrupt,
+) -> Result<(), Failure> {
+    let started = Instant::now();
+    let job: JobDocument = client.post("/v1/jobs", &request(args, paths)?).await?;
+    if args.detach {
+        return show_detached(&job, output);
+    }
+    let mut progress = Progress::new(output);
+    let end = tokio::select! {
+        end = finish(client, &job, &mut progress) => end,
+        () = interrupt.wait() => {
+            progress.clear();
+            // The daemon may have gone at the same moment; then there is no job either.
+            let _ = act(client, &job, "/cancel").await;
+            return Err(Failure::failed("interrupted: the job is cancelled, no file is left"));
+        }
+    };
+    progress.clear();
+    let job = end?;
+    if output.json {
+        output.json(&job)?;
+    }
+    match job.state {
+        JobState::Acknowledged if output.json || output.quiet => Ok(()),
+        JobState::Acknowledged => output.line(&progress::summary(&job, started.elapsed())),
+        _ => Err(job_failure(&job)),
+    }
+}
+
+/// Sees the job through. What comes back is completed, or has failed and is cancelled.
+async fn finish(
+    client: &Client,
+    job: &JobDocument,
+    progress: &mut Progress,
+) -> Result<JobDocument, Failure> {
+    let mut lines = client.lines(&path_of(job, "/watch")).await?;
+    let (mut tries, mut best) = (1, 0);
+    while let Some(job) = lines.next_document::<JobDocument>().await? {
+        progress.show(&job);
+        if job.bytes_transferred > best {
+            (tries, best) = (1, job.bytes_transferred);
+        }
+        match job.state {
+            JobState::Transferred => return complete(client, &job).await,
+            JobState::Acknowledged | JobState::Cancelled => return Ok(job),
+            JobState::TransientError if tries < MAX_TRIES => {
+                progress.note(&job);
+                tokio::time::sleep(std::time::Duration::from_secs(1 << (tries - 1))).await;
+                tries += 1;
+                act(client, &job, "/resume").await?;
+            }
+            JobState::TransientError | JobState::Error => {
+                // Nobody will come back for it. What is here already is kept for the
+                // next try.
+                act(client, &job, "/cancel").await?;
+                return Ok(job);
+            }
+            _ => {}
+        }
+    }
+    Err(Failure::failed(format!(
+        "the daemon stopped; see potluck job show {} when it runs again",
+        job.id
+    )))
+}
+
+/// Lets the daemon put the files in their places, or does so itself.
+async fn complete(client: &Client, job: &JobDocument) -> Result<JobDocument, Failure> {
+    let body = json!({ "placed": false });
+    let answer = client
+        .patient()
+        .post(&path_of(job, "/complete"), &body)
+        .await;
+    match answer {
+        Err(error) if error.is_caller_places() => hand_over(client, job)
+            .await
+            .map_err(|error| Failure::failed(error.to_string())),
+        answer => Ok(answer?),
+    }
+}
+
+async fn act(client: &Client, job: &JobDocument, call: &str) -> Result<JobDocument, ClientError> {
+    client.post(&path_of(job, call), &json!({})).await
+}
+
+fn request(args: &GetArgs, paths: &[PathBuf]) -> Result<serde_json::Value, Failure> {
+    let priority = args.priority.unwrap_or(match args.detach {
+        true => Priority::Normal,
+        false => Priority::Foreground,
+    });
+    let mut files = Vec::new();
+    for (url, path) in args.urls.iter().zip(paths) {
+        let path = path
+            .to_str()
+            .ok_or_else(|| Failure::usage(format!("{}: the path is not UTF-8", path.display())))?;
+        files.push(json!({
+            "url": url,
+            "path": path,
+            "headers": args.headers,
+            "checksum": args.checksum,
+        }));
+    }
+    Ok(json!({
+        "name": args.urls.first(),
+        "priority": priority,
+        "use_peers": args.no_peers.then_some(false),
+        "start": true,
+        "detached": args.detach,
+        "files": files,
+    }))
+}
+
+fn show_detached(job: &JobDocument, output: &Output) -> Result<(), Failure> {
+    if output.json {
+        return output.json(job);
+    }
+    output.line(&format!("job {}: potluck job show {}", job.id, job.id))
+}
+
+/// How a job that failed ends the command.
+pub(super) fn job_failure(job: &JobDocument) -> Failure {
+    let url = job
+        .files
+        .iter()
+        .find(|file| file.error.is_some())
+        .or(job.files.first())
+        .map_or("", |file| file.url.as_str());
+    let message = match &job.error {
+        Some(error) if error.message.contains(url) => error.message.clone(),
+        Some(error) => format!("{url}: {}", error.message),
+        None => format!("{url}: the job is {}", job.state),
+    };
+    Failure::new(Exit::JobError, message)
+}
+
+fn path_of(job: &JobDocument, call: &str) -> String {
+    format!("/v1/jobs/{}{call}", job.id)
+}
+
+pub(super) fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text
+        .split_once(':')
+        .ok_or_else(|| format!("{text:?} has no colon: write 'Name: value'"))?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
+/// Ctrl-C or SIGTERM.
+struct Interrupt {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Interrupt {
+    fn new() -> Result<Self, Failure> {
+        let failed = |error| Failure::failed(format!("cannot listen for signals: {error}"));
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt()).map_err(failed)?,
+            terminate: signal(SignalKind::terminate()).map_err(failed)?,
+        })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Jobs meet the transfer engine.
+
+use std::time::{Duration, SystemTime};
+
+use potluck_content::{ContentId, Entity};
+use potluck_plan::{JobError, Retry};
+use potluck_transfer::{EngineHandle, FileDone, Progress, Stage, TransferError};
+use tokio::sync::watch;
+
+use crate::jobs::{Fetch, FetchError, FetchProgress, FetchRequest, Fetched, Fetcher, JobId};
+
+/// Fetches files with the engine.
+pub(crate) struct EngineFetcher(pub(crate) EngineHandle);
+
+impl Fetcher for EngineFetcher {
+    fn fetch(&self, request: FetchRequest) -> Fetch {
+        let name = format!("{}-{}", JobId::from_key(request.job), request.file);
+        let mut file = potluck_transfer::FileRequest::new(request.url, name);
+        file.headers = request.headers;
+        file.checksum = request.checksum;
+        file.use_peers = request.use_peers;
+        file.priority = request.priority;
+        file.job = request.job;
+        file.before = request.before;
+        let mut transfer = self.0.transfer(file);
+        let mut source = transfer.progress();
+        let (shown, progress) = watch::channel(FetchProgress::default());
+        let outcome = Box::pin(async move {
+            let outcome = loop {
+                tokio::select! {
+                    biased;
+                    outcome = transfer.outcome() => break outcome,
+                    Ok(()) = source.changed() => {
+                        shown.send_replace(seen(&source.borrow_and_update()));
+                    }
+                }
+            };
+            outcome.map(fetched).map_err(failed)
+        });
+        Fetch { progress, outcome }
+    }
+
+    fn validate(&self, content: &ContentId, entity: Option<&Entity>) {
+        // A content that did not fit into the cache is gone: then nobody gets it.
+        if let Err(error) = self.0.validate(content, entity) {
+            tracing::debug!(%content, %error, "not validated");
+        }
+    }
+}
+
+fn seen(progress: &Progress) -> FetchProgress {
+    FetchProgress {
+        connected: progress.stage != Stage::Asking,
+        size: progress.size,
+        validator: progress.validator.clone(),
+        accounting: progress.accounting,
+    }
+}
+
+fn fetched(done: FileDone) -> Fetched {
+    Fetched {
+        lease: done.lease,
+        validator: done.validator,
+        mtime: done.mtime,
+        entity: done.entity,
+        shareable: done.shareable,
+        accounting: done.accounting,
+    }
+}
+
+fn failed(error: TransferError) -> FetchError {
+    let retry = match (error.retryable, error.retry_after) {
+        (false, _) => Retry::Never,
+        (true, after) => Retry::At(after.map(later)),
+    };
+    FetchError {
+        error: JobError::new(error.code, error.context, error.message),
+        retry,
+        accounting: error.accounting,
+    }
+}
+
+fn later(after: Duration) -> SystemTime {
+    let now = SystemTime::now();
+    now.checked_add(after).unwrap_or(now)
+}
