@@ -177,17 +177,20 @@ async fn openapi() -> impl axum::response::IntoResponse {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     /// Every route with its methods, as written above.
-    fn routes() -> Vec<(String, Vec<String>)> {
+    fn routes() -> BTreeMap<String, Vec<String>> {
         let source = include_str!("api.rs");
-        let lines = source
-            .lines()
-            .filter_map(|line| line.trim().strip_prefix(".route(\""));
-        lines
-            .map(|line| {
-                let (path, handlers) = line.split_once('"').unwrap();
+        let parts = source.split(".route(").skip(1);
+        let parts = parts.filter_map(|part| part.trim_start().strip_prefix('"'));
+        let parts = parts.filter(|part| part.starts_with('/'));
+        parts
+            .map(|part| {
+                let (path, rest) = part.split_once('"').unwrap();
+                let handlers = rest.split(".fallback").next().unwrap();
                 let methods = ["get", "post", "patch", "delete"];
                 let used = methods
                     .iter()
