@@ -38,7 +38,8 @@ pub struct FilePlanConfig {
     /// Requests to one peer at once. Two, so that it need not wait for the next while
     /// the end of one is on its way.
     pub requests_per_peer: u32,
-    /// The first run asked of a peer whose rate is not known, in bytes.
+    /// The first run asked of a peer whose rate is not known, in bytes. Short: at the
+    /// 1 Mbit/s that a node serves by default, a long one would hold a slot for minutes.
     pub first_run: u64,
     /// The shortest run asked of a peer while more is missing, in bytes.
     pub min_run: u64,
@@ -81,7 +82,7 @@ impl Default for FilePlanConfig {
             min_peer_rate: Rate::from_bytes_per_second(500_000),
             origin_delay: Duration::ZERO,
             requests_per_peer: 2,
-            first_run: 16 * MIB,
+            first_run: MIB,
             min_run: MIB,
             max_run: 64 * MIB,
             run_time: Duration::from_secs(2),
