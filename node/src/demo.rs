@@ -66,7 +66,7 @@ pub async fn run(json: bool) -> anyhow::Result<()> {
 async fn show(dir: &Path, json: bool) -> anyhow::Result<()> {
     let began = Instant::now();
     let mut picture = (!json).then(Picture::new);
-    let mut say = |picture: &mut Option<Picture>, text: &str| match picture {
+    let say = |picture: &mut Option<Picture>, text: &str| match picture {
         Some(picture) => picture.say(text),
         None => Ok(()),
     };
