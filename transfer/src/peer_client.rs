@@ -194,13 +194,14 @@ impl PeerClient {
     }
 
     fn refuse(&self, peer: PeerAddress, reason: RejectReason) -> PeerError {
+        let words = reason.to_string();
         self.0.trust.note_refusal(Refusal {
             address: peer.address,
             id: Some(peer.id),
-            reason: reason.clone(),
+            reason,
             direction: Direction::Outbound,
         });
-        PeerError::NotTrusted(reason.to_string())
+        PeerError::NotTrusted(words)
     }
 
     fn take_idle(&self, peer: PeerAddress) -> Option<Connection> {
