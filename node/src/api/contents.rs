@@ -30,7 +30,7 @@ pub(super) async fn show_cache(
         Ok(Json(CacheDocument {
             bytes: usage.bytes,
             max_size: limits.max_size,
-            contents: usage.contents as u64,
+            contents: usage.contents,
             max_age_seconds: limits.max_age.as_secs(),
         }))
     })

@@ -75,7 +75,7 @@ fn render(state: &State) -> String {
         "potluck_cache_contents",
         "gauge",
         "Contents in the cache.",
-        &[("", usage.contents as u64)],
+        &[("", usage.contents)],
     );
     text
 }
