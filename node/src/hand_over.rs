@@ -119,3 +119,119 @@ fn write_error(path: &Path, source: io::Error) -> HandOverError {
         source,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::extract::Json;
+    use axum::http::header;
+    use axum::routing::{get, post};
+    use axum::{Router, body::Body};
+    use bytes::Bytes;
+    use serde_json::Value;
+    use tokio::net::UnixListener;
+    use tokio::task::JoinSet;
+
+    use super::*;
+
+    const BYTES: &[u8] = b"what was fetched";
+
+    fn job(dir: &Path, names: &[&str]) -> JobDocument {
+        let files: Vec<Value> = names
+            .iter()
+            .map(|name| {
+                json!({
+                    "url": "http://origin/file", "path": dir.join(name), "error": null,
+                    "bytes_total": BYTES.len(), "bytes_transferred": BYTES.len(),
+                    "bytes_from_peers": 0, "bytes_from_origin": BYTES.len(),
+                    "bytes_from_cache": 0, "bytes_discarded": 0,
+                    "content_id": null, "validator": null, "modified": "2020-01-02T03:04:05Z",
+                })
+            })
+            .collect();
+        let document = json!({
+            "id": "0123456789abcdef", "name": "", "type": "download", "priority": "normal",
+            "state": "transferred", "owner": "uid:1", "created": "2026-11-21T00:00:00Z",
+            "error": null, "bytes_total": 0, "bytes_transferred": 0, "bytes_from_peers": 0,
+            "bytes_from_origin": 0, "bytes_from_cache": 0, "bytes_discarded": 0, "files": files,
+        });
+        serde_json::from_value(document).unwrap()
+    }
+
+    /// A daemon that hands over two files, the second one broken off if told so.
+    async fn serve(dir: &Path, is_broken: bool, job: JobDocument) -> (Client, JoinSet<()>) {
+        let second = move || async move {
+            let end = match is_broken {
+                true => Err(io::Error::other("gone")),
+                false => Ok(Bytes::from(&BYTES[4..])),
+            };
+            let chunks = futures::stream::iter([Ok(Bytes::from(&BYTES[..4])), end]);
+            (
+                [(header::CONTENT_LENGTH, BYTES.len())],
+                Body::from_stream(chunks),
+            )
+        };
+        let complete = move |Json(body): Json<Value>| async move {
+            assert_eq!(body, json!({ "placed": true }));
+            Json(job)
+        };
+        let of_job = "/v1/jobs/0123456789abcdef";
+        let router = Router::new()
+            .route(&format!("{of_job}/files/0/content"), get(async || BYTES))
+            .route(&format!("{of_job}/files/1/content"), get(second))
+            .route(&format!("{of_job}/complete"), post(complete));
+        let socket = dir.join("socket");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let mut server = JoinSet::new();
+        server.spawn(async { axum::serve(listener, router).await.unwrap() });
+        (Client::connect(&socket).await.unwrap(), server)
+    }
+
+    fn names_in(dir: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(dir).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        names
+    }
+
+    #[tokio::test]
+    async fn files_get_their_names_when_all_are_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let into = tempfile::tempdir().unwrap();
+        std::fs::write(into.path().join("a"), "what was there").unwrap();
+        let long = "b".repeat(255);
+        let job = job(into.path(), &["a", &long]);
+        let (client, _server) = serve(dir.path(), false, job.clone()).await;
+        assert_eq!(hand_over(&client, &job).await.unwrap(), job);
+        assert_eq!(names_in(into.path()), ["a", &long]);
+        for name in ["a", &long] {
+            let path = into.path().join(name);
+            assert_eq!(std::fs::read(&path).unwrap(), BYTES);
+            let changed = std::fs::metadata(&path).unwrap().modified().unwrap();
+            assert_eq!(crate::timestamp::day(changed), "2020-01-02");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_breaks_off_leaves_everything_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let into = tempfile::tempdir().unwrap();
+        std::fs::write(into.path().join("a"), "what was there").unwrap();
+        let job = job(into.path(), &["a", "b"]);
+        let (client, _server) = serve(dir.path(), true, job.clone()).await;
+        let error = hand_over(&client, &job).await.unwrap_err();
+        assert!(matches!(error, HandOverError::Client(_)), "{error}");
+        assert_eq!(names_in(into.path()), ["a"]);
+        let kept = std::fs::read_to_string(into.path().join("a")).unwrap();
+        assert_eq!(kept, "what was there");
+    }
+
+    #[tokio::test]
+    async fn a_missing_directory_is_told_before_anything_is_fetched() {
+        let dir = tempfile::tempdir().unwrap();
+        let job = job(&dir.path().join("missing"), &["a"]);
+        let (client, _server) = serve(dir.path(), false, job.clone()).await;
+        let error = hand_over(&client, &job).await.unwrap_err();
+        assert!(error.to_string().contains("does not exist"), "{error}");
+    }
+}

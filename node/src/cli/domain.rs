@@ -26,7 +26,7 @@ pub(super) enum DomainCommand {
         /// The name of the domain.
         name: Name,
         /// How long the certificates of nodes hold: 60s to 825d.
-        #[arg(long, value_name = "D", value_parser = daemon::duration)]
+        #[arg(long, value_name = "D", value_parser = daemon::duration, env = "POTLUCK_CERTIFICATE_LIFETIME", hide_env_values = true)]
         certificate_lifetime: Option<Duration>,
     },
     /// Show the domain that this node is in.
@@ -34,10 +34,16 @@ pub(super) enum DomainCommand {
     /// Make a code with which another node joins.
     Invite {
         /// How long the code holds: 1s to 90d.
-        #[arg(long, value_name = "D", value_parser = daemon::duration, default_value = "1d")]
+        #[arg(long, value_name = "D", value_parser = daemon::duration, default_value = "1d", env = "POTLUCK_EXPIRES", hide_env_values = true)]
         expires: Duration,
         /// How many nodes may join by it.
-        #[arg(long, value_name = "N", default_value_t = 1)]
+        #[arg(
+            long,
+            value_name = "N",
+            default_value_t = 1,
+            env = "POTLUCK_USES",
+            hide_env_values = true
+        )]
         uses: u32,
     },
     /// Join a domain.

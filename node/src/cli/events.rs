@@ -17,10 +17,10 @@ use crate::events::{Event, EventLog};
 #[derive(Debug, Args)]
 pub(super) struct EventsArgs {
     /// Go on with what happens from now on.
-    #[arg(short, long)]
+    #[arg(short, long, env = "POTLUCK_FOLLOW", value_parser = clap::builder::FalseyValueParser::new(), hide_env_values = true)]
     follow: bool,
     /// Only of this job: its id or the beginning of it.
-    #[arg(long)]
+    #[arg(long, env = "POTLUCK_JOB", hide_env_values = true)]
     job: Option<String>,
 }
 

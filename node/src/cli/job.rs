@@ -23,7 +23,7 @@ pub(super) enum JobCommand {
     /// List jobs.
     List {
         /// Those that are over as well.
-        #[arg(long)]
+        #[arg(long, env = "POTLUCK_ALL", value_parser = clap::builder::FalseyValueParser::new(), hide_env_values = true)]
         all: bool,
     },
     /// Show a job with its files.
@@ -34,16 +34,21 @@ pub(super) enum JobCommand {
     /// Make a job; it is suspended until `job resume`.
     Create {
         /// What to call it.
-        #[arg(long, default_value = "")]
+        #[arg(long, default_value = "", env = "POTLUCK_NAME", hide_env_values = true)]
         name: String,
         /// What it does.
-        #[arg(long = "type", default_value = "download", value_parser = ["download"])]
+        #[arg(long = "type", default_value = "download", value_parser = ["download"], env = "POTLUCK_TYPE", hide_env_values = true)]
         kind: String,
         /// How urgent it is: foreground, high, normal or low.
-        #[arg(long, default_value = "normal")]
+        #[arg(
+            long,
+            default_value = "normal",
+            env = "POTLUCK_PRIORITY",
+            hide_env_values = true
+        )]
         priority: Priority,
         /// Take nothing from peers.
-        #[arg(long)]
+        #[arg(long, env = "POTLUCK_NO_PEERS", value_parser = clap::builder::FalseyValueParser::new(), hide_env_values = true)]
         no_peers: bool,
     },
     /// Add a file to a job.
@@ -55,10 +60,15 @@ pub(super) enum JobCommand {
         /// Where it goes: a file or a directory; without it this directory.
         path: Option<PathBuf>,
         /// What the whole must have, as sha256:HEX.
-        #[arg(long, value_name = "ALG:HEX")]
+        #[arg(
+            long,
+            value_name = "ALG:HEX",
+            env = "POTLUCK_CHECKSUM",
+            hide_env_values = true
+        )]
         checksum: Option<String>,
         /// A header field for the origin; may be given several times.
-        #[arg(long = "header", value_name = "K: V", value_parser = header)]
+        #[arg(long = "header", value_name = "K: V", value_parser = header, env = "POTLUCK_HEADER", hide_env_values = true)]
         headers: Vec<(String, String)>,
     },
     /// Let a job run.
@@ -242,7 +252,9 @@ pub(super) fn destination(url: &str, to: Option<&Path>) -> Result<PathBuf, Failu
     if !says_directory && !full.is_dir() {
         return Ok(full);
     }
-    Ok(full.join(name_of(url)?))
+    let name = name_of(url)
+        .map_err(|_| Failure::usage(format!("{url}: the URL names no file: say its PATH")))?;
+    Ok(full.join(name))
 }
 
 impl From<HandOverError> for Failure {

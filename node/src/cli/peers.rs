@@ -16,7 +16,7 @@ use crate::config::show_size;
 #[derive(Debug, Args)]
 pub(super) struct PeersArgs {
     /// Those who were refused, with the reasons.
-    #[arg(long)]
+    #[arg(long, env = "POTLUCK_REJECTED", value_parser = clap::builder::FalseyValueParser::new(), hide_env_values = true)]
     rejected: bool,
 }
 

@@ -1,5 +1,7 @@
 //! `potluck stats`
 
+use std::fs::File;
+use std::io;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
@@ -17,7 +19,7 @@ use crate::stats::Stats;
 #[derive(Debug, Args)]
 pub(super) struct StatsArgs {
     /// Only the last so many days; 36h counts from the day that it began on.
-    #[arg(long, value_name = "D", value_parser = daemon::duration)]
+    #[arg(long, value_name = "D", value_parser = daemon::duration, env = "POTLUCK_SINCE", hide_env_values = true)]
     since: Option<Duration>,
 }
 
@@ -33,7 +35,16 @@ pub(super) async fn run(global: &Global, args: &StatsArgs, output: &Output) -> R
         }
         None => {
             let now = SystemTime::now();
-            let stats = Stats::open(&settings.data_dir.join("stats.json"), now);
+            let path = settings.data_dir.join("stats.json");
+            // What may not be read must not look like nothing.
+            match File::open(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    let message = format!("cannot read {}: {error}", path.display());
+                    return Err(Failure::failed(message));
+                }
+                _ => {}
+            }
+            let stats = Stats::open(&path, now);
             let since = args.since.and_then(|since| now.checked_sub(since));
             StatsDocument::of(&stats, since, 0)
         }
