@@ -91,6 +91,7 @@ impl SwarmTask {
             expires: proven.expires,
             since: Instant::now(),
             in_vain: admission != Admission::Welcome,
+            surplus: None,
         };
         let in_vain = connection.in_vain;
         let duplicate = self.duplicate_of(&connection);
@@ -100,8 +101,7 @@ impl SwarmTask {
             return;
         }
         if let Some(other) = duplicate {
-            let loser = self.loser(id, other);
-            self.swarm.close_connection(loser);
+            self.settle(id, other);
         }
         if !in_vain {
             self.introduce(peer);
@@ -110,27 +110,30 @@ impl SwarmTask {
 
     fn duplicate_of(&self, connection: &Connection) -> Option<ConnectionId> {
         let mut others = self.state.connections.iter();
-        let other = others.find(|(_, other)| other.peer == connection.peer && !other.in_vain);
+        let other = others.find(|(_, other)| other.peer == connection.peer && other.is_in_use());
         other.map(|(id, _)| *id)
     }
 
-    /// Which of two connections with a peer is closed. Both nodes must choose the same
-    /// one: what the smaller id called stays.
-    fn loser(&self, new: ConnectionId, old: ConnectionId) -> ConnectionId {
-        let connections = &self.state.connections;
+    /// Ends one of two connections with a peer. When both nodes called, both must choose
+    /// the same one: what the smaller id called stays.
+    fn settle(&mut self, new: ConnectionId, old: ConnectionId) {
+        let connections = &mut self.state.connections;
         let (Some(newer), Some(older)) = (connections.get(&new), connections.get(&old)) else {
-            return old;
+            return;
         };
-        let together = newer.since.saturating_duration_since(older.since) < TOGETHER;
+        if newer.since.saturating_duration_since(older.since) >= TOGETHER {
+            // The peer calls because it has lost the old one.
+            self.swarm.close_connection(old);
+            return;
+        }
         let ours = if self.me < newer.peer {
             Direction::Outbound
         } else {
             Direction::Inbound
         };
-        if together && older.direction != newer.direction && older.direction == ours {
-            new
-        } else {
-            old
+        let keep_old = older.direction != newer.direction && older.direction == ours;
+        if let Some(loser) = connections.get_mut(if keep_old { &new } else { &old }) {
+            loser.surplus = Some(Instant::now());
         }
     }
 
@@ -143,6 +146,12 @@ impl SwarmTask {
     ) {
         let connection = self.state.connections.remove(&id);
         if remaining > 0 {
+            let mut others = self.state.connections.values_mut();
+            if let Some(other) = others.find(|other| other.peer == peer && !other.in_vain) {
+                // Even a surplus one is better than none.
+                let needed = connection.is_some_and(|connection| connection.is_in_use());
+                other.surplus = other.surplus.filter(|_| !needed);
+            }
             return;
         }
         self.state.alive.remove(&peer);
@@ -176,7 +185,8 @@ impl SwarmTask {
             _ => None,
         };
         match handshake {
-            Some(HandshakeError::Refused(reason)) => {
+            // Who only knocks and goes was not refused: a port scan, a node that stops.
+            Some(HandshakeError::Refused(reason)) if *reason != RejectReason::Closed => {
                 self.note_rejection(remote, None, None, reason.clone(), Direction::Inbound);
             }
             _ => tracing::debug!(%remote, %error, "caller turned away"),
@@ -261,7 +271,11 @@ fn innermost(cause: &ConnectionError) -> String {
     while let Some(next) = inner(error) {
         error = next;
     }
-    error.to_string()
+    match error.downcast_ref::<io::Error>().map(io::Error::kind) {
+        // What rustls says here is a page long.
+        Some(io::ErrorKind::UnexpectedEof) => "cut off".to_owned(),
+        _ => error.to_string(),
+    }
 }
 
 /// `io::Error` does not give what it wraps as its source.

@@ -175,7 +175,7 @@ impl SwarmTask {
 
     fn on_hello_answered(&mut self, peer: PeerId, hello: Option<Hello>, refusal: Option<Refusal>) {
         let mut connections = self.state.connections.values();
-        let Some(connection) = connections.find(|it| it.peer == peer && !it.in_vain) else {
+        let Some(connection) = connections.find(|it| it.peer == peer && it.is_in_use()) else {
             return;
         };
         match hello {

@@ -38,6 +38,9 @@ const PING_INTERVAL: Duration = Duration::from_secs(15);
 const CHECK_TIME: Duration = Duration::from_secs(2);
 /// A node that came in vain has this long to hear so.
 const FAREWELL_TIME: Duration = Duration::from_secs(5);
+/// A connection that another one replaces stays open for this long: the peer may not
+/// have seen the other one yet, and would think that it lost us.
+const SURPLUS_TIME: Duration = Duration::from_secs(1);
 /// Closing all connections takes no longer than this.
 const STOP_TIME: Duration = Duration::from_secs(1);
 
@@ -52,6 +55,8 @@ pub(crate) struct Connection {
     pub(crate) since: Instant,
     /// There is no place for this peer: it is told so and the connection ends.
     pub(crate) in_vain: bool,
+    /// Since when another connection with the peer is to take its place.
+    pub(crate) surplus: Option<Instant>,
 }
 
 pub(crate) struct SwarmTask {
@@ -71,6 +76,20 @@ pub(crate) struct SwarmTask {
     pub(crate) peers: watch::Sender<Arc<[PeerInfo]>>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) state: SwarmState,
+}
+
+impl Connection {
+    /// Whether it is what speaks with the peer.
+    pub(crate) const fn is_in_use(&self) -> bool {
+        !self.in_vain && self.surplus.is_none()
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        self.in_vain && now - self.since >= FAREWELL_TIME
+            || self
+                .surplus
+                .is_some_and(|since| now - since >= SURPLUS_TIME)
+    }
 }
 
 /// What changes while the task runs.
@@ -140,7 +159,7 @@ impl SwarmTask {
             let peer = connection.peer;
             if wall >= connection.expires.min(self.expires) {
                 ended.push(*id);
-            } else if connection.in_vain && now - connection.since >= FAREWELL_TIME {
+            } else if connection.is_over(now) {
                 self.swarm.close_connection(*id);
             } else if !connection.in_vain {
                 let alive = self.state.alive.get(&peer).copied();
