@@ -1,5 +1,6 @@
 //! The commands as they are called, where no daemon runs: what works on the data
 //! directory itself, and what says that it needs one.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
 
 use std::path::Path;
 use std::process::{Command, Output};
