@@ -1,10 +1,5 @@
 //! Potluck's node: configuration, jobs, control API and command line, and the wiring
 //! of cache, discovery and transfers into one running thing.
-#![allow(
-    dead_code,
-    unused_imports,
-    reason = "the commands that use it come next"
-)]
 
 pub mod api;
 pub mod cli;

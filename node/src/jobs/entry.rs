@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use potluck_cache::Lease;
-use potluck_plan::Accounting;
+use potluck_plan::{Accounting, JobState};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
@@ -44,7 +44,7 @@ impl Entry {
     /// Tells everybody who looks how the job is now.
     pub(super) fn show(&self) -> Arc<JobDocument> {
         let mut document = JobDocument::from(&self.job);
-        if document.error.is_none() {
+        if self.job.state() == JobState::Transferred {
             // A file that cannot be placed does not change the state of its job.
             let error = self.job.files.iter().find_map(|file| file.error.as_ref());
             document.error = error.map(ErrorDocument::from);

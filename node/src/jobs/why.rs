@@ -28,16 +28,16 @@ impl Why {
         let id = job.id;
         let reason = match job.state() {
             JobState::Suspended if job.files.is_empty() => {
-                format!("it has no files yet: potluck job add {id} URL")
+                format!("nothing to transfer yet: potluck job add {id} URL")
             }
-            JobState::Suspended => format!("it is suspended: potluck job resume {id}"),
+            JobState::Suspended => format!("it waits for you: potluck job resume {id}"),
             JobState::Queued => match ahead {
                 Some(1) => "one job of its level or above goes first".to_owned(),
                 Some(jobs) if jobs > 0 => format!("{jobs} jobs of its level or above go first"),
                 _ => "its turn comes next".to_owned(),
             },
-            JobState::Connecting => "it moves: the origin is being asked".to_owned(),
-            JobState::Transferring => "it moves: bytes flow".to_owned(),
+            JobState::Connecting => "the origin is being asked".to_owned(),
+            JobState::Transferring => "bytes flow".to_owned(),
             JobState::TransientError | JobState::Error => job
                 .machine
                 .error()
@@ -46,8 +46,8 @@ impl Why {
                 Some(error) => format!("it could not be completed: {}", error.message),
                 None => format!("it waits to be completed: potluck job complete {id}"),
             },
-            JobState::Acknowledged => "it is completed".to_owned(),
-            JobState::Cancelled => "it was cancelled".to_owned(),
+            JobState::Acknowledged => "its files are in their places".to_owned(),
+            JobState::Cancelled => "it was given up".to_owned(),
         };
         let retry_at = job.machine.error().and_then(|error| error.retry_at);
         Self {

@@ -55,6 +55,7 @@ impl JobsTask {
             };
             for file in &mut entry.job.files {
                 file.placed = file.is_transferred();
+                file.error = None;
             }
             let result = self.acknowledge(id).await;
             let _ = reply.send(result);
@@ -104,7 +105,10 @@ impl JobsTask {
                 continue;
             };
             match result {
-                Ok(()) => file.placed = true,
+                Ok(()) => {
+                    file.placed = true;
+                    file.error = None;
+                }
                 Err(error) => {
                     let error = place_error(&error);
                     file.error = Some(error.clone());

@@ -1,0 +1,10 @@
+//! The real program, as its user sees it.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
+
+mod cli {
+    mod daemon;
+    mod get;
+    mod origin;
+    mod usage;
+    mod world;
+}
