@@ -1,5 +1,9 @@
 //! Who is near and can be trusted: identity, certificates, beacons, the peer list
 //! and the control swarm.
+//!
+//! A [`Membership`] is a node's place in a domain; [`start`] finds the other members
+//! on the subnet and keeps the peer list, which a [`DiscoveryHandle`] tells. What peers
+//! hold is asked here; which of them to ask, and moving the bytes, is left to others.
 
 mod authority;
 mod beacon;

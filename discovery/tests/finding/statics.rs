@@ -1,8 +1,10 @@
 //! Peers that are named in the configuration.
 
-use potluck_discovery::StartError;
+use std::time::{Duration, Instant};
 
-use crate::support::{Node, Site, config};
+use potluck_discovery::{DiscoveryEvent, StartError};
+
+use crate::support::{Node, PATIENCE, Site, config};
 
 /// The data port that makes this node's control port the next one.
 fn static_address(node: &Node) -> String {
@@ -77,4 +79,48 @@ async fn what_cannot_be_started_is_said() {
     let mut nobody = config("127.0.0.1", None);
     nobody.static_peers = vec!["cellar:many".to_owned()];
     assert!(matches!(refused(nobody), Some(StartError::StaticPeer(_))));
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    probe.local_addr().unwrap().port()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_nodes_that_call_each_other_at_once_stay_connected() {
+    let site = Site::of(2).await;
+    for _ in 0..2 {
+        let ports = [free_port(), free_port()];
+        let nodes = [0, 1].map(|number| {
+            let mut config = config("127.0.0.1", None);
+            config.control_port = ports[number];
+            config.static_peers = vec![format!("127.0.0.1:{}", ports[1 - number] - 1)];
+            Node::start(&site.members[number], &config)
+        });
+        let mut events = nodes.each_ref().map(|node| node.handle.subscribe());
+        nodes[0].sees(&["node-1"]).await;
+        nodes[1].sees(&["node-0"]).await;
+        // Long enough for a surplus connection to be closed, and nobody notices.
+        let end = Instant::now() + Duration::from_millis(2500);
+        let mut pace = tokio::time::interval(Duration::from_millis(5));
+        while Instant::now() < end {
+            pace.tick().await;
+            for (number, node) in nodes.iter().enumerate() {
+                let peer = site.members[1 - number].peer_id();
+                let asked = node.handle.ask_have(peer, Vec::new(), PATIENCE).await;
+                assert_eq!(asked, Ok(Vec::new()));
+            }
+        }
+        for (node, events) in nodes.into_iter().zip(&mut events) {
+            while let Ok(event) = events.try_recv() {
+                assert!(
+                    !matches!(event, DiscoveryEvent::PeerRemoved { .. }),
+                    "{event:?}"
+                );
+            }
+            assert!(node.handle.rejected().is_empty());
+            drop(node);
+        }
+    }
 }
