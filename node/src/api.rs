@@ -20,6 +20,7 @@ use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -62,6 +63,14 @@ pub struct State {
     pub events: EventLog,
     /// What holds.
     pub settings: Arc<Settings>,
+}
+
+impl State {
+    /// Brings the counters up to what peers were given until now.
+    pub fn count_served(&self) {
+        let served = self.engine.traffic().served();
+        self.stats.add_served(served, SystemTime::now());
+    }
 }
 
 /// Opens the control socket. One that nobody listens on any more is replaced.

@@ -348,8 +348,7 @@ async fn tidy(state: State, stop: CancellationToken) {
             () = stop.cancelled() => return,
             _ = tick.tick() => {}
         }
-        let served = state.engine.traffic().served();
-        state.stats.add_served(served, SystemTime::now());
+        state.count_served();
         if seconds.is_multiple_of(SAVE_EVERY) {
             let state = state.clone();
             blocking(move || {
@@ -367,8 +366,7 @@ async fn tidy(state: State, stop: CancellationToken) {
 }
 
 fn save_counters(state: &State) {
-    let served = state.engine.traffic().served();
-    state.stats.add_served(served, SystemTime::now());
+    state.count_served();
     if let Err(error) = state.stats.save() {
         tracing::warn!(%error, "the counters could not be saved");
     }

@@ -19,6 +19,7 @@ fn render(state: &State) -> String {
     let peers = discovery
         .as_ref()
         .map_or(0, |discovery| discovery.peers().len());
+    state.count_served();
     let stats = StatsDocument::of(&state.stats, None, peers as u64);
     let usage = state.cache.usage();
     let limits = state.cache.limits();

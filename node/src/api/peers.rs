@@ -59,6 +59,7 @@ pub(super) async fn stats(
         .peering
         .discovery()
         .map_or(0, |discovery| discovery.peers().len());
+    state.count_served();
     Ok(Json(StatsDocument::of(&state.stats, since, peers as u64)))
 }
 
