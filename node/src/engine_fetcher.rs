@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use potluck_cache::{CacheError, PartialKey, PartialSpec};
 use potluck_content::{ContentId, Entity};
 use potluck_plan::{JobError, Retry};
 use potluck_transfer::{EngineHandle, FileDone, Progress, Stage, TransferError};
@@ -9,12 +10,16 @@ use tokio::sync::watch;
 
 use crate::jobs::{Fetch, FetchError, FetchProgress, FetchRequest, Fetched, Fetcher, JobId};
 
+/// How long to wait for a stopped transfer to let go of its file.
+const FORGET_TRIES: u32 = 50;
+const FORGET_PAUSE: Duration = Duration::from_millis(100);
+
 /// Fetches files with the engine.
 pub(crate) struct EngineFetcher(pub(crate) EngineHandle);
 
 impl Fetcher for EngineFetcher {
     fn fetch(&self, request: FetchRequest) -> Fetch {
-        let name = format!("{}-{}", JobId::from_key(request.job), request.file);
+        let name = name_of(&request);
         let mut file = potluck_transfer::FileRequest::new(request.url, name);
         file.headers = request.headers;
         file.checksum = request.checksum;
@@ -46,6 +51,43 @@ impl Fetcher for EngineFetcher {
             tracing::debug!(%content, %error, "not validated");
         }
     }
+
+    fn forget(&self, request: &FetchRequest, version: Option<&Entity>) {
+        let name = name_of(request);
+        let mut keys = vec![PartialKey::Private(name.clone())];
+        if let Some(version) = version {
+            keys.push(PartialKey::Private(format!("{name} {}", version.key())));
+        }
+        for key in keys {
+            self.abandon(&key);
+        }
+    }
+}
+
+impl EngineFetcher {
+    fn abandon(&self, key: &PartialKey) {
+        for _ in 0..FORGET_TRIES {
+            let spec = PartialSpec {
+                key: key.clone(),
+                size: None,
+                manifest: None,
+            };
+            match self.0.cache().partial(spec) {
+                Ok(partial) => return partial.abandon(),
+                // The transfer that was stopped has not let go of it yet.
+                Err(CacheError::Busy(_)) => std::thread::sleep(FORGET_PAUSE),
+                Err(error) => {
+                    tracing::debug!(%key, %error, "an unfinished file stays");
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// The same over restarts: unfinished files are kept under it.
+fn name_of(request: &FetchRequest) -> String {
+    format!("{}-{}", JobId::from_key(request.job), request.file)
 }
 
 fn seen(progress: &Progress) -> FetchProgress {

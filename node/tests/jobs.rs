@@ -33,6 +33,7 @@ struct Fake {
     dir: PathBuf,
     asked: Mutex<Vec<FetchRequest>>,
     validated: Mutex<Vec<ContentId>>,
+    forgotten: Mutex<Vec<String>>,
 }
 
 impl Fetcher for Fake {
@@ -83,6 +84,10 @@ impl Fetcher for Fake {
     fn validate(&self, content: &ContentId, _: Option<&Entity>) {
         self.validated.lock().unwrap().push(*content);
     }
+
+    fn forget(&self, request: &FetchRequest, _: Option<&Entity>) {
+        self.forgotten.lock().unwrap().push(request.url.clone());
+    }
 }
 
 struct World {
@@ -108,6 +113,7 @@ impl World {
             dir: dir.path().to_owned(),
             asked: Mutex::default(),
             validated: Mutex::default(),
+            forgotten: Mutex::default(),
         });
         let (events, _writer) = EventLog::open(&dir.path().join("events")).unwrap();
         fs::create_dir(dir.path().join("out")).unwrap();
@@ -261,6 +267,28 @@ async fn others_neither_see_nor_touch_a_job() {
         jobs.cancel(ROOT, prefix).await.unwrap().state,
         JobState::Cancelled
     );
+}
+
+#[tokio::test]
+async fn nothing_stays_of_a_cancelled_job() {
+    let mut world = World::new();
+    let jobs = world.start();
+    let job = jobs
+        .create(ME, world.job(&["a", "hang", "b"]))
+        .await
+        .unwrap();
+    let mut watch = jobs.watch(ME, job.id.clone()).await.unwrap();
+    watch
+        .wait_for(|job| job.files[1].bytes_total > 0)
+        .await
+        .unwrap();
+    jobs.cancel(ME, job.id.clone()).await.unwrap();
+    world.stop().await;
+    let forgotten = world.fake.forgotten.lock().unwrap().clone();
+    assert_eq!(forgotten, ["http://origin/hang"]);
+    let jobs = world.start();
+    let shown = jobs.show(ME, job.id.clone()).await.unwrap();
+    assert_eq!(shown.state, JobState::Cancelled);
 }
 
 #[tokio::test]

@@ -25,6 +25,7 @@ pub(super) struct Args {
 /// Options of every command. `--data-dir`, `--socket` and every key of the
 /// configuration can come from the environment too, as POTLUCK_<NAME>.
 #[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Options of every command")]
 pub(super) struct Global {
     /// Read this configuration file instead of the usual one.
     #[arg(

@@ -81,7 +81,7 @@ pub(super) enum JobCommand {
         /// The job.
         job: String,
     },
-    /// Give a job up and delete what was transferred.
+    /// Give a job up. Its files are not put in their places.
     Cancel {
         /// The job.
         job: String,

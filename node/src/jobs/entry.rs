@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use super::handle::Reply;
-use super::{ErrorDocument, Job, JobDocument, JobWatch};
+use super::{ErrorDocument, FetchRequest, Job, JobDocument, JobWatch};
 
 /// One job in the hands of the task that owns them all.
 pub(super) struct Entry {
@@ -63,6 +63,24 @@ impl Entry {
         let run = self.run.take()?;
         run.task.abort();
         run.file
+    }
+
+    /// What is still to be fetched, in order.
+    pub(super) fn unfinished(&self, use_peers: bool) -> Vec<FetchRequest> {
+        let files = self.job.files.iter().enumerate();
+        files
+            .filter(|(_, file)| !file.is_transferred())
+            .map(|(index, file)| FetchRequest {
+                job: self.job.id.key(),
+                file: index,
+                url: file.url.clone(),
+                headers: file.headers.clone(),
+                checksum: file.checksum,
+                use_peers,
+                priority: self.job.priority,
+                before: file.accounting,
+            })
+            .collect()
     }
 
     pub(super) fn is_run(&self, number: u64) -> bool {

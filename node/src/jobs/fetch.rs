@@ -16,6 +16,10 @@ pub trait Fetcher: Send + Sync + 'static {
 
     /// Vouches for a content: its job is completed. Blocks.
     fn validate(&self, content: &ContentId, entity: Option<&Entity>);
+
+    /// Deletes what an unfinished fetch has left behind for its job alone: the job is
+    /// over. What other jobs could go on from stays in the cache. Blocks.
+    fn forget(&self, request: &FetchRequest, version: Option<&Entity>);
 }
 
 /// One file that is wanted.

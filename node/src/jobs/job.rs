@@ -173,6 +173,21 @@ impl JobFile {
         self.content.is_some()
     }
 
+    /// The version of the URL that is being transferred, where it is known.
+    #[must_use]
+    pub fn version(&self) -> Option<Entity> {
+        let mut url = url::Url::parse(&self.url).ok()?;
+        // Names of versions bear no passwords. Only URLs without a host refuse this.
+        url.set_username("").ok()?;
+        url.set_password(None).ok()?;
+        url.set_fragment(None);
+        Some(Entity {
+            url: url.into(),
+            validator: self.validator.clone()?,
+            size: self.size?,
+        })
+    }
+
     /// Forgets what was transferred: it is no longer there.
     pub fn reset(&mut self) {
         self.content = None;

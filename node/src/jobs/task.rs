@@ -270,12 +270,36 @@ impl JobsTask {
         blocking(move || store.save(&job)).await
     }
 
-    /// A job is over: it leaves the queue, and its files their leases.
+    /// A job is over: it leaves the queue, its finished files their leases, and nothing
+    /// stays of the others.
     fn end(&mut self, id: JobId) {
         self.queue.remove(id.key());
-        if let Some(entry) = self.entries.get_mut(&id) {
-            entry.leases.clear();
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        entry.leases.clear();
+        let unfinished: Vec<_> = entry
+            .unfinished(false)
+            .into_iter()
+            .filter_map(|request| {
+                let file = entry.job.files.get(request.file)?;
+                // Of what was never begun nothing is left.
+                file.size.map(|_| (file.version(), request))
+            })
+            .collect();
+        if unfinished.is_empty() {
+            return;
         }
+        let fetcher = Arc::clone(&self.fetcher);
+        self.work.spawn(async move {
+            blocking(move || {
+                for (version, request) in unfinished {
+                    fetcher.forget(&request, version.as_ref());
+                }
+            })
+            .await;
+            None
+        });
     }
 
     /// Forgets the oldest of the jobs that are over.

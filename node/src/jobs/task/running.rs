@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{JobsTask, now};
 use crate::jobs::entry::Run;
-use crate::jobs::fetch::{FetchError, FetchRequest, Fetched};
+use crate::jobs::fetch::{FetchError, Fetched};
 use crate::jobs::runner::{News, Runner, Update};
 use crate::jobs::{FetchProgress, JobId};
 use crate::stats::Counts;
@@ -25,24 +25,11 @@ impl JobsTask {
             return;
         }
         self.runs += 1;
-        let job = &entry.job;
-        let files = job.files.iter().enumerate();
-        let files = files
-            .filter(|(_, file)| !file.is_transferred())
-            .map(|(index, file)| FetchRequest {
-                job: id.key(),
-                file: index,
-                url: file.url.clone(),
-                headers: file.headers.clone(),
-                checksum: file.checksum,
-                use_peers: use_peers(job.use_peers),
-                priority: job.priority,
-                before: file.accounting,
-            });
+        let use_peers = use_peers(entry.job.use_peers);
         let runner = Runner {
             job: id,
             run: self.runs,
-            files: files.collect(),
+            files: entry.unfinished(use_peers),
             fetcher: Arc::clone(&self.fetcher),
             updates: self.updates_in.clone(),
         };
