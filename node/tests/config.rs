@@ -200,3 +200,30 @@ fn paths_follow_the_user() {
         PathBuf::from("/run/potluck/potluck.sock")
     );
 }
+
+/// The page of every key shows a whole file: it is right, complete, and all defaults.
+#[test]
+fn the_documentation_has_every_key_with_its_default() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md");
+    let page = fs::read_to_string(page).unwrap();
+    let (_, file) = page.split_once("```toml\n").unwrap();
+    let mut world = World::new();
+    world.sources.root = true;
+    let defaults = world.load();
+    world.file(file.split("```").next().unwrap());
+    let documented = world.load();
+    assert_eq!(documented.settings, defaults.settings);
+    for setting in &documented.effective {
+        assert_eq!(
+            setting.set_by,
+            SetBy::File,
+            "{} is not in the file",
+            setting.key
+        );
+        let name = setting.key.rsplit('.').next().unwrap();
+        assert!(
+            page.contains(&format!("| `{name}` |")),
+            "{name} is not explained"
+        );
+    }
+}
