@@ -25,6 +25,8 @@ use crate::stats::Stats;
 
 /// How long stopping may take.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
+/// After the first peer was found, how long the others may take.
+const PEER_SETTLE: Duration = Duration::from_millis(100);
 /// How often counters and access times are made durable, in seconds.
 const SAVE_EVERY: u64 = 60;
 /// How often contents that are too old are let go, in seconds: their ages are of days.
@@ -212,7 +214,9 @@ impl Node {
             loop {
                 let discovery = self.state.peering.discovery();
                 if discovery.is_some_and(|discovery| !discovery.peers().is_empty()) {
-                    return;
+                    // The others answer at about the same time, and any of them may be
+                    // the one that holds what is wanted.
+                    return tokio::time::sleep(PEER_SETTLE).await;
                 }
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }

@@ -11,8 +11,9 @@ use crate::client::Client;
 use crate::config::Settings;
 use crate::node::{Node, NodeError};
 
-/// How long to look for the first peer.
-const PEER_LIMIT: Duration = Duration::from_millis(1_500);
+/// How long to look for the first peer: a PROBE goes out at once and answers come
+/// within 100 ms, then a connection or two must come about.
+const PEER_LIMIT: Duration = Duration::from_millis(700);
 
 /// A node for the length of a command, controlled like any other.
 pub(super) struct Embedded {
