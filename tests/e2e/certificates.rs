@@ -21,8 +21,8 @@ type MakePapers = fn(&std::path::Path) -> Result<Papers>;
 const WRONG: [(&str, MakePapers, &str); 4] = [
     ("foreign", |dir| Papers::foreign(dir), ""),
     ("self-signed", |dir| Papers::self_signed(dir), ""),
-    ("expired", |dir| Papers::expired(dir), "expired"),
-    ("not yet valid", |dir| Papers::not_yet(dir), "not"),
+    ("expired", |dir| Papers::expired(dir), "ended"),
+    ("not yet valid", |dir| Papers::not_yet(dir), "not valid yet"),
 ];
 
 #[test]

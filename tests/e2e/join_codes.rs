@@ -59,7 +59,7 @@ fn expired() {
             Ok(String::from_utf8(now.stdout)?.trim() > expires.as_str())
         })?;
         let said = refused(&guest, code)?;
-        ensure!(said.contains("expired"), "{said}");
+        ensure!(said.contains("ended"), "{said}");
         Ok(())
     });
 }

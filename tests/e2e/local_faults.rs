@@ -92,9 +92,9 @@ fn every_mistake_in_the_configuration_is_named() {
 fn no_daemon_is_a_status_of_its_own() {
     Lab::run(|lab| {
         let node = Node::new(lab, &lab.host("a")?, &[])?;
-        let outcome = node.run(&["stats"])?;
+        let outcome = node.run(&["job", "create"])?;
         ensure!(outcome.code()? == 4, "{outcome:?}");
-        let outcome = node.run(&["stats", "--no-such-option"])?;
+        let outcome = node.run(&["job", "--no-such-option"])?;
         ensure!(outcome.code()? == 2, "{outcome:?}");
         Ok(())
     });
@@ -165,8 +165,8 @@ mod needs_namespaces {
 fn one_of_each(lab: &Lab) -> Result<(BadOrigin, Node)> {
     let origin = BadOrigin::start(&lab.host("origin")?, Blob::new(1, 4 << 20), Misdeed::NoHead)?;
     let patience = [
-        "transfer.retry_delay = \"1s\"",
-        "transfer.no_progress_timeout = \"3s\"",
+        "transfer.retry_delay = \"5s\"",
+        "transfer.no_progress_timeout = \"60s\"",
     ];
     let node = Node::new(lab, &lab.host("a")?, &patience)?;
     Ok((origin, node))

@@ -100,8 +100,8 @@ mod needs_nginx {
             blob.check(&trusting.downloaded("file.bin")?)?;
 
             let patience = [
-                "transfer.retry_delay = \"1s\"",
-                "transfer.no_progress_timeout = \"2s\"",
+                "transfer.retry_delay = \"5s\"",
+                "transfer.no_progress_timeout = \"60s\"",
             ];
             let careful = Node::new(lab, &lab.host("b")?, &patience)?;
             let path = careful.downloaded("file.bin")?;

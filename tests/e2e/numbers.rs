@@ -146,7 +146,7 @@ fn agree(lab: &Lab) -> Result<(u64, u64)> {
         shown["bytes_from_peers"] == job["bytes_from_peers"],
         "{shown}"
     );
-    let list = b.json(&["job", "list"])?;
+    let list = b.json(&["job", "list", "--all"])?;
     let listed = list
         .as_array()
         .context("an array")?

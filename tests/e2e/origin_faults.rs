@@ -10,8 +10,8 @@ const SIZE: usize = 3 << 20;
 
 /// So that a job that is tried again ends within a test's patience.
 const PATIENCE: [&str; 2] = [
-    "transfer.retry_delay = \"1s\"",
-    "transfer.no_progress_timeout = \"3s\"",
+    "transfer.retry_delay = \"5s\"",
+    "transfer.no_progress_timeout = \"60s\"",
 ];
 
 #[test]

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use potluck_tests::{Blob, Host, Lab, Nginx, Node, bytes_of, circle, until};
+use potluck_tests::{Blob, Host, Lab, Nginx, Node, bytes_of, circle, start_circle, until};
 
 /// What the default profile serves: 1 Mbit/s.
 const RATE: f64 = 125_000.0;
@@ -13,6 +13,7 @@ mod needs_nginx_namespaces {
 
     /// Two pieces, so that a slot is given on in the middle.
     const SIZE: usize = 512 << 10;
+    const LOOK: Duration = Duration::from_millis(500);
 
     #[test]
     fn alone_by_default_three_at_once_and_one_megabit() {
@@ -20,17 +21,23 @@ mod needs_nginx_namespaces {
             let nginx = Nginx::start(lab, &lab.host("origin")?)?;
             let blob = Blob::new(1, SIZE);
             blob.write(nginx.root(), "file.bin")?;
-            // Even slow peers keep the origin out.
-            let settings = ["peering.min_peer_rate = \"0 KB/s\""];
-            let circle = circle(lab, &["a", "b", "c", "d", "e", "f"], &settings)?;
+            // The origin is kept out, and only one serves.
+            let mut circle = Vec::new();
+            for name in ["a", "b", "c", "d", "e", "f"] {
+                let serves = format!("peering.serve = {}", name == "a");
+                let settings = ["peering.origin_delay = \"10m\"", &serves];
+                circle.push(Node::new(lab, &lab.host(name)?, &settings)?);
+            }
+            start_circle(lab, &mut circle)?;
             let (server, clients) = (&circle[0], &circle[1..]);
             server.get(&nginx.url("file.bin"), "file.bin")?;
             let asked = nginx.requests()?.len();
 
             let jobs = start_in_order(clients, &nginx.url("file.bin"))?;
-            let watch = watch(server.host(), clients, Duration::from_secs(11))?;
+            let watch = watch(server.host(), clients)?;
             watch.check_rate()?;
             watch.check_at_most_three()?;
+            watch.check_order()?;
             for (client, id) in clients.iter().zip(&jobs) {
                 let job =
                     client.await_job(id, &["acknowledged", "error"], Duration::from_secs(90))?;
@@ -59,23 +66,25 @@ mod needs_nginx_namespaces {
     }
 
     /// Bytes that each client got and the server sent, second by second.
+    #[derive(Debug)]
     struct Watch {
         server: Vec<(f64, u64)>,
         clients: Vec<Vec<u64>>,
     }
 
-    fn watch(server: &Host, clients: &[Node], time: Duration) -> Result<Watch> {
+    /// Looks on until each client has got the file.
+    fn watch(server: &Host, clients: &[Node]) -> Result<Watch> {
         let start = Instant::now();
         let mut watch = Watch {
             server: Vec::new(),
             clients: vec![Vec::new(); clients.len()],
         };
         let mut next = Duration::ZERO;
-        while start.elapsed() < time {
-            until(Duration::from_secs(5), "the next look", || {
-                Ok((start.elapsed() >= next).then_some(()))
-            })?;
-            next += Duration::from_millis(500);
+        until(Duration::from_secs(60), "all to be served", || {
+            if start.elapsed() < next {
+                return Ok(None);
+            }
+            next += LOOK;
             watch.server.push((
                 start.elapsed().as_secs_f64(),
                 server.counters()?.payload_sent(),
@@ -83,15 +92,33 @@ mod needs_nginx_namespaces {
             for (client, seen) in clients.iter().zip(&mut watch.clients) {
                 seen.push(client.host().counters()?.payload_received());
             }
-        }
+            let done = |seen: &Vec<u64>| seen[seen.len() - 1] >= seen[0] + SIZE as u64;
+            Ok(watch.clients.iter().all(done).then_some(()))
+        })?;
         Ok(watch)
     }
 
     impl Watch {
+        /// Who came first is served first.
+        fn check_order(&self) -> Result<()> {
+            let begins = |seen: &Vec<u64>| seen.iter().position(|now| *now > seen[0] + 20_000);
+            let begun: Vec<usize> = self.clients.iter().filter_map(begins).collect();
+            ensure!(
+                begun.is_sorted_by_key(|look| look / 4),
+                "served from look {begun:?} on"
+            );
+            ensure!(
+                begun[3] > begun[2] + 4,
+                "the fourth did not wait: {begun:?}"
+            );
+            Ok(())
+        }
+
         fn check_rate(&self) -> Result<()> {
-            let (first, last) = (self.server[0], self.server[self.server.len() - 1]);
+            let first = self.server[0];
+            let after = self.server.iter().find(|look| look.0 - first.0 >= 10.0);
+            let last = after.context("it took less than ten seconds")?;
             let seconds = last.0 - first.0;
-            ensure!(seconds >= 10.0, "only {seconds} s were measured");
             let rate = (last.1 - first.1) as f64 / seconds;
             let off = rate / RATE - 1.0;
             println!(
@@ -110,21 +137,18 @@ mod needs_nginx_namespaces {
 
         fn check_at_most_three(&self) -> Result<()> {
             let looks = self.clients[0].len();
-            // Who got something in one and a half seconds and in the next, and the
-            // next, was being served all the time: a slot that is given on in between
-            // does not count twice.
-            let served = |client: &Vec<u64>, look: usize| client[look + 3] - client[look] > 8_000;
+            // Who got something before a moment's half second, in it and after it was
+            // being served all through it: a slot that was given on does not count twice.
+            let got = |client: &Vec<u64>, look: usize| {
+                client[look + 1].saturating_sub(client[look]) > 2_000
+            };
             let mut most = 0;
-            for look in 0..looks.saturating_sub(6) {
-                let at_once = self
-                    .clients
-                    .iter()
-                    .filter(|client| served(client, look) && served(client, look + 3))
-                    .count();
-                most = most.max(at_once);
+            for look in 0..looks.saturating_sub(3) {
+                let through = |client: &&Vec<u64>| (look..look + 3).all(|look| got(client, look));
+                most = most.max(self.clients.iter().filter(through).count());
             }
             ensure!(most <= 3, "{most} were served at once");
-            ensure!(most >= 2, "only {most} was served at once");
+            ensure!(most == 3, "only {most} were served at once");
             Ok(())
         }
     }
@@ -167,6 +191,22 @@ mod needs_nginx {
             ensure!(took < Duration::from_secs(15), "{took:?}");
             ensure!(nginx.body_bytes_since(asked)? == 0, "the origin helped");
             Ok(())
+        });
+    }
+
+    #[test]
+    #[ignore = "the plan hears too rarely of the bytes that a slow peer brings"]
+    fn a_slow_peer_is_enough_when_told_so() {
+        Lab::run(|lab| {
+            let nginx = Nginx::start(lab, &lab.host("origin")?)?;
+            let blob = Blob::new(4, 512 << 10);
+            blob.write(nginx.root(), "file.bin")?;
+            let circle = circle(lab, &["a", "b"], &["peering.min_peer_rate = \"0 KB/s\""])?;
+            circle[0].get(&nginx.url("file.bin"), "file.bin")?;
+            let job = circle[1].get(&nginx.url("file.bin"), "file.bin")?;
+            ensure!(bytes_of(&job, "bytes_from_peers")? == blob.size(), "{job}");
+            ensure!(bytes_of(&job, "bytes_discarded")? == 0, "{job}");
+            blob.check(&circle[1].downloaded("file.bin")?)
         });
     }
 

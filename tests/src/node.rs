@@ -76,8 +76,10 @@ impl Node {
     /// Where the control connections of peers arrive by default.
     pub const CONTROL_PORT: u16 = 7382;
 
-    /// Adds a line to the configuration; a started daemon does not notice.
+    /// Sets a key of the configuration; a started daemon does not notice.
     pub fn set(&mut self, line: &str) {
+        let key = |line: &str| line.split('=').next().unwrap_or_default().trim().to_owned();
+        self.settings.retain(|old| key(old) != key(line));
         self.settings.push(line.to_owned());
     }
 
