@@ -19,6 +19,7 @@ use potluck_content::ContentId;
 use potluck_discovery::{DomainOptions, InviteOptions, JoinOptions, Name};
 use potluck_plan::{JobState, Priority};
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{Settings, Sources};
 use crate::jobs::{Caller, JobDocument, JobWatch, NewFile, NewJob};
@@ -53,17 +54,25 @@ struct Guest {
 /// When something that should work does not, and on Ctrl-C.
 pub async fn run(json: bool) -> anyhow::Result<()> {
     let dir = tempfile::Builder::new().prefix("potluck-demo-").tempdir()?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let mut guests = Vec::new();
     let shown = tokio::select! {
-        shown = Box::pin(show(dir.path(), json)) => shown,
+        shown = Box::pin(show(dir.path(), &mut guests, json)) => shown,
         _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+        _ = terminate.recv() => Err(anyhow::anyhow!("terminated")),
+        _ = hang_up.recv() => Err(anyhow::anyhow!("the terminal is gone")),
     };
+    for guest in guests {
+        guest.node.stop().await;
+    }
     let kept = dir.path().to_owned();
     dir.close()
         .with_context(|| format!("cannot remove {}", kept.display()))?;
     shown
 }
 
-async fn show(dir: &Path, json: bool) -> anyhow::Result<()> {
+async fn show(dir: &Path, guests: &mut Vec<Guest>, json: bool) -> anyhow::Result<()> {
     let began = Instant::now();
     let mut picture = (!json).then(Picture::new);
     let say = |picture: &mut Option<Picture>, text: &str| match picture {
@@ -81,8 +90,8 @@ async fn show(dir: &Path, json: bool) -> anyhow::Result<()> {
             &id.to_string()[..11]
         ),
     )?;
-    let guests = invite_guests(dir).await?;
-    meet(&guests).await?;
+    invite_guests(dir, guests).await?;
+    meet(guests).await?;
 
     say(&mut picture, "\nnorth gets it first, from the origin (o):")?;
     fetch(&guests[..1], &origin, picture.as_mut()).await?;
@@ -93,7 +102,7 @@ async fn show(dir: &Path, json: bool) -> anyhow::Result<()> {
     fetch(&guests[1..], &origin, picture.as_mut()).await?;
 
     let mut shares = Vec::new();
-    for guest in &guests {
+    for guest in guests.iter() {
         let file = guest.file.clone();
         let found = tokio::task::spawn_blocking(move || std::fs::read(file)).await??;
         if ContentId::of(&found) != id {
@@ -102,9 +111,6 @@ async fn show(dir: &Path, json: bool) -> anyhow::Result<()> {
         shares.push(last_share(guest).await?);
     }
     let sent = origin.sent();
-    for guest in guests {
-        guest.node.stop().await;
-    }
     #[expect(clippy::cast_precision_loss, reason = "shown with two decimals")]
     let copies = sent as f64 / SIZE as f64;
     let seconds = began.elapsed().as_secs_f64();
@@ -148,9 +154,8 @@ async fn random_bytes() -> anyhow::Result<Bytes> {
 }
 
 /// Starts four nodes: the first makes a domain, the others join it.
-async fn invite_guests(dir: &Path) -> anyhow::Result<Vec<Guest>> {
+async fn invite_guests(dir: &Path, guests: &mut Vec<Guest>) -> anyhow::Result<()> {
     let beacon = free_ports(1)?;
-    let mut guests: Vec<Guest> = Vec::new();
     let mut code = None;
     for name in NAMES {
         let settings = settings(&dir.join(name), name, beacon)?;
@@ -177,7 +182,7 @@ async fn invite_guests(dir: &Path) -> anyhow::Result<Vec<Guest>> {
             .with_context(|| format!("{name} does not start"))?;
         guests.push(Guest { name, node, file });
     }
-    Ok(guests)
+    Ok(())
 }
 
 /// Makes the domain and an invitation for the others.
