@@ -23,8 +23,9 @@ use crate::join_desk::{JoinDesk, Served};
 use crate::name::Name;
 
 /// How often the files are looked at: an invitation by another process opens
-/// the port within this time. It costs a few looks at file times.
-const LOOK: Duration = Duration::from_millis(500);
+/// the port within this time. It costs a few looks at file times; more often would
+/// keep a machine at rest awake.
+const LOOK: Duration = Duration::from_secs(5);
 /// The most connections at once, in all and from one address. One is a
 /// handshake and a kilobyte; the next in line wait in the kernel.
 const MAX_CONNECTIONS: usize = 64;

@@ -29,8 +29,12 @@ use crate::events::EventLog;
 use crate::timestamp::rfc3339;
 
 /// How often the membership is looked at, and how soon a port that could not be opened
-/// is tried again.
-const LOOK: Duration = Duration::from_secs(1);
+/// is tried again. Who changes the membership through the daemon says so; this is for
+/// the files being changed by hand, and a node at rest should rest.
+const LOOK: Duration = Duration::from_secs(5);
+/// How long a change of the membership may take to have effect before the caller is
+/// answered all the same.
+const CHANGE_LIMIT: Duration = Duration::from_secs(1);
 
 /// The node's part in its domain. Clones are handles on the same one.
 #[derive(Clone)]
@@ -126,7 +130,7 @@ impl Peering {
         self.look.notify_one();
         self.join.refresh();
         // An invitation changes nothing here, so nothing may come: that is no failure.
-        let _ = tokio::time::timeout(LOOK, circle.changed()).await;
+        let _ = tokio::time::timeout(CHANGE_LIMIT, circle.changed()).await;
     }
 
     /// Says that the invitations in the data directory changed.
@@ -282,7 +286,7 @@ impl PeeringTask {
                     .send_if_modified(|circle| circle.trouble.take().is_some());
             }
             Err(error) => self.say_trouble(format!(
-                "cannot serve peers on {}: {error}; it is tried again every second",
+                "cannot serve peers on {}: {error}; it is tried again every 5 s",
                 self.settings.listen
             )),
         }
