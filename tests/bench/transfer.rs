@@ -113,8 +113,25 @@ fn potluck(
     let cpu = Cost::of(from)?.since(before.0).cpu
         + Cost::of(to)?.since(before.1).cpu
         + children_cpu()?.saturating_sub(before.2);
-    // The next round begins with an empty cache again.
     std::fs::remove_file(taker.downloaded(&name)?)?;
-    taker.ok(&["cache", "clear"])?;
+    forget(taker)?;
     Ok((wall, cpu))
+}
+
+/// Leaves the taker with nothing but its place in the domain, for the next round.
+fn forget(taker: &mut Node) -> Result<()> {
+    taker.stop()?;
+    for entry in std::fs::read_dir(taker.data_dir())? {
+        let entry = entry?;
+        let keep = ["identity", "domain"]
+            .iter()
+            .any(|name| entry.file_name() == *name);
+        if !keep && entry.file_type()?.is_dir() {
+            std::fs::remove_dir_all(entry.path())?;
+        } else if !keep {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    taker.start()?;
+    taker.await_peers(1).map(drop)
 }
