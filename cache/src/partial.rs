@@ -26,6 +26,9 @@ pub struct Partial {
     pub(crate) path: PathBuf,
     pub(crate) file: File,
     pub(crate) body: Mutex<Body>,
+    /// Held while bytes are written: the filesystem lets one writer into a file at a time,
+    /// and threads that wait here sleep, while those that wait there burn processor time.
+    pub(crate) writing: Mutex<()>,
     /// Told when a piece ended to be written.
     pub(crate) written: Condvar,
     /// The pieces that the sidecar on disk claims. Locked before `body`, and while the
@@ -130,7 +133,10 @@ impl Partial {
             }
         };
         drop(body);
-        let result = self.file.write_all_at(piece.bytes(), offset);
+        let result = {
+            let _alone = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+            self.file.write_all_at(piece.bytes(), offset)
+        };
         let held = pieces(&mut self.body())?.end(index, value, result.is_ok());
         self.written.notify_all();
         result.map_err(|e| CacheError::io(&self.path, e))?;

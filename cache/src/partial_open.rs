@@ -53,6 +53,7 @@ impl Partial {
             path,
             file,
             body: Mutex::new(body),
+            writing: Mutex::new(()),
             written: Condvar::new(),
             claimed: Mutex::new(claimed),
         };

@@ -16,6 +16,9 @@ use crate::origin::OriginError;
 use crate::peer_client::PeerError;
 use crate::rates::Rates;
 
+/// Pieces hashed and written at once. One core keeps up with a fast network and the disk
+/// takes one piece at a time; the other hand hashes meanwhile.
+const HANDS: usize = 2;
 /// Memory for pieces between socket and disk, in units of the smallest piece: 16 MiB.
 const UNITS: u32 = 64;
 
@@ -28,6 +31,7 @@ pub(crate) struct PieceStore {
     /// Everything that came, kept or not.
     received: AtomicU64,
     units: Arc<Semaphore>,
+    hands: Arc<Semaphore>,
     pub(crate) buffers: BufferPool,
     pub(crate) rates: Rates,
     pub(crate) job: JobKey,
@@ -78,6 +82,7 @@ impl PieceStore {
             manifest: Mutex::new(manifest),
             received: AtomicU64::new(0),
             units: Arc::new(Semaphore::new(UNITS as usize)),
+            hands: Arc::new(Semaphore::new(HANDS)),
             buffers: BufferPool::new(UNITS as usize / 2),
             rates,
             job,
@@ -227,12 +232,22 @@ impl Assembler {
         };
         while self.puts.try_join_next().is_some() {}
         let (store, request, events) = (Arc::clone(&self.store), self.request, self.events.clone());
-        self.puts.spawn_blocking(move || {
-            let event = store.put(index, bytes);
-            // Whoever waits for the permit may want the store for itself.
-            drop(store);
-            drop(permit);
-            let _ = events.blocking_send((request, event));
+        self.puts.spawn(async move {
+            // Never closed, so this cannot fail.
+            let hand = Arc::clone(&store.hands).acquire_owned().await;
+            let put = tokio::task::spawn_blocking(move || {
+                let event = store.put(index, bytes);
+                // Whoever waits for the permit may want the store for itself.
+                drop(store);
+                drop((hand, permit));
+                event
+            });
+            match put.await {
+                Ok(event) => {
+                    let _ = events.send((request, event)).await;
+                }
+                Err(error) => tracing::error!(%error, "storing a piece broke down"),
+            }
         });
     }
 }
