@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use potluck_cache::{CacheError, Partial, PutOutcome};
@@ -14,8 +15,10 @@ use tokio::task::JoinSet;
 use crate::buffers::{Buffer, BufferPool};
 use crate::origin::OriginError;
 use crate::peer_client::PeerError;
-use crate::rates::Rates;
+use crate::rates::{Rates, now};
 
+/// How long bytes that came may go untold.
+const TELL_AFTER: Duration = Duration::from_millis(200);
 /// Pieces hashed and written at once. One core keeps up with a fast network and the disk
 /// takes one piece at a time; the other hand hashes meanwhile.
 const HANDS: usize = 2;
@@ -66,6 +69,7 @@ pub(crate) struct Assembler {
     piece: Option<(Buffer, usize)>,
     /// Bytes that came and were not yet told of.
     untold: u64,
+    told_at: Instant,
     puts: JoinSet<()>,
 }
 
@@ -146,6 +150,7 @@ impl Assembler {
             run,
             piece: None,
             untold: 0,
+            told_at: now(),
             puts: JoinSet::new(),
         }
     }
@@ -177,7 +182,9 @@ impl Assembler {
             self.run.start += 1;
             self.put(index, buffer.freeze()).await;
         }
-        if self.untold >= MIN_PIECE_LEN {
+        // By time as well: the plan takes a peer that is silent for seconds as one that
+        // gives nothing, and at a low rate a piece takes that long.
+        if self.untold >= MIN_PIECE_LEN || now() >= self.told_at + TELL_AFTER {
             self.tell().await;
         }
         let store = &self.store;
@@ -209,6 +216,7 @@ impl Assembler {
 
     async fn tell(&mut self) {
         let untold = std::mem::take(&mut self.untold);
+        self.told_at = now();
         if untold > 0 {
             // Nobody listens any more only when the file's task has ended.
             let _ = self
