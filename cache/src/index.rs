@@ -281,6 +281,9 @@ fn open_db(path: &Path) -> sled::Result<Db> {
         let opened = sled::Config::new()
             .path(path)
             .cache_capacity(CACHE_BYTES)
+            // By itself it would sync twice a second for ever, and keep a disk at rest awake.
+            // What it loses in a crash the sidecars give back.
+            .flush_every_ms(None)
             .open();
         match opened {
             Err(sled::Error::Io(error))
