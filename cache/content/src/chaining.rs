@@ -5,7 +5,7 @@ use std::fmt;
 use blake3::hazmat::{HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root};
 use serde::{Deserialize, Serialize};
 
-use crate::id::hex;
+use crate::hex::hex;
 use crate::{ContentId, Layout, PieceIndex};
 
 /// The BLAKE3 hash of one piece as a subtree of its content.

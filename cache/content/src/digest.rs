@@ -7,7 +7,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::ContentId;
-use crate::id::{hex, unhex};
+use crate::hex::{hex, unhex};
 
 /// A digest algorithm by which a content can be named or checked.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]

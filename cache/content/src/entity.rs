@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::IdError;
-use crate::id::{hex, unhex};
+use crate::hex::{hex, unhex};
 
 /// What an origin says to tell one version of a URL from the next
 /// (RFC 9110, section 8.8).
