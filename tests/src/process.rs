@@ -40,6 +40,11 @@ impl Process {
         self.child.id()
     }
 
+    /// The file with what it prints.
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
     /// What it printed so far.
     pub fn output(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()

@@ -22,6 +22,9 @@ impl FileRun {
             Event::Stored(index) => {
                 if self.plan.handle_piece(request, index, now()) == PieceUse::Keep {
                     let bytes = self.store.layout.len_of(index) as u64;
+                    if self.accounting.total() == 0 {
+                        tracing::debug!(%index, ?source, "the first piece is verified and held");
+                    }
                     self.accounting.add(source, bytes);
                     self.unsaved += bytes;
                 }
