@@ -10,7 +10,7 @@
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 
-use crate::beacon::{Beacon, BeaconError, MAX_DATAGRAM};
+use potluck_near::{Beacon, BeaconError, MAX_DATAGRAM};
 
 const MAGIC: [u8; 4] = *b"PLB\x01";
 const SALT_LEN: usize = 24;
@@ -99,13 +99,28 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::beacon::BeaconMessage;
-    use crate::beacon::tests::{beacon, peer};
+
+    fn hello() -> Beacon {
+        Beacon {
+            sender: crate::NodeIdentity::generate()
+                .unwrap()
+                .public_key()
+                .peer_id(),
+            generation: 1_000,
+            sequence: 1,
+            time: 2_000,
+            population: 7,
+            control_port: 7382,
+            data_port: 7381,
+            name: "cellar".to_owned(),
+            message: potluck_near::BeaconMessage::Hello,
+        }
+    }
 
     #[test]
     fn opens_what_it_seals_and_nothing_else() {
         let seal = BeaconSeal::new(&[7; 32]);
-        let sent = beacon(peer(1), BeaconMessage::Hello);
+        let sent = hello();
         let datagram = seal.seal(&sent, [9; SALT_LEN]);
         assert_eq!(seal.open(&mut datagram.clone()), Ok(sent.clone()));
 
@@ -128,7 +143,7 @@ mod tests {
 
     #[test]
     fn says_nothing_in_the_clear() {
-        let sent = beacon(peer(1), BeaconMessage::Hello);
+        let sent = hello();
         let datagram = BeaconSeal::new(&[7; 32]).seal(&sent, [9; SALT_LEN]);
         assert!(!datagram.windows(6).any(|window| window == b"cellar"));
     }

@@ -9,8 +9,8 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::beacon::MAX_DATAGRAM;
 use crate::beacon_link::Link;
+use potluck_near::MAX_DATAGRAM;
 
 /// Datagrams read from one link in one second; the rest is left to the system to
 /// drop. A thousand nodes that start together send a few hundred a second, and a

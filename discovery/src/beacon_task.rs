@@ -12,14 +12,14 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::beacon::{Beacon, BeaconMessage, ShortHash};
-use crate::beacon_core::{BeaconAction, BeaconCore, Need, Origin};
 use crate::beacon_link::{self, Link};
 use crate::beacon_seal::{BeaconSeal, OpenError};
 use crate::beacon_socket::{BeaconSocket, Datagram};
 use crate::handle::Shared;
-use crate::replay_window::{ReplayError, ReplayGuard};
-use crate::table_action::Sighting;
+use potluck_near::Sighting;
+use potluck_near::{Beacon, BeaconMessage, ShortHash};
+use potluck_near::{BeaconAction, BeaconCore, Need, Origin};
+use potluck_near::{ReplayError, ReplayGuard};
 
 /// How often the interfaces are looked at again: machines roam and wake up.
 const LINK_INTERVAL: Duration = Duration::from_secs(5);
@@ -247,7 +247,7 @@ impl Running {
         BeaconMessage::Probe {
             wanted: need.wanted,
             known: known
-                .take(crate::beacon::MAX_KNOWN)
+                .take(potluck_near::MAX_KNOWN)
                 .map(|peer| ShortHash::of(peer, sequence))
                 .collect(),
         }

@@ -2,8 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
-/// The port for data that a node uses when nobody names another.
-pub const DEFAULT_PORT: u16 = 7381;
+use potluck_near::DEFAULT_PORT;
 
 /// Settings of one node's discovery.
 #[derive(Clone, Debug)]

@@ -6,8 +6,6 @@
 //! hold is asked here; which of them to ask, and moving the bytes, is left to others.
 
 mod authority;
-mod beacon;
-mod beacon_core;
 mod beacon_link;
 mod beacon_seal;
 mod beacon_socket;
@@ -21,7 +19,6 @@ mod control_message;
 mod control_swarm;
 mod control_transport;
 mod crockford;
-mod dice;
 mod domain;
 mod domain_files;
 mod domain_id;
@@ -39,29 +36,22 @@ mod join_server;
 mod membership;
 mod membership_watch;
 mod name;
-mod peer_calls;
 mod peer_info;
-mod peer_sightings;
-mod peer_state;
-mod peer_table;
 mod pinned_authority;
 mod reject_reason;
 mod rejected_list;
-mod replay_window;
 mod secret;
 mod service;
-mod static_peer;
 mod swarm_answers;
 mod swarm_connections;
 mod swarm_questions;
 mod swarm_task;
-mod table_action;
 mod tls;
 
 pub use authority::{Authority, AuthorityError, DEFAULT_CERTIFICATE_LIFETIME, Validity};
 pub use beacon_stats::BeaconStats;
 pub use certificate_policy::{CertificatePolicy, VerifiedPeer};
-pub use config::{Config, DEFAULT_PORT};
+pub use config::Config;
 pub use domain::{AuthorityStatus, DomainError, DomainOptions, DomainStatus, create_domain, show};
 pub use domain_files::FileError;
 pub use domain_id::{DomainId, Fingerprint};
@@ -80,9 +70,8 @@ pub use libp2p::PeerId;
 pub use membership::{Membership, MembershipError};
 pub use membership_watch::MembershipWatch;
 pub use name::{MAX_NAME, Name, NameError};
-pub use peer_info::{
-    Departure, Direction, DiscoveryEvent, PeerFault, PeerInfo, PortKind, Rejected,
-};
+pub use peer_info::{Direction, DiscoveryEvent, PeerFault, PortKind, Rejected};
+pub use potluck_near::{DEFAULT_PORT, Departure, PeerInfo};
 pub use reject_reason::RejectReason;
 pub use secret::{BeaconKey, Secret};
 pub use service::{DiscoveryFailed, DiscoveryService, StartError, start};

@@ -17,10 +17,10 @@ use crate::control_handshake::Handshake;
 use crate::control_message::Hello;
 use crate::control_swarm::control_swarm;
 use crate::handle::Shared;
-use crate::peer_table::PeerTable;
-use crate::static_peer::StaticPeer;
 use crate::swarm_task::{SwarmState, SwarmTask};
 use crate::{Config, DiscoveryHandle, Holdings, Membership, PortTls};
+use potluck_near::PeerTable;
+use potluck_near::StaticPeer;
 
 /// Commands that wait for the swarm.
 const COMMANDS: usize = 1024;

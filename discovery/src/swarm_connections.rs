@@ -14,11 +14,11 @@ use tokio::time::Instant;
 use crate::control_handshake::HandshakeError;
 use crate::control_swarm::ControlBehaviourEvent;
 use crate::control_transport::socket_address;
-use crate::peer_state::Setback;
+use potluck_near::Setback;
 
 use crate::swarm_task::{Connection, SwarmTask, now};
-use crate::table_action::{Admission, DialTarget};
 use crate::{Departure, Direction, PortKind, RejectReason, Rejected};
+use potluck_near::{Admission, DialTarget};
 
 /// Two connections that come up within this time mean that both nodes called. Later,
 /// a new one means that the peer has lost the old one.

@@ -10,9 +10,9 @@ use tokio::time::Instant;
 
 use crate::control_message::{BAD, FULL, Hello, NOT_HELD, Refusal, Request, Response};
 use crate::handle::{AskError, Command};
-use crate::peer_state::Setback;
 use crate::swarm_task::{SwarmTask, now};
 use crate::{Departure, Direction, Holding, PeerInfo, RejectReason};
+use potluck_near::Setback;
 
 /// Questions of our own under way at once.
 const MAX_ASKED: usize = 2048;

@@ -21,12 +21,12 @@ use crate::control_message::Hello;
 use crate::control_swarm::ControlBehaviour;
 use crate::control_transport::multiaddr;
 use crate::handle::{Command, Shared};
-use crate::peer_state::Setback;
-use crate::peer_table::PeerTable;
 use crate::swarm_answers::{Answered, Waiting};
 use crate::swarm_questions::Asked;
-use crate::table_action::{DialTarget, TableAction};
 use crate::{Departure, Direction, DiscoveryEvent, Holdings, PeerInfo, RejectReason};
+use potluck_near::PeerTable;
+use potluck_near::Setback;
+use potluck_near::{DialTarget, TableAction};
 
 /// How often connections are looked after: pings, ends of certificates.
 const TICK: Duration = Duration::from_secs(1);

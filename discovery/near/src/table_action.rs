@@ -2,24 +2,27 @@
 
 use std::net::SocketAddr;
 
-use libp2p::PeerId;
+use libp2p_identity::PeerId;
 
 use crate::{Departure, PeerInfo};
 
 /// A node that was heard on the subnet.
 #[derive(Clone, Debug)]
-pub(crate) struct Sighting {
-    pub(crate) peer: PeerId,
-    pub(crate) generation: u64,
+pub struct Sighting {
+    /// The node.
+    pub peer: PeerId,
+    /// Its run.
+    pub generation: u64,
     /// Its control port.
-    pub(crate) address: SocketAddr,
+    pub address: SocketAddr,
     /// The name that it goes by.
-    pub(crate) name: String,
+    pub name: String,
 }
 
 /// Whom a call is for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) enum DialTarget {
+pub enum DialTarget {
+    /// This node, which was heard.
     Peer(PeerId),
     /// The configured peer at this place of the list.
     Static(usize),
@@ -27,7 +30,8 @@ pub(crate) enum DialTarget {
 
 /// Whether a proven node is taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Admission {
+pub enum Admission {
+    /// It is taken.
     Welcome,
     /// There are as many peers as wanted.
     Full,
@@ -37,15 +41,20 @@ pub(crate) enum Admission {
 
 /// What the driver owes after a decision.
 #[derive(Debug)]
-pub(crate) enum TableAction {
+pub enum TableAction {
+    /// Call a node.
     Dial {
+        /// Which.
         target: DialTarget,
+        /// Its control port.
         address: SocketAddr,
     },
     /// Close every connection with the peer.
     Close(PeerId),
     /// See at once whether the peer still answers.
     Check(PeerId),
+    /// It is on the list now.
     Added(PeerInfo),
+    /// It is off the list.
     Removed(PeerInfo, Departure),
 }

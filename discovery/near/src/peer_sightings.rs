@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use libp2p::PeerId;
+use libp2p_identity::PeerId;
 
 use crate::Departure;
 use crate::peer_state::{PeerEntry, PeerState, Setback};
@@ -16,7 +16,7 @@ const REFUSED_RESTART: Duration = Duration::from_secs(10);
 
 impl PeerTable {
     /// A node was heard on the subnet.
-    pub(crate) fn handle_sighting(&mut self, seen: &Sighting, now: Instant) {
+    pub fn handle_sighting(&mut self, seen: &Sighting, now: Instant) {
         self.changed = true;
         if seen.peer == self.me {
             return;
@@ -51,7 +51,7 @@ impl PeerTable {
     }
 
     /// A node said goodbye.
-    pub(crate) fn handle_goodbye(&mut self, peer: &PeerId, generation: u64) {
+    pub fn handle_goodbye(&mut self, peer: &PeerId, generation: u64) {
         self.changed = true;
         let Some(entry) = self.entries.get_mut(peer) else {
             return;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use libp2p::PeerId;
+use libp2p_identity::PeerId;
 
 use crate::beacon_core::Need;
 use crate::peer_state::{PeerState, Setback};
@@ -22,7 +22,7 @@ const DIAL_INTERVAL: Duration = Duration::from_millis(50);
 
 impl PeerTable {
     /// When somebody may be called who may not be called now.
-    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+    pub fn poll_timeout(&self) -> Option<Instant> {
         if self.free_calls() == 0 {
             return None;
         }
@@ -33,7 +33,7 @@ impl PeerTable {
     }
 
     /// How many peers are missing that nobody is known for.
-    pub(crate) fn need(&self) -> Option<Need> {
+    pub fn need(&self) -> Option<Need> {
         let candidates = self
             .entries
             .values()
@@ -47,7 +47,7 @@ impl PeerTable {
     }
 
     /// Configured peers that are not connected, with their index: to be resolved.
-    pub(crate) fn statics_to_resolve(&self) -> Vec<(usize, String, u16)> {
+    pub fn statics_to_resolve(&self) -> Vec<(usize, String, u16)> {
         let waiting = |configured: &StaticPeer| match &configured.state {
             StaticState::Waiting { .. } => true,
             StaticState::Known(peer) => {

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddrV4;
 use std::time::{Duration, Instant};
 
-use libp2p::PeerId;
+use libp2p_identity::PeerId;
 
 use crate::beacon::{Beacon, BeaconMessage, ShortHash};
 use crate::dice::Dice;
@@ -48,30 +48,37 @@ const ANSWER_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Where a datagram came from, and by which interface.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) struct Origin {
-    pub(crate) interface: u32,
-    pub(crate) address: SocketAddrV4,
+pub struct Origin {
+    /// The index of the interface that heard it.
+    pub interface: u32,
+    /// The sender.
+    pub address: SocketAddrV4,
 }
 
 /// How many peers are missing.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Need {
-    pub(crate) wanted: u16,
+pub struct Need {
+    /// How many.
+    pub wanted: u16,
     /// Who need not answer.
-    pub(crate) known: Vec<PeerId>,
+    pub known: Vec<PeerId>,
 }
 
 /// What the driver is to send.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum BeaconAction {
+pub enum BeaconAction {
+    /// To all: this node is here.
     Hello,
+    /// To all: who is here?
     Probe(Need),
+    /// To the one who asked: this node is here.
     Answer(Origin),
+    /// To all: this node goes.
     Bye,
 }
 
 /// Decides about beacons. Every PROBE that is heard costs at most one answer.
-pub(crate) struct BeaconCore {
+pub struct BeaconCore {
     me: PeerId,
     dice: Dice,
     heard: BTreeMap<PeerId, Heard>,
@@ -94,7 +101,9 @@ struct Heard {
 }
 
 impl BeaconCore {
-    pub(crate) fn new(me: PeerId, seed: u64, now: Instant) -> Self {
+    /// For the node `me`, which starts now. The seed is to differ from node to node.
+    #[must_use]
+    pub fn new(me: PeerId, seed: u64, now: Instant) -> Self {
         let mut dice = Dice::new(seed);
         let next_probe = now + FIRST_PROBE + dice.up_to(2 * FIRST_PROBE);
         Self {
@@ -115,7 +124,7 @@ impl BeaconCore {
     }
 
     /// Takes in an authentic, fresh datagram of another node.
-    pub(crate) fn handle_beacon(&mut self, beacon: &Beacon, from: Origin, now: Instant) {
+    pub fn handle_beacon(&mut self, beacon: &Beacon, from: Origin, now: Instant) {
         if let BeaconMessage::Bye = beacon.message {
             self.heard.remove(&beacon.sender);
             return;
@@ -139,7 +148,7 @@ impl BeaconCore {
     }
 
     /// Is told whenever the number of missing peers changes.
-    pub(crate) fn handle_need(&mut self, need: Option<Need>, now: Instant) {
+    pub fn handle_need(&mut self, need: Option<Need>, now: Instant) {
         if self.need.is_none() && need.is_some() && self.last_probe.is_some() {
             // Peers were lost. Others may have lost theirs at the same moment.
             self.probe_interval = MIN_PROBE_INTERVAL;
@@ -150,19 +159,19 @@ impl BeaconCore {
     }
 
     /// Somebody could use more peers now.
-    pub(crate) fn handle_nudge(&mut self, now: Instant) {
+    pub fn handle_nudge(&mut self, now: Instant) {
         if self.last_probe.is_some() {
             self.next_probe = self.next_probe.min(self.not_too_soon(now));
         }
     }
 
     /// Is told whether this node would take one more peer.
-    pub(crate) const fn handle_room(&mut self, has_room: bool) {
+    pub const fn handle_room(&mut self, has_room: bool) {
         self.has_room = has_room;
     }
 
     /// There is a link on which nobody knows this node yet.
-    pub(crate) fn handle_new_link(&mut self, now: Instant) {
+    pub fn handle_new_link(&mut self, now: Instant) {
         self.hellos_sent = 0;
         self.next_hello = now;
         let soon = now + FIRST_PROBE + self.dice.up_to(2 * FIRST_PROBE);
@@ -170,12 +179,14 @@ impl BeaconCore {
         self.probe_interval = MIN_PROBE_INTERVAL;
     }
 
-    pub(crate) fn handle_stop(&mut self) {
+    /// The node stops: nothing but a goodbye is left to do.
+    pub fn handle_stop(&mut self) {
         self.actions.clear();
         self.actions.push_back(BeaconAction::Bye);
     }
 
-    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+    /// It is later. To be called when [`poll_timeout`](Self::poll_timeout) says, or earlier.
+    pub fn handle_timeout(&mut self, now: Instant) {
         while self.answers.front().is_some_and(|(due, _)| *due <= now) {
             let answer = self.answers.pop_front();
             self.actions
@@ -202,12 +213,13 @@ impl BeaconCore {
         }
     }
 
-    pub(crate) fn poll_action(&mut self) -> Option<BeaconAction> {
+    /// The next thing to do.
+    pub fn poll_action(&mut self) -> Option<BeaconAction> {
         self.actions.pop_front()
     }
 
     /// When `handle_timeout` is due.
-    pub(crate) fn poll_timeout(&self) -> Instant {
+    pub fn poll_timeout(&self) -> Instant {
         let probe = self.need.as_ref().map(|_| self.next_probe);
         let answer = self.answers.front().map(|(due, _)| *due);
         [probe, answer]
@@ -217,7 +229,7 @@ impl BeaconCore {
     }
 
     /// How many nodes are heard, this one included.
-    pub(crate) fn population(&self) -> u32 {
+    pub fn population(&self) -> u32 {
         u32::try_from(self.heard.len() + 1).unwrap_or(u32::MAX)
     }
 

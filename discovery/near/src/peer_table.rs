@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use libp2p::PeerId;
+use libp2p_identity::PeerId;
 
 use crate::dice::Dice;
 use crate::peer_state::{PeerEntry, PeerState, Setback};
@@ -25,7 +25,7 @@ const FORGET_AFTER: Duration = Duration::from_secs(45 * 60);
 const STABLE_AFTER: Duration = Duration::from_secs(30);
 
 /// The nodes that are known. Every node is in one state; the listed ones are peers.
-pub(crate) struct PeerTable {
+pub struct PeerTable {
     pub(crate) me: PeerId,
     pub(crate) max_peers: usize,
     pub(crate) dice: Dice,
@@ -39,7 +39,10 @@ pub(crate) struct PeerTable {
 }
 
 impl PeerTable {
-    pub(crate) fn new(
+    /// For the node `me`, which starts now and takes at most `max_peers`. The seed is
+    /// to differ from node to node.
+    #[must_use]
+    pub fn new(
         me: PeerId,
         max_peers: usize,
         statics: Vec<StaticPeer>,
@@ -60,7 +63,7 @@ impl PeerTable {
 
     /// A connection was made and its certificate is proven. Without an address the
     /// peer called us.
-    pub(crate) fn handle_connected(
+    pub fn handle_connected(
         &mut self,
         peer: PeerId,
         dialed: Option<DialTarget>,
@@ -114,7 +117,7 @@ impl PeerTable {
     }
 
     /// A proven node has answered a Hello.
-    pub(crate) fn handle_hello(&mut self, info: PeerInfo, now: Instant) {
+    pub fn handle_hello(&mut self, info: PeerInfo, now: Instant) {
         self.changed = true;
         let Some(entry) = self.entries.get_mut(&info.id) else {
             return;
@@ -140,7 +143,7 @@ impl PeerTable {
     }
 
     /// The last connection with a peer ended.
-    pub(crate) fn handle_disconnected(
+    pub fn handle_disconnected(
         &mut self,
         peer: &PeerId,
         departure: Departure,
@@ -175,7 +178,7 @@ impl PeerTable {
     }
 
     /// A call came to nothing.
-    pub(crate) fn handle_dial_failed(&mut self, target: DialTarget, why: Setback, now: Instant) {
+    pub fn handle_dial_failed(&mut self, target: DialTarget, why: Setback, now: Instant) {
         self.changed = true;
         match target {
             DialTarget::Peer(peer) => {
@@ -200,7 +203,7 @@ impl PeerTable {
     }
 
     /// A configured peer turned out to be this node.
-    pub(crate) fn handle_myself(&mut self, target: DialTarget) {
+    pub fn handle_myself(&mut self, target: DialTarget) {
         self.changed = true;
         match target {
             DialTarget::Peer(peer) => {
@@ -215,7 +218,7 @@ impl PeerTable {
     }
 
     /// The host of a configured peer was resolved.
-    pub(crate) fn handle_resolved(&mut self, index: usize, address: SocketAddr, now: Instant) {
+    pub fn handle_resolved(&mut self, index: usize, address: SocketAddr, now: Instant) {
         self.changed = true;
         if let Some(configured) = self.statics.get_mut(index) {
             configured.address = Some(address);
@@ -224,7 +227,7 @@ impl PeerTable {
     }
 
     /// A peer is to go, by a decision of ours.
-    pub(crate) fn handle_dismissal(
+    pub fn handle_dismissal(
         &mut self,
         peer: PeerId,
         departure: Departure,
@@ -246,7 +249,9 @@ impl PeerTable {
         self.call_those_due(now);
     }
 
-    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+    /// It is later. To be called when [`poll_timeout`](Self::poll_timeout) says, and now
+    /// and then.
+    pub fn handle_timeout(&mut self, now: Instant) {
         self.changed = true;
         self.entries.retain(|_, entry| {
             entry.state.is_occupied() || now.saturating_duration_since(entry.heard) < FORGET_AFTER
@@ -254,17 +259,18 @@ impl PeerTable {
         self.call_those_due(now);
     }
 
-    pub(crate) fn poll_action(&mut self) -> Option<TableAction> {
+    /// The next thing to do.
+    pub fn poll_action(&mut self) -> Option<TableAction> {
         self.actions.pop_front()
     }
 
     /// Whether `need` and `has_room` may be others than at the last call.
-    pub(crate) fn take_changed(&mut self) -> bool {
+    pub fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.changed)
     }
 
     /// The peer list.
-    pub(crate) fn listed(&self) -> impl Iterator<Item = &PeerInfo> {
+    pub fn listed(&self) -> impl Iterator<Item = &PeerInfo> {
         self.entries
             .values()
             .filter_map(|entry| match &entry.state {
@@ -274,7 +280,7 @@ impl PeerTable {
     }
 
     /// The peer's line on the list, if it is there.
-    pub(crate) fn info(&self, peer: &PeerId) -> Option<&PeerInfo> {
+    pub fn info(&self, peer: &PeerId) -> Option<&PeerInfo> {
         match &self.entries.get(peer)?.state {
             PeerState::Listed { info, .. } => Some(info),
             _ => None,
@@ -282,16 +288,17 @@ impl PeerTable {
     }
 
     /// The name that a node goes by, unproven.
-    pub(crate) fn name(&self, peer: &PeerId) -> Option<String> {
+    pub fn name(&self, peer: &PeerId) -> Option<String> {
         let name = &self.entries.get(peer)?.name;
         (!name.is_empty()).then(|| name.clone())
     }
 
     /// Whether one more peer would be taken.
-    pub(crate) fn has_room(&self) -> bool {
+    pub fn has_room(&self) -> bool {
         self.occupied() < self.max_peers
     }
 
+    /// How many places are taken, by peers and by those who are being called.
     pub(crate) fn occupied(&self) -> usize {
         let entries = self.entries.values();
         let entries = entries.filter(|entry| entry.state.is_occupied()).count();

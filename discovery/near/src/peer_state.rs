@@ -41,7 +41,7 @@ pub(crate) enum PeerState {
 
 /// Why a node is left alone for a while.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Setback {
+pub enum Setback {
     /// Nobody answers there, or the connection broke.
     Unreachable,
     /// It has as many peers as it wants.

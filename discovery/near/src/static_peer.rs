@@ -3,13 +3,13 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use libp2p::PeerId;
+use libp2p_identity::PeerId;
 
-use crate::config::DEFAULT_PORT;
+use crate::DEFAULT_PORT;
 
 /// A peer of which only the address is known before it is called.
 #[derive(Debug)]
-pub(crate) struct StaticPeer {
+pub struct StaticPeer {
     /// As it was written: the host, and the data port.
     pub(crate) host: String,
     pub(crate) data_port: u16,
@@ -33,8 +33,9 @@ pub(crate) enum StaticState {
 }
 
 impl StaticPeer {
-    /// Reads `host:port` or `host`.
-    pub(crate) fn parse(text: &str, now: Instant) -> Option<Self> {
+    /// Reads `host:port` or `host`; `None` if it is neither.
+    #[must_use]
+    pub fn parse(text: &str, now: Instant) -> Option<Self> {
         let text = text.trim();
         let (host, data_port) = match text.parse::<SocketAddr>() {
             Ok(address) => (address.ip().to_string(), address.port()),

@@ -1,41 +1,52 @@
 //! The datagrams by which nodes of one subnet find each other.
 
-use libp2p::PeerId;
+use libp2p_identity::PeerId;
 
 /// The longest datagram that is sent or read: it fits into one Ethernet frame with
 /// room to spare, so it is never cut into fragments.
-pub(crate) const MAX_DATAGRAM: usize = 1200;
+pub const MAX_DATAGRAM: usize = 1200;
 
 /// The most known peers that a PROBE names; the others may answer in vain.
-pub(crate) const MAX_KNOWN: usize = 128;
+pub const MAX_KNOWN: usize = 128;
 
 /// The longest name that travels, in bytes.
-pub(crate) const MAX_NAME: usize = 64;
+const MAX_NAME: usize = 64;
 
 /// What one node tells the subnet, before it is sealed.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Beacon {
-    pub(crate) sender: PeerId,
+pub struct Beacon {
+    /// Who sends it.
+    pub sender: PeerId,
     /// The sender's start, in milliseconds since 1970. Tells its runs apart.
-    pub(crate) generation: u64,
+    pub generation: u64,
     /// Counts the sender's datagrams in this run, from 1.
-    pub(crate) sequence: u64,
+    pub sequence: u64,
     /// The sender's clock, in milliseconds since 1970.
-    pub(crate) time: u64,
+    pub time: u64,
     /// How many nodes the sender hears, itself included.
-    pub(crate) population: u32,
-    pub(crate) control_port: u16,
-    pub(crate) data_port: u16,
-    pub(crate) name: String,
-    pub(crate) message: BeaconMessage,
+    pub population: u32,
+    /// Where the sender takes control connections; never 0.
+    pub control_port: u16,
+    /// Where it serves data.
+    pub data_port: u16,
+    /// The name it goes by, of at most 64 bytes.
+    pub name: String,
+    /// What it says.
+    pub message: BeaconMessage,
 }
 
+/// What a beacon says, besides who speaks.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum BeaconMessage {
+pub enum BeaconMessage {
     /// I am here.
     Hello,
     /// Who is here? About `wanted` answers are asked for, and none from `known`.
-    Probe { wanted: u16, known: Vec<ShortHash> },
+    Probe {
+        /// How many answers are asked for.
+        wanted: u16,
+        /// Who need not answer; at most [`MAX_KNOWN`].
+        known: Vec<ShortHash>,
+    },
     /// I am here, since you ask.
     Match,
     /// I go.
@@ -45,11 +56,11 @@ pub(crate) enum BeaconMessage {
 /// Four bytes that stand for a peer in one PROBE. They differ from PROBE to PROBE,
 /// so that two peers which share them once do not share them always.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) struct ShortHash([u8; 4]);
+pub struct ShortHash([u8; 4]);
 
 impl ShortHash {
     /// Stands for `peer` in the PROBE with this sequence number.
-    pub(crate) fn of(peer: &PeerId, sequence: u64) -> Self {
+    pub fn of(peer: &PeerId, sequence: u64) -> Self {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&sequence.to_le_bytes());
         hasher.update(&peer.to_bytes());
@@ -62,7 +73,7 @@ impl ShortHash {
 /// Bytes that are no beacon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a beacon")]
-pub(crate) struct BeaconError;
+pub struct BeaconError;
 
 const HELLO: u8 = 1;
 const PROBE: u8 = 2;
@@ -72,7 +83,7 @@ const BYE: u8 = 4;
 impl Beacon {
     /// The form that is sealed. A name too long is cut, known peers too many are left
     /// out.
-    pub(crate) fn encode(&self) -> Vec<u8> {
+    pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(256);
         let (kind, probe) = match &self.message {
             BeaconMessage::Hello => (HELLO, None),
@@ -99,7 +110,7 @@ impl Beacon {
     }
 
     /// Reads what was unsealed.
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, BeaconError> {
+    pub fn decode(bytes: &[u8]) -> Result<Self, BeaconError> {
         let mut reader = Reader(bytes);
         let kind = reader.byte()?;
         let sender = PeerId::from_bytes(reader.bytes()?).map_err(|_| BeaconError)?;
@@ -143,7 +154,7 @@ impl Beacon {
 }
 
 /// The longest start of `text` that has at most `max` bytes.
-pub(crate) fn cut(text: &str, max: usize) -> &str {
+fn cut(text: &str, max: usize) -> &str {
     let end = (0..=max.min(text.len()))
         .rev()
         .find(|&end| text.is_char_boundary(end));
@@ -203,11 +214,11 @@ pub(crate) mod tests {
 
     /// Some peer id, the same for the same number.
     pub(crate) fn peer(number: u64) -> PeerId {
-        let mut seed = [0; 32];
-        seed[..8].copy_from_slice(&number.to_le_bytes());
-        let key = libp2p::identity::ed25519::SecretKey::try_from_bytes(&mut seed).unwrap();
-        let pair = libp2p::identity::ed25519::Keypair::from(key);
-        libp2p::identity::PublicKey::from(pair.public()).to_peer_id()
+        // An Ed25519 key as libp2p writes it; the number stands where the key would.
+        let mut bytes = [0; 38];
+        bytes[..6].copy_from_slice(&[0x00, 0x24, 0x08, 0x01, 0x12, 0x20]);
+        bytes[6..14].copy_from_slice(&number.to_le_bytes());
+        PeerId::from_bytes(&bytes).unwrap()
     }
 
     pub(crate) fn beacon(sender: PeerId, message: BeaconMessage) -> Beacon {

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use libp2p::PeerId;
+use libp2p_identity::PeerId;
 
 use crate::beacon::Beacon;
 
 /// How far a sender's clock may be from ours. What is older is ignored, so a recorded
 /// datagram is worth nothing after it.
-pub(crate) const MAX_CLOCK_DIFFERENCE: Duration = Duration::from_secs(60);
+const MAX_CLOCK_DIFFERENCE: Duration = Duration::from_secs(60);
 
 /// How many senders are remembered.
 const MAX_SENDERS: usize = 4096;
@@ -19,7 +19,7 @@ const FORGET_AFTER: Duration = Duration::from_secs(150);
 
 /// Lets each datagram pass once.
 #[derive(Default)]
-pub(crate) struct ReplayGuard {
+pub struct ReplayGuard {
     senders: BTreeMap<PeerId, Window>,
 }
 
@@ -33,7 +33,7 @@ struct Window {
 
 /// Why an authentic datagram is ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum ReplayError {
+pub enum ReplayError {
     /// Its time is too far from ours.
     #[error("too old, or a clock is wrong")]
     Stale,
@@ -44,12 +44,7 @@ pub(crate) enum ReplayError {
 
 impl ReplayGuard {
     /// Judges a datagram. `wall` is our clock, in milliseconds since 1970.
-    pub(crate) fn check(
-        &mut self,
-        beacon: &Beacon,
-        wall: u64,
-        now: Instant,
-    ) -> Result<(), ReplayError> {
+    pub fn check(&mut self, beacon: &Beacon, wall: u64, now: Instant) -> Result<(), ReplayError> {
         let difference = Duration::from_millis(beacon.time.abs_diff(wall));
         if difference > MAX_CLOCK_DIFFERENCE || beacon.generation > beacon.time {
             return Err(ReplayError::Stale);
