@@ -4,7 +4,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
-use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
+use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockRef, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -73,7 +73,9 @@ impl BeaconSocket {
 
     /// Sends to one node.
     pub(crate) fn answer(&self, datagram: &[u8], to: SocketAddrV4) -> io::Result<()> {
-        match self.own.try_send_to(datagram, to.into()) {
+        // Not through the runtime: it takes a new socket for one that cannot send yet,
+        // and the first datagram would be lost.
+        match SockRef::from(&self.own).send_to(datagram, &to.into()) {
             Ok(_) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
             Err(error) => Err(error),
