@@ -7,6 +7,7 @@
 
 mod caller;
 mod contents;
+mod doctor;
 mod documents;
 mod domain;
 mod jobs;
@@ -164,6 +165,7 @@ fn router(state: State) -> Router {
             get(contents::show).delete(contents::remove),
         )
         .route("/v1/events", get(log::events))
+        .route("/v1/doctor", post(doctor::examine))
         .route("/v1/domain", get(domain::show).post(domain::create))
         .route("/v1/domain/invitations", post(domain::invite))
         .route("/v1/domain/join", post(domain::join))

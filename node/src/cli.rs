@@ -4,7 +4,9 @@ mod args;
 mod cache;
 mod config;
 mod daemon;
+mod doctor;
 mod domain;
+mod embedded;
 mod events;
 mod failure;
 mod get;
@@ -65,6 +67,7 @@ fn run(args: &Args, output: &Output) -> Result<(), Failure> {
         Command::Cache(command) => wait_for(cache::run(&args.global, command, output)),
         Command::Events(events) => wait_for(events::run(&args.global, events, output)),
         Command::Domain(command) => wait_for(domain::run(&args.global, command, output)),
+        Command::Doctor => wait_for(doctor::run(&args.global, output)),
         Command::Demo => wait_for(async {
             let shown = Box::pin(crate::demo::run(args.global.json)).await;
             shown.map_err(|error| Failure::failed(format!("the demo: {error:#}")))

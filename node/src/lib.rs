@@ -6,6 +6,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod demo;
+pub mod doctor;
 mod engine_fetcher;
 pub mod events;
 pub mod hand_over;

@@ -330,6 +330,14 @@ impl PeeringTask {
     }
 }
 
+/// Control connections arrive one port above the data port.
+pub(crate) fn control_address(mut listen: SocketAddr) -> SocketAddr {
+    if listen.port() != 0 {
+        listen.set_port(listen.port().saturating_add(1));
+    }
+    listen
+}
+
 /// New members are let in two ports above the data port.
 pub(crate) fn join_address(mut listen: SocketAddr) -> SocketAddr {
     if listen.port() != 0 {

@@ -18,6 +18,7 @@ pub struct Node {
     host: Host,
     dir: PathBuf,
     settings: Vec<String>,
+    clock: Option<String>,
     daemon: Option<Process>,
 }
 
@@ -50,6 +51,7 @@ impl Node {
             host: host.clone(),
             dir,
             settings: Vec::new(),
+            clock: None,
             daemon: None,
         };
         node.set(&format!("data_dir = \"{}\"", node.data_dir().display()));
@@ -81,6 +83,12 @@ impl Node {
         let key = |line: &str| line.split('=').next().unwrap_or_default().trim().to_owned();
         self.settings.retain(|old| key(old) != key(line));
         self.settings.push(line.to_owned());
+    }
+
+    /// Sets the clock of everything that is started from now on, as `faketime` reads it:
+    /// `+2y`, `-90m`.
+    pub fn set_clock(&mut self, offset: &str) {
+        self.clock = Some(offset.to_owned());
     }
 
     /// On loopback, where no beacon can be heard, names the peers to look for.
@@ -195,6 +203,11 @@ impl Node {
         }
         command.env("POTLUCK_POLICY", self.dir.join("policy.toml"));
         command.env("HOME", &self.dir);
+        if let Some(offset) = &self.clock {
+            // The linker replaces $LIB by the directory of this architecture.
+            command.env("LD_PRELOAD", "/usr/$LIB/faketime/libfaketime.so.1");
+            command.env("FAKETIME", offset);
+        }
         command
             .env_remove("XDG_DATA_HOME")
             .env_remove("XDG_RUNTIME_DIR");

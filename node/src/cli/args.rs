@@ -80,6 +80,8 @@ pub(super) enum Command {
     /// Make, show and join the circle of nodes that trust each other.
     #[command(subcommand)]
     Domain(super::domain::DomainCommand),
+    /// Test this node: what works and what does not, when the others are not found.
+    Doctor,
     /// Watch an origin and four nodes on this machine share a file: no set-up needed.
     Demo,
     /// Show or check the settings.

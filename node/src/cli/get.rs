@@ -1,7 +1,6 @@
 //! `potluck get`: makes a job, shows how it goes, and completes it.
 
 mod destinations;
-mod embedded;
 mod progress;
 
 use std::path::PathBuf;
@@ -14,13 +13,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::args::Global;
 use super::config;
+use super::embedded::Embedded;
 use super::failure::{Exit, Failure};
 use super::output::Output;
 use crate::client::{Client, ClientError};
 use crate::hand_over::hand_over;
 use crate::jobs::{JobDocument, check_destination};
 pub(super) use destinations::name_of;
-use embedded::Embedded;
 use progress::Progress;
 
 /// How often a transfer is begun again that fails without moving a byte. Somebody waits

@@ -1,4 +1,4 @@
-//! The node inside `potluck get`, where no daemon answers.
+//! The node inside a command, where no daemon answers.
 
 use std::path::PathBuf;
 use std::time::Duration;
