@@ -5,7 +5,7 @@
 //! delay; the announcements of all nodes together have one rate; and a node that
 //! has enough peers, or got none lately, does not ask.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddrV4;
 use std::time::{Duration, Instant};
 
@@ -13,25 +13,31 @@ use libp2p_identity::PeerId;
 
 use crate::beacon::{Beacon, BeaconMessage, ShortHash};
 use crate::dice::Dice;
+use crate::population::Population;
 
 /// Times of the HELLOs after the start: datagrams get lost, and machines that boot
 /// together may not all listen yet.
-const HELLOS: [Duration; 3] = [
+const HELLOS: [Duration; 4] = [
     Duration::ZERO,
-    Duration::from_secs(1),
+    Duration::from_millis(500),
+    Duration::from_millis(1500),
     Duration::from_secs(4),
 ];
+/// Of a crowd that starts together each repeats its HELLO so much later, times the
+/// nodes that there are.
+const CROWD_SPACING: Duration = Duration::from_millis(10);
 /// All nodes of a subnet together announce themselves about twice a second at most.
 const SITE_INTERVAL: Duration = Duration::from_millis(500);
 /// One node announces itself no more often than this.
 const MIN_PERIOD: Duration = Duration::from_secs(30);
 /// A node that was silent for this many periods is no longer counted.
 const PERIODS_REMEMBERED: u32 = 3;
-/// How many nodes are counted at most.
-const MAX_HEARD: usize = 8192;
 
 /// The first PROBE waits for the answers to the HELLO: they may be enough.
 const FIRST_PROBE: Duration = Duration::from_millis(10);
+/// While nodes introduce themselves it waits on, but no longer than this. Of a thousand
+/// that start within a second only the last few need to ask.
+const LONGEST_LISTENING: Duration = Duration::from_millis(500);
 /// Between two PROBEs at least, whoever asks for them.
 const MIN_PROBE_INTERVAL: Duration = Duration::from_secs(1);
 /// Between PROBEs at most: a small site never has as many peers as a node may want.
@@ -77,15 +83,19 @@ pub enum BeaconAction {
     Bye,
 }
 
-/// Decides about beacons. Every PROBE that is heard costs at most one answer.
+/// Decides about beacons. Every PROBE that is heard costs at most one answer, by
+/// however many links it comes.
 pub struct BeaconCore {
     me: PeerId,
     dice: Dice,
-    heard: BTreeMap<PeerId, Heard>,
+    population: Population,
     hellos_sent: usize,
     next_hello: Instant,
+    last_hello: Instant,
     need: Option<Need>,
     next_probe: Instant,
+    /// Until then those who introduce themselves put the PROBE off.
+    listening_until: Instant,
     last_probe: Option<Instant>,
     probe_interval: Duration,
     has_room: bool,
@@ -93,11 +103,6 @@ pub struct BeaconCore {
     /// When the answers that were given are forgotten.
     answers_paid: Instant,
     actions: VecDeque<BeaconAction>,
-}
-
-struct Heard {
-    at: Instant,
-    population: u32,
 }
 
 impl BeaconCore {
@@ -109,11 +114,13 @@ impl BeaconCore {
         Self {
             me,
             dice,
-            heard: BTreeMap::new(),
+            population: Population::default(),
             hellos_sent: 0,
             next_hello: now,
+            last_hello: now,
             need: None,
             next_probe,
+            listening_until: now + LONGEST_LISTENING,
             last_probe: None,
             probe_interval: MIN_PROBE_INTERVAL,
             has_room: true,
@@ -126,22 +133,19 @@ impl BeaconCore {
     /// Takes in an authentic, fresh datagram of another node.
     pub fn handle_beacon(&mut self, beacon: &Beacon, from: Origin, now: Instant) {
         if let BeaconMessage::Bye = beacon.message {
-            self.heard.remove(&beacon.sender);
+            self.population.remove(&beacon.sender);
             return;
         }
-        if self.heard.len() < MAX_HEARD || self.heard.contains_key(&beacon.sender) {
-            let population = beacon.population;
-            self.heard.insert(
-                beacon.sender,
-                Heard {
-                    at: now,
-                    population,
-                },
-            );
+        if self.population.hear(beacon.sender, beacon.population, now) && now < self.listening_until
+        {
+            let later = now + FIRST_PROBE + self.dice.up_to(FIRST_PROBE);
+            self.next_probe = self.next_probe.max(later.min(self.listening_until));
         }
         if let BeaconMessage::Probe { wanted, known } = &beacon.message {
             let mine = ShortHash::of(&self.me, beacon.sequence);
-            if !known.contains(&mine) {
+            let interval = MIN_PROBE_INTERVAL / 2;
+            let again = self.population.asks_again(&beacon.sender, interval, now);
+            if !again && !known.contains(&mine) {
                 self.consider_answer(*wanted, known.len(), from, now);
             }
         }
@@ -149,7 +153,8 @@ impl BeaconCore {
 
     /// Is told whenever the number of missing peers changes.
     pub fn handle_need(&mut self, need: Option<Need>, now: Instant) {
-        if self.need.is_none() && need.is_some() && self.last_probe.is_some() {
+        let asked = self.last_probe.is_some() || self.next_probe <= now;
+        if self.need.is_none() && need.is_some() && asked {
             // Peers were lost. Others may have lost theirs at the same moment.
             self.probe_interval = MIN_PROBE_INTERVAL;
             let soon = now + self.dice.up_to(MIN_PROBE_INTERVAL / 2);
@@ -174,6 +179,7 @@ impl BeaconCore {
     pub fn handle_new_link(&mut self, now: Instant) {
         self.hellos_sent = 0;
         self.next_hello = now;
+        self.listening_until = now + LONGEST_LISTENING;
         let soon = now + FIRST_PROBE + self.dice.up_to(2 * FIRST_PROBE);
         self.next_probe = self.not_too_soon(soon);
         self.probe_interval = MIN_PROBE_INTERVAL;
@@ -193,14 +199,7 @@ impl BeaconCore {
                 .extend(answer.map(|(_, to)| BeaconAction::Answer(to)));
         }
         if self.next_hello <= now {
-            self.actions.push_back(BeaconAction::Hello);
-            self.hellos_sent += 1;
-            let wait = match HELLOS.get(self.hellos_sent) {
-                Some(time) => *time - HELLOS[self.hellos_sent - 1],
-                None => self.period(),
-            };
-            self.next_hello = now + self.dice.about(wait);
-            self.forget_the_silent(now);
+            self.announce(now);
         }
         if self.next_probe <= now
             && let Some(need) = self.need.clone()
@@ -230,32 +229,34 @@ impl BeaconCore {
 
     /// How many nodes are heard, this one included.
     pub fn population(&self) -> u32 {
-        u32::try_from(self.heard.len() + 1).unwrap_or(u32::MAX)
+        self.population.count()
     }
 
-    /// How many nodes there probably are. A node that came late has heard few itself,
-    /// so the others' count matters: the middle one, which no single node can move.
-    fn estimate(&self) -> u32 {
-        let mut reported: Vec<u32> = self.heard.values().map(|heard| heard.population).collect();
-        let middle = reported.len() / 2;
-        let reported = if reported.is_empty() {
-            0
-        } else {
-            *reported.select_nth_unstable(middle).1
+    fn announce(&mut self, now: Instant) {
+        let crowd = CROWD_SPACING.saturating_mul(self.population.estimate());
+        let repeats = (1..HELLOS.len()).contains(&self.hellos_sent);
+        if repeats && now < self.last_hello + crowd * 3 / 4 {
+            // Only now it is known how many there are.
+            self.next_hello = self.last_hello + self.dice.about(crowd);
+            self.next_hello = self.next_hello.max(now + ANSWER_INTERVAL);
+            return;
+        }
+        self.actions.push_back(BeaconAction::Hello);
+        self.last_hello = now;
+        self.hellos_sent += 1;
+        let wait = match HELLOS.get(self.hellos_sent) {
+            Some(time) => crowd.max(*time - HELLOS[self.hellos_sent - 1]),
+            None => self.period(),
         };
-        self.population().max(reported)
+        self.next_hello = now + self.dice.about(wait);
+        let remembered = self.period() * PERIODS_REMEMBERED;
+        self.population.forget_the_silent(remembered, now);
     }
 
     fn period(&self) -> Duration {
         SITE_INTERVAL
-            .saturating_mul(self.estimate())
+            .saturating_mul(self.population.estimate())
             .clamp(MIN_PERIOD, Duration::from_secs(3600))
-    }
-
-    fn forget_the_silent(&mut self, now: Instant) {
-        let remembered = self.period() * PERIODS_REMEMBERED;
-        self.heard
-            .retain(|_, heard| now.saturating_duration_since(heard.at) < remembered);
     }
 
     fn not_too_soon(&self, wish: Instant) -> Instant {
@@ -266,7 +267,7 @@ impl BeaconCore {
     fn consider_answer(&mut self, wanted: u16, known: usize, to: Origin, now: Instant) {
         // Neither the asking node nor those it knows answer.
         let known = u32::try_from(known).unwrap_or(u32::MAX);
-        let candidates = self.estimate().saturating_sub(known + 1).max(1);
+        let candidates = self.population.estimate().saturating_sub(known + 1).max(1);
         let wanted = u32::from(wanted);
         if !self.has_room || !self.dice.chance(wanted.into(), candidates.into()) {
             return;

@@ -57,6 +57,8 @@ fn about_as_many_answer_as_are_wanted() {
         for me in 0..population - 1 {
             let mut core = settled(me, population, now);
             core.handle_beacon(&beacon(peer(2_000_000), probe.clone()), FROM, now);
+            // The same question by another link.
+            core.handle_beacon(&beacon(peer(2_000_000), probe.clone()), FROM, now);
             let done = run(&mut core, now + MAX_ANSWER_DELAY);
             answers += done
                 .iter()
@@ -76,9 +78,11 @@ fn about_as_many_answer_as_are_wanted() {
 fn the_known_and_the_full_do_not_answer() {
     let now = Instant::now();
     let mut core = BeaconCore::new(peer(1), 1, now);
-    let probe = |core: &mut BeaconCore, known| {
+    let mut asking = 1;
+    let mut probe = |core: &mut BeaconCore, known| {
+        asking += 1;
         let message = BeaconMessage::Probe { wanted: 24, known };
-        core.handle_beacon(&beacon(peer(2), message), FROM, now);
+        core.handle_beacon(&beacon(peer(asking), message), FROM, now);
         let done = run(core, now + MAX_ANSWER_DELAY);
         done.iter().any(|(_, a)| *a == BeaconAction::Answer(FROM))
     };
@@ -86,7 +90,7 @@ fn the_known_and_the_full_do_not_answer() {
     core.next_hello = now;
     assert!(!probe(&mut core, vec![ShortHash::of(&peer(1), 1)]));
     core.next_hello = now;
-    assert!(probe(&mut core, vec![ShortHash::of(&peer(3), 1)]));
+    assert!(probe(&mut core, vec![ShortHash::of(&peer(9), 1)]));
     core.next_hello = now;
     core.handle_room(false);
     assert!(!probe(&mut core, Vec::new()));
@@ -101,7 +105,7 @@ fn a_flood_of_questions_draws_a_bounded_number_of_answers() {
             wanted: 1000,
             known: Vec::new(),
         };
-        core.handle_beacon(&beacon(peer(2 + n % 5), message), FROM, now);
+        core.handle_beacon(&beacon(peer(2 + n), message), FROM, now);
     }
     assert!(core.answers.len() <= ANSWER_BURST as usize + 1);
 }
@@ -114,12 +118,12 @@ fn announces_itself_a_few_times_and_then_seldom() {
     let early = done
         .iter()
         .filter(|(at, _)| *at < now + Duration::from_secs(10));
-    assert_eq!(early.count(), 3);
+    assert_eq!(early.count(), 4);
     assert!((18..=30).contains(&done.len()), "{} in 10 min", done.len());
 
     let mut large = settled(1, 1000, now);
     let done = run(&mut large, now + Duration::from_secs(600));
-    assert!(done.len() <= 5, "{} in 10 min among 1000", done.len());
+    assert!(done.len() <= 6, "{} in 10 min among 1000", done.len());
 }
 
 #[test]

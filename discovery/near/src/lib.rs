@@ -14,6 +14,7 @@ mod peer_info;
 mod peer_sightings;
 mod peer_state;
 mod peer_table;
+mod population;
 mod replay_window;
 mod static_peer;
 mod table_action;
