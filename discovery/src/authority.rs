@@ -33,7 +33,8 @@ const VERSION: u32 = 1;
 pub const DEFAULT_CERTIFICATE_LIFETIME: Duration = Duration::from_secs(30 * DAY);
 /// How long an authority's own certificate holds.
 const AUTHORITY_LIFETIME: Duration = Duration::from_secs(3650 * DAY);
-/// Certificates begin this much in the past, because clocks differ.
+/// Certificates begin at most this much in the past, because clocks differ, and at
+/// most a tenth of their life, so that what is left of a life can be told from them.
 const CLOCK_SLACK: Duration = Duration::from_secs(3600);
 const DAY: u64 = 24 * 3600;
 
@@ -94,7 +95,7 @@ impl Validity {
     #[must_use]
     pub fn starting(now: SystemTime, lifetime: Duration) -> Self {
         Self {
-            not_before: now - CLOCK_SLACK,
+            not_before: now - CLOCK_SLACK.min(lifetime / 10),
             not_after: now + lifetime,
         }
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use crate::authority;
-use crate::domain_files::{self, FileError, FolderLock, Stamp};
+use crate::domain_files::{self, FileError, FolderLock};
 use crate::hex::{hex, unhex};
 use crate::join_code::InviteSecret;
 use crate::membership::version_of;
@@ -163,11 +163,6 @@ impl InviteStore {
         stored
             .map(|stored| stored.invites)
             .map_err(|_| InviteStoreError::Damaged(path))
-    }
-
-    /// What changes whenever the invitations do.
-    pub(crate) fn stamp(&self) -> Option<Stamp> {
-        Stamp::of(&self.path())
     }
 
     fn save(&self, invites: Vec<Invite>) -> Result<(), InviteStoreError> {

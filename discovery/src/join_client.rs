@@ -1,29 +1,21 @@
 //! Joining a domain with a code.
 
-use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use rustls::ClientConfig;
-use rustls::client::Resumption;
-use rustls_pki_types::CertificateDer;
-use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
-use tokio_rustls::TlsConnector;
+use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::blocking::blocking;
 use crate::domain_files::{self, FileError, FolderLock};
-use crate::hex::{unhex, unhex_vec};
+use crate::holders;
 use crate::identity::{IdentityError, NodeIdentity};
+use crate::join_call::{CallFailure, JoinCaller};
 use crate::join_code::JoinCode;
-use crate::join_protocol::{self, JoinAnswer, JoinRequest, MAX_ANSWER, Refusal, Welcome};
+use crate::join_protocol::{JoinAnswer, JoinRequest, Refusal};
 use crate::membership::{Membership, MembershipError};
 use crate::name::Name;
-use crate::pinned_authority::{PinnedAuthority, is_mismatch};
 use crate::reject_reason::RejectReason;
-use crate::secret::BeaconKey;
-use crate::tls;
 
 /// How to join.
 #[derive(Debug, Clone)]
@@ -116,9 +108,6 @@ enum Failure {
 const ROUND_PAUSE: Duration = Duration::from_millis(700);
 /// How often all addresses are tried, if each refuses at once.
 const ROUNDS: usize = 3;
-/// How long to wait for one address to greet, so that a dead one does not use up
-/// the time.
-const REACH: Duration = Duration::from_secs(4);
 
 impl JoinOptions {
     /// The defaults: 20 seconds, the addresses in the code.
@@ -146,11 +135,11 @@ pub async fn join(
     }
     let identity = {
         let (dir, code) = (data_dir.to_owned(), code.clone());
-        on_blocking_pool(move || prepare(&dir, &code)).await?
+        blocking(move || prepare(&dir, &code)).await?
     };
-    let membership = ask(code, options, &identity).await?;
+    let (membership, holder) = ask(code, options, &identity).await?;
     let (dir, saved) = (data_dir.to_owned(), membership.clone());
-    on_blocking_pool(move || install(&dir, &saved)).await?;
+    blocking(move || install(&dir, &saved, holder)).await?;
     Ok(membership)
 }
 
@@ -163,12 +152,16 @@ fn prepare(data_dir: &Path, code: &JoinCode) -> Result<NodeIdentity, JoinError> 
     })
 }
 
-fn install(data_dir: &Path, membership: &Membership) -> Result<(), JoinError> {
+fn install(data_dir: &Path, membership: &Membership, holder: SocketAddr) -> Result<(), JoinError> {
     domain_files::make_data_dir(data_dir)?;
     let _lock = FolderLock::take(data_dir)?;
     // Someone else may have been quicker.
     refuse_other_domain(data_dir, membership.fingerprint())?;
-    Ok(membership.save(data_dir)?)
+    membership.save(data_dir)?;
+    if let Err(error) = holders::remember(data_dir, holder) {
+        tracing::warn!(%error, "where to renew is not remembered");
+    }
+    Ok(())
 }
 
 fn refuse_other_domain(
@@ -189,7 +182,7 @@ async fn ask(
     code: &JoinCode,
     options: &JoinOptions,
     identity: &NodeIdentity,
-) -> Result<Membership, JoinError> {
+) -> Result<(Membership, SocketAddr), JoinError> {
     let mut addresses = options.addresses.clone();
     addresses.extend(
         code.addresses()
@@ -199,7 +192,7 @@ async fn ask(
     if addresses.is_empty() {
         return Err(JoinError::NoAddress);
     }
-    let connector = TlsConnector::from(client_config(code).map_err(JoinError::Tls)?);
+    let caller = JoinCaller::new(code.fingerprint()).map_err(JoinError::Tls)?;
     let end = Instant::now() + options.timeout;
     let mut round = 1;
     loop {
@@ -207,9 +200,9 @@ async fn ask(
         let mut mismatch = None;
         let mut silent = false;
         for &address in &addresses {
-            let asked = ask_at(address, &connector, code, &options.node_name, identity);
+            let asked = ask_at(address, &caller, code, &options.node_name, identity);
             match timeout_at(end, asked).await {
-                Ok(Ok(membership)) => return Ok(membership),
+                Ok(Ok(membership)) => return Ok((membership, address)),
                 // Someone else's machine may have this address: look on, but tell.
                 Ok(Err(Failure::Final(error @ JoinError::FingerprintMismatch { .. }))) => {
                     mismatch = Some(error);
@@ -235,41 +228,31 @@ async fn ask(
 
 async fn ask_at(
     address: SocketAddr,
-    connector: &TlsConnector,
+    caller: &JoinCaller,
     code: &JoinCode,
     name: &Name,
     identity: &NodeIdentity,
 ) -> Result<Membership, Failure> {
-    let unreachable =
-        |error: io::Error| Failure::Unreachable(RejectReason::from_io(&error).to_string());
-    let server_name = code.fingerprint().domain_id().server_name();
-    let reach = async {
-        let tcp = TcpStream::connect(address).await?;
-        connector.connect(server_name, tcp).await
-    };
-    let mut stream = match timeout(REACH, reach).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) if is_mismatch(&error) => {
-            return Err(Failure::Final(JoinError::FingerprintMismatch { address }));
-        }
-        Ok(Err(error)) => return Err(unreachable(error)),
-        Err(_) => return Err(Failure::Silent),
-    };
-    let binding = join_protocol::binding(stream.get_ref().1)
-        .map_err(|error| Failure::Final(JoinError::Tls(error)))?;
-    let request = JoinRequest::new(code.secret(), name, identity, &binding);
-    join_protocol::send(&mut stream, &request)
-        .await
-        .map_err(unreachable)?;
-    let answer = join_protocol::receive(&mut stream, MAX_ANSWER)
-        .await
-        .map_err(unreachable)?;
-    let welcome = match answer {
+    let request = |binding: &_| JoinRequest::new(code.secret(), name, identity, binding);
+    let answer = caller.call(address, request).await;
+    let welcome = match answer.map_err(|failure| Failure::of(address, failure))? {
         JoinAnswer::Welcome(welcome) => welcome,
         JoinAnswer::Refused(refusal) => return Err(Failure::Final(refused(address, refusal))),
     };
-    membership(&welcome, code, identity.clone())
+    caller
+        .membership(&welcome, identity.clone())
         .map_err(|reason| Failure::Final(JoinError::Unfit { address, reason }))
+}
+
+impl Failure {
+    fn of(address: SocketAddr, failure: CallFailure) -> Self {
+        match failure {
+            CallFailure::Unreachable(why) => Self::Unreachable(why),
+            CallFailure::Silent => Self::Silent,
+            CallFailure::Mismatch => Self::Final(JoinError::FingerprintMismatch { address }),
+            CallFailure::Tls(error) => Self::Final(JoinError::Tls(error)),
+        }
+    }
 }
 
 fn refused(address: SocketAddr, refusal: Refusal) -> JoinError {
@@ -281,57 +264,8 @@ fn refused(address: SocketAddr, refusal: Refusal) -> JoinError {
     }
 }
 
-/// Makes a membership of an answer, if it is all that a member needs and good
-/// at this time.
-fn membership(
-    welcome: &Welcome,
-    code: &JoinCode,
-    identity: NodeIdentity,
-) -> Result<Membership, RejectReason> {
-    let certificate = |digits| unhex_vec(digits).map(CertificateDer::from);
-    let parts = certificate(&welcome.certificate)
-        .zip(certificate(&welcome.authority))
-        .zip(unhex(&welcome.beacon_key));
-    let ((certificate, authority), beacon_key) = parts.ok_or(RejectReason::BadCertificate)?;
-    let beacon_key = BeaconKey::from_bytes(beacon_key);
-    let membership = Membership::new(identity, certificate, authority, beacon_key)?;
-    if membership.fingerprint() != code.fingerprint() {
-        return Err(RejectReason::UnknownIssuer);
-    }
-    let chain = membership.certificate_chain();
-    membership.policy().check(Some(chain), SystemTime::now())?;
-    Ok(membership)
-}
-
-fn client_config(code: &JoinCode) -> Result<Arc<ClientConfig>, rustls::Error> {
-    let verifier = Arc::new(PinnedAuthority::new(code.fingerprint()));
-    let mut config = ClientConfig::builder_with_provider(tls::provider())
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth();
-    config.resumption = Resumption::disabled();
-    config.alpn_protocols = vec![join_protocol::JOIN_ALPN.to_vec()];
-    Ok(Arc::new(config))
-}
-
-async fn on_blocking_pool<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, JoinError> + Send + 'static,
-) -> Result<T, JoinError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Err(JoinError::File(FileError::new(
-                "write",
-                &PathBuf::from(crate::membership::FOLDER),
-                io::Error::other("the program is ending"),
-            ))),
-        },
-    }
-}
-
-fn list(tried: &[(SocketAddr, String)]) -> String {
+/// What happened at each address, in words.
+pub(crate) fn list(tried: &[(SocketAddr, String)]) -> String {
     let each: Vec<_> = tried
         .iter()
         .map(|(address, why)| format!("{address} ({why})"))

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use libp2p::PeerId;
 use rustls::ServerConfig;
 use rustls::sign::SingleCertAndKey;
+use rustls_pki_types::CertificateDer;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -14,17 +15,19 @@ use tokio_rustls::TlsAcceptor;
 use tracing::warn;
 
 use crate::authority::{Authority, AuthorityError};
+use crate::blocking::blocking;
 use crate::certificate_policy::Leaf;
-use crate::domain_files::Stamp;
 use crate::hex::hex;
-use crate::invite_store::{Invite, InviteRefusal, InviteStore, InviteStoreError};
+use crate::identity::PublicKey;
+use crate::invite_store::{InviteRefusal, InviteStore};
 use crate::join_protocol::{
-    self, JOIN_ALPN, JoinAnswer, JoinRequest, MAX_REQUEST, ProvenRequest, Refusal, Welcome,
+    self, JOIN_ALPN, JoinAnswer, MAX_REQUEST, ProvenRequest, Refusal, Request, Welcome,
 };
 use crate::membership::{Membership, MembershipError};
 use crate::membership_watch::MembershipWatch;
 use crate::name::Name;
 use crate::reject_reason::RejectReason;
+use crate::renewal_request::renewable;
 use crate::tls;
 
 /// How long a caller may take for the handshake and its request.
@@ -37,16 +40,30 @@ pub(crate) struct JoinDesk {
     data_dir: Arc<PathBuf>,
     files: Arc<Mutex<Files>>,
     office: Option<Arc<Office>>,
+    revoked: RevokedCheck,
 }
+
+/// Says whether a node was revoked.
+pub type RevokedCheck = Arc<dyn Fn(&PeerId) -> bool + Send + Sync>;
 
 /// How a call ended.
 pub(crate) enum Served {
-    Joined {
-        name: Name,
-        peer_id: PeerId,
-        expires: SystemTime,
-    },
+    Joined(Certified),
+    Renewed(Certified),
     Refused(String),
+}
+
+/// Who got a certificate, and until when.
+pub(crate) struct Certified {
+    pub(crate) name: Name,
+    pub(crate) peer_id: PeerId,
+    pub(crate) expires: SystemTime,
+}
+
+/// What a caller asks for, as far as it is proven.
+enum Proven {
+    Join(ProvenRequest),
+    Renewal(CertificateDer<'static>),
 }
 
 /// The desk's files cannot be used.
@@ -56,49 +73,41 @@ pub(crate) enum DeskError {
     Authority(#[from] AuthorityError),
     #[error(transparent)]
     Membership(#[from] MembershipError),
-    #[error(transparent)]
-    Store(#[from] InviteStoreError),
     #[error("cannot set up TLS: {0}")]
     Tls(#[from] rustls::Error),
-    #[error("looking at the files was cut off")]
-    CutOff,
 }
 
 /// What was last read from the files.
 struct Files {
     membership: MembershipWatch,
     office: Option<Arc<Office>>,
-    invites: Vec<Invite>,
-    seen: Option<Option<Stamp>>,
 }
 
-/// What answers a caller: there is one as long as this node may let others in.
+/// What answers a caller: there is one as long as the domain's authority lives here.
 struct Office {
     authority: Authority,
     acceptor: TlsAcceptor,
 }
 
 impl JoinDesk {
-    pub(crate) fn new(data_dir: &Path) -> Self {
+    pub(crate) fn new(data_dir: &Path, revoked: RevokedCheck) -> Self {
         let files = Files {
             membership: MembershipWatch::new(data_dir),
             office: None,
-            invites: Vec::new(),
-            seen: None,
         };
         Self {
             store: InviteStore::new(data_dir),
             data_dir: Arc::new(data_dir.to_owned()),
             files: Arc::new(Mutex::new(files)),
             office: None,
+            revoked,
         }
     }
 
     /// Reads what has changed, and says whether the port should be open.
     pub(crate) async fn look(&mut self) -> Result<bool, DeskError> {
         let desk = self.clone();
-        let looked = tokio::task::spawn_blocking(move || desk.look_now()).await;
-        self.office = looked.map_err(|_| DeskError::CutOff)??;
+        self.office = blocking(move || desk.look_now()).await?;
         Ok(self.office.is_some())
     }
 
@@ -118,14 +127,7 @@ impl JoinDesk {
                 }
             }
         }
-        let stamp = self.store.stamp();
-        if files.seen != Some(stamp) {
-            files.invites = self.store.load()?;
-            files.seen = Some(stamp);
-        }
-        let now = SystemTime::now();
-        let open = files.invites.iter().any(|invite| invite.is_live(now));
-        Ok(files.office.clone().filter(|_| open))
+        Ok(files.office.clone())
     }
 
     /// The office of a member that holds its own domain's authority.
@@ -168,14 +170,16 @@ impl JoinDesk {
             return Err(RejectReason::WrongProtocol);
         }
         let binding = join_protocol::binding(connection).map_err(|e| RejectReason::from(&e))?;
-        let request: JoinRequest = join_protocol::receive(&mut stream, MAX_REQUEST)
+        let request: Request = join_protocol::receive(&mut stream, MAX_REQUEST)
             .await
             .map_err(io)?;
-        let decided = match request.prove(&binding) {
+        let proven = match request {
+            Request::Join(request) => request.prove(&binding).map(Proven::Join),
+            Request::Renew(request) => request.prove(&binding).map(Proven::Renewal),
+        };
+        let decided = match proven {
             // A use is taken and synced to the disk: not on the runtime's threads.
-            Some(request) => tokio::task::spawn_blocking(move || self.decide(&office, &request))
-                .await
-                .unwrap_or(Err(Refusal::Trouble)),
+            Some(proven) => blocking(move || self.decide(&office, &proven)).await,
             None => Err(Refusal::BadRequest),
         };
         let (answer, served) = match decided {
@@ -193,26 +197,60 @@ impl JoinDesk {
         Ok(served)
     }
 
-    fn decide(
-        &self,
-        office: &Office,
-        request: &ProvenRequest,
-    ) -> Result<(Welcome, Served), Refusal> {
+    fn decide(&self, office: &Office, proven: &Proven) -> Result<(Welcome, Served), Refusal> {
         let now = SystemTime::now();
+        match proven {
+            Proven::Join(request) => {
+                self.redeem(request, now)?;
+                let (welcome, certified) =
+                    office.certify(request.public_key, &request.name, now)?;
+                Ok((welcome, Served::Joined(certified)))
+            }
+            Proven::Renewal(certificate) => {
+                let authority = office.authority.certificate();
+                let member = renewable(certificate, authority, now)?;
+                self.refuse_revoked(&member.public_key.peer_id())?;
+                let (welcome, certified) = office.certify(member.public_key, &member.name, now)?;
+                Ok((welcome, Served::Renewed(certified)))
+            }
+        }
+    }
+
+    /// Takes a place of the invitation.
+    fn redeem(&self, request: &ProvenRequest, now: SystemTime) -> Result<(), Refusal> {
         let peer_id = request.public_key.peer_id();
+        self.refuse_revoked(&peer_id)?;
         match self
             .store
             .redeem(&request.secret, &peer_id.to_string(), now)
         {
-            Ok(Ok(())) => {}
-            Ok(Err(InviteRefusal::Unknown)) => return Err(Refusal::WrongSecret),
-            Ok(Err(InviteRefusal::Expired)) => return Err(Refusal::Expired),
-            Ok(Err(InviteRefusal::UsedUp)) => return Err(Refusal::UsedUp),
-            Err(error) => return Err(trouble(&error)),
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(InviteRefusal::Unknown)) => Err(Refusal::WrongSecret),
+            Ok(Err(InviteRefusal::Expired)) => Err(Refusal::Expired),
+            Ok(Err(InviteRefusal::UsedUp)) => Err(Refusal::UsedUp),
+            Err(error) => Err(trouble(&error)),
         }
-        let authority = &office.authority;
+    }
+
+    fn refuse_revoked(&self, peer_id: &PeerId) -> Result<(), Refusal> {
+        if (self.revoked)(peer_id) {
+            return Err(Refusal::Revoked);
+        }
+        Ok(())
+    }
+}
+
+impl Office {
+    /// Issues a certificate, with all that makes a member of it.
+    fn certify(
+        &self,
+        key: PublicKey,
+        name: &Name,
+        now: SystemTime,
+    ) -> Result<(Welcome, Certified), Refusal> {
+        let authority = &self.authority;
         let certificate = authority
-            .issue(request.public_key, &request.name, now)
+            .issue(key, name, now)
             .map_err(|error| trouble(&error))?;
         let expires = Leaf::parse(&certificate)
             .map_err(|error| trouble(&error))?
@@ -222,15 +260,12 @@ impl JoinDesk {
             authority: hex(authority.certificate()),
             beacon_key: hex(authority.beacon_key().expose()),
         };
-        let name = request.name.clone();
-        Ok((
-            welcome,
-            Served::Joined {
-                name,
-                peer_id,
-                expires,
-            },
-        ))
+        let certified = Certified {
+            name: name.clone(),
+            peer_id: key.peer_id(),
+            expires,
+        };
+        Ok((welcome, certified))
     }
 }
 

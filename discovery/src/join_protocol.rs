@@ -1,8 +1,9 @@
 //! What is said on the join port: one request and one answer, each a length of
-//! two bytes and that much JSON, inside TLS of which only the inviting side
-//! shows certificates.
+//! two bytes and that much JSON, inside TLS of which only the side with the
+//! authority shows certificates. A request is one to join, with a secret, or one to
+//! renew, with the present certificate (see `renewal_request.rs`).
 //!
-//! The proof is a signature with the new node's key over this very TLS session,
+//! The proof is a signature with the caller's key over this very TLS session,
 //! so a request cannot be carried elsewhere and nobody obtains a certificate
 //! for a key that is not theirs.
 
@@ -16,11 +17,13 @@ use crate::hex::{hex, unhex};
 use crate::identity::{NodeIdentity, PublicKey};
 use crate::join_code::InviteSecret;
 use crate::name::Name;
+use crate::renewal_request::RenewalRequest;
 
 /// The protocol of the join port.
 pub(crate) const JOIN_ALPN: &[u8] = b"potluck-join/1";
-/// A request has a secret, a key, a signature and a name: some 400 bytes.
-pub(crate) const MAX_REQUEST: usize = 1024;
+/// A request has a key, a signature and either a secret and a name or a
+/// certificate: 2 KiB at most.
+pub(crate) const MAX_REQUEST: usize = 4 * 1024;
 /// An answer has two certificates and a key: some 3 KiB.
 pub(crate) const MAX_ANSWER: usize = 16 * 1024;
 
@@ -29,6 +32,16 @@ const PROOF_CONTEXT: &[u8] = b"potluck join proof 1\0";
 
 /// What binds a request to one TLS session.
 pub(crate) type Binding = [u8; 32];
+
+/// What a caller sends.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Request {
+    /// A member wants its next certificate.
+    Renew(RenewalRequest),
+    /// A new node wants to be let in.
+    Join(JoinRequest),
+}
 
 /// What a new node sends.
 #[derive(Serialize, Deserialize)]
@@ -80,6 +93,18 @@ pub enum Refusal {
     /// As many nodes as were invited have joined.
     #[error("the invitation is used up")]
     UsedUp,
+    /// The certificate that is to be renewed is none of this domain's.
+    #[error("it did not issue this certificate")]
+    NotOurs,
+    /// The certificate that is to be renewed begins later than now.
+    #[error("this certificate does not hold yet: compare the clocks")]
+    NotYet,
+    /// The certificate that is to be renewed ended too long ago.
+    #[error("this certificate ended too long ago to be renewed: join again with a join code")]
+    TooLate,
+    /// The caller was revoked.
+    #[error("this node was revoked")]
+    Revoked,
     /// The request is malformed or its proof does not hold.
     #[error("it did not understand the request")]
     BadRequest,
@@ -180,7 +205,7 @@ mod tests {
     #[tokio::test]
     async fn a_message_that_is_too_long_is_not_read() {
         let (mut near, mut far) = tokio::io::duplex(64 * 1024);
-        send(&mut near, &"x".repeat(2000)).await.unwrap();
+        send(&mut near, &"x".repeat(MAX_REQUEST)).await.unwrap();
         let read = receive::<String>(&mut far, MAX_REQUEST).await;
         assert_eq!(read.unwrap_err().kind(), io::ErrorKind::InvalidData);
     }

@@ -1,13 +1,13 @@
-//! The port where new nodes ask to be let in.
+//! The port where new nodes ask to be let in, and members for their next certificate.
 //!
-//! It is open only while the authority lives here and an invitation has not
-//! ended; one that is used up keeps it open until its end, so that one more
-//! node is told "used up" and does not knock at a closed door.
+//! It is open as long as the authority of this node's domain lives here: members renew
+//! at any time, and a new node whose invitation has ended is told so and does not knock
+//! at a closed door.
 
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -19,10 +19,10 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::join_desk::{JoinDesk, Served};
+use crate::join_desk::{Certified, JoinDesk, RevokedCheck, Served};
 use crate::name::Name;
 
-/// How often the files are looked at: an invitation by another process opens
+/// How often the files are looked at: a domain that another process makes here opens
 /// the port within this time. It costs a few looks at file times; more often would
 /// keep a machine at rest awake.
 const LOOK: Duration = Duration::from_secs(5);
@@ -38,12 +38,26 @@ const BURST: u32 = 50;
 const RETRY: Duration = Duration::from_secs(2);
 
 /// Where and for whom to listen.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct JoinServerConfig {
     /// The data directory with the authority and its invitations.
     pub data_dir: PathBuf,
     /// The TCP address to listen on; with port 0 the system picks one.
     pub listen: SocketAddr,
+    /// Who gets no certificate any more.
+    pub revoked: RevokedCheck,
+}
+
+impl JoinServerConfig {
+    /// For a domain that has revoked nobody.
+    #[must_use]
+    pub fn new(data_dir: &Path, listen: SocketAddr) -> Self {
+        Self {
+            data_dir: data_dir.to_owned(),
+            listen,
+            revoked: Arc::new(|_| false),
+        }
+    }
 }
 
 /// What happens at the join port. Events that nobody takes are dropped.
@@ -51,7 +65,7 @@ pub struct JoinServerConfig {
 pub enum JoinEvent {
     /// The port is open.
     Listening(SocketAddr),
-    /// The port is closed: no invitation is open.
+    /// The port is closed: the authority lives here no longer.
     Closed,
     /// The port cannot be opened, or the files cannot be read; tried again.
     Trouble(String),
@@ -64,6 +78,17 @@ pub enum JoinEvent {
         /// Where it called from.
         address: SocketAddr,
         /// When its certificate ends.
+        expires: SystemTime,
+    },
+    /// A member has a new certificate.
+    Renewed {
+        /// Its name.
+        name: Name,
+        /// Its id.
+        peer_id: PeerId,
+        /// Where it called from.
+        address: SocketAddr,
+        /// When its new certificate ends.
         expires: SystemTime,
     },
     /// A caller got nothing.
@@ -109,7 +134,7 @@ impl JoinServer {
         let look = Arc::new(Notify::new());
         let now = Instant::now();
         let task = JoinServerTask {
-            desk: JoinDesk::new(&config.data_dir),
+            desk: JoinDesk::new(&config.data_dir, config.revoked.clone()),
             config,
             events,
             address: address_sender,
@@ -128,7 +153,7 @@ impl JoinServer {
         }
     }
 
-    /// Looks at the files at once, after an invitation in this process.
+    /// Looks at the files at once, after a change by this process.
     pub fn refresh(&self) {
         self.look.notify_one();
     }
@@ -255,13 +280,26 @@ impl JoinServerTask {
             }
         }
         self.tell(match served {
-            Served::Joined {
+            Served::Joined(Certified {
                 name,
                 peer_id,
                 expires,
-            } => {
+            }) => {
                 info!(%address, %name, %peer_id, "a node joined");
                 JoinEvent::Joined {
+                    name,
+                    peer_id,
+                    address,
+                    expires,
+                }
+            }
+            Served::Renewed(Certified {
+                name,
+                peer_id,
+                expires,
+            }) => {
+                info!(%address, %name, %peer_id, "a member renewed its certificate");
+                JoinEvent::Renewed {
                     name,
                     peer_id,
                     address,

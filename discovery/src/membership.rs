@@ -312,7 +312,7 @@ pub(crate) fn version_of(bytes: &[u8]) -> Option<u32> {
 }
 
 /// Asks the stock verifiers, as both ends of a connection would.
-fn verify_both_roles(
+pub(crate) fn verify_both_roles(
     certificate: &CertificateDer<'_>,
     authority: &CertificateDer<'static>,
     domain: DomainId,

@@ -7,7 +7,7 @@ use crate::membership::{Membership, MembershipError, file_in};
 
 /// Notices when the membership of a data directory changes, whoever changed it,
 /// at the price of one look at a file's times.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct MembershipWatch {
     data_dir: PathBuf,
     seen: Option<Option<Stamp>>,

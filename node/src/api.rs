@@ -169,6 +169,7 @@ fn router(state: State) -> Router {
         .route("/v1/domain", get(domain::show).post(domain::create))
         .route("/v1/domain/invitations", post(domain::invite))
         .route("/v1/domain/join", post(domain::join))
+        .route("/v1/domain/renew", post(domain::renew))
         .route("/v1/openapi.json", get(openapi))
         .route("/metrics", get(metrics::show))
         .fallback(async || Problem::not_found("there is no such resource"))

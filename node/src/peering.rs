@@ -4,6 +4,8 @@
 //! node runs. They are looked at again and again, and whenever somebody says so; on a
 //! change everything that stands on the old membership ends before the new begins.
 
+pub(crate) mod renewal;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,12 +87,11 @@ impl Peering {
         let (circle_sender, circle) = watch::channel(Circle::default());
         let look = Arc::new(Notify::new());
         let (join_events, joins) = mpsc::channel(64);
-        let config = JoinServerConfig {
-            data_dir: settings.data_dir.clone(),
-            listen: join_address(settings.peering.listen),
-        };
+        let listen = join_address(settings.peering.listen);
+        let config = JoinServerConfig::new(&settings.data_dir, listen);
         let join = Arc::new(JoinServer::start(config, stop.clone(), join_events));
         tasks.spawn(log_joins(joins, events.clone()));
+        let events_of_renewals = events.clone();
         let task = PeeringTask {
             settings: settings.peering.clone(),
             cache,
@@ -100,8 +101,15 @@ impl Peering {
             circle: circle_sender,
             running: None,
         };
-        tasks.spawn(task.run(Arc::clone(&look), stop));
-        Self { circle, look, join }
+        tasks.spawn(task.run(Arc::clone(&look), stop.clone()));
+        let peering = Self { circle, look, join };
+        tasks.spawn(renewal::run(
+            settings,
+            peering.clone(),
+            events_of_renewals,
+            stop,
+        ));
+        peering
     }
 
     /// The way to the peers; `None` while the node is in no domain or has no peers.
@@ -133,12 +141,12 @@ impl Peering {
         let _ = tokio::time::timeout(CHANGE_LIMIT, circle.changed()).await;
     }
 
-    /// Says that the invitations in the data directory changed.
-    pub fn invitations_changed(&self) {
-        self.join.refresh();
+    /// Waits for the next change of what there is; fails when the node stops.
+    pub(crate) async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
+        self.circle.changed().await
     }
 
-    /// Where new members are let in, while an invitation is open.
+    /// Where new members are let in and members renew, while the authority lives here.
     #[must_use]
     pub fn join_address(&self) -> Option<SocketAddr> {
         *self.join.address().borrow()
@@ -442,6 +450,21 @@ async fn log_joins(mut joins: mpsc::Receiver<JoinEvent>, events: EventLog) {
                 expires,
             } => events.record(
                 "domain_joined",
+                None,
+                json!({
+                    "id": peer_id.to_string(),
+                    "name": name.to_string(),
+                    "address": address.to_string(),
+                    "certificate_expires": rfc3339(expires),
+                }),
+            ),
+            JoinEvent::Renewed {
+                name,
+                peer_id,
+                address,
+                expires,
+            } => events.record(
+                "domain_renewed",
                 None,
                 json!({
                     "id": peer_id.to_string(),

@@ -38,13 +38,8 @@ impl Site {
         if count > 1 {
             let (events, _events) = mpsc::channel(8);
             let listen = "127.0.0.1:0".parse().unwrap();
-            let config = JoinServerConfig {
-                data_dir: founder.clone(),
-                listen,
-            };
+            let config = JoinServerConfig::new(&founder, listen);
             let server = JoinServer::start(config, stop.clone(), events);
-            let first = InviteOptions::default();
-            invite(&founder, &first).unwrap();
             let mut address = server.address();
             let open = tokio::time::timeout(PATIENCE, address.wait_for(Option::is_some)).await;
             let address = open.expect("the join port opens").unwrap().unwrap();

@@ -23,10 +23,8 @@ fn invite_to(founder: &Founder, address: SocketAddr) -> JoinCode {
     invite(founder.dir.path(), &options).unwrap()
 }
 
-/// A door is open once there is an invitation; this one is nobody's.
 async fn open_door(founder: &Founder) -> (Door, SocketAddr) {
     let door = Door::open(founder.dir.path());
-    invite(founder.dir.path(), &InviteOptions::default()).unwrap();
     let address = door.address().await;
     (door, address)
 }
@@ -229,7 +227,6 @@ async fn a_wrong_secret() {
     let code = invite_to(&founder, address);
     // The store forgets: the code is sound, its secret unknown.
     std::fs::remove_file(founder.dir.path().join("authority/invites.json")).unwrap();
-    invite(founder.dir.path(), &InviteOptions::default()).unwrap();
     assert!(matches!(fails(&code).await, JoinError::WrongSecret));
     let refused = loop {
         if let JoinEvent::Refused { reason, .. } = door.next_event().await {
@@ -270,11 +267,6 @@ async fn an_expired_code_and_an_invitation_that_was_ended() {
     );
     assert_ne!(ended, text);
     std::fs::write(&path, ended).unwrap();
-    let longer = InviteOptions {
-        expires_in: Duration::from_secs(9999),
-        ..brief
-    };
-    invite(founder.dir.path(), &longer).unwrap();
     assert!(matches!(fails(&code).await, JoinError::Expired));
 }
 
@@ -370,22 +362,23 @@ async fn one_domain_at_a_time_and_nothing_changes() {
 }
 
 #[tokio::test]
-async fn the_port_is_open_only_while_someone_is_invited() {
-    let founder = Founder::new();
-    let door = Door::open(founder.dir.path());
-    let options = InviteOptions {
-        expires_in: Duration::from_secs(2),
-        ..InviteOptions::default()
-    };
+async fn the_port_is_open_as_long_as_the_authority_lives_here() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut door = Door::open(dir.path());
     assert!(door.server.address().borrow().is_none());
-    invite(founder.dir.path(), &options).unwrap();
+    let options = DomainOptions::new(name("site"));
+    create_domain(dir.path(), &options).unwrap();
     door.server.refresh();
     let address = door.address().await;
     TcpStream::connect(address).await.unwrap();
+    // A member without the authority has no such port.
+    std::fs::remove_dir_all(dir.path().join("domain")).unwrap();
+    door.server.refresh();
     let mut open = door.server.address();
     let closed = tokio::time::timeout(PATIENCE, open.wait_for(Option::is_none)).await;
-    closed.expect("it closes when the invitation ends").unwrap();
+    closed.expect("it closes when the membership ends").unwrap();
     assert!(TcpStream::connect(address).await.is_err());
+    while door.next_event().await != JoinEvent::Closed {}
     door.stop.cancel();
     tokio::time::timeout(PATIENCE, door.server.stopped())
         .await

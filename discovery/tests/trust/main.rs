@@ -4,4 +4,5 @@
 
 mod joining;
 mod refusals;
+mod renewing;
 mod support;

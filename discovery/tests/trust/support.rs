@@ -40,11 +40,14 @@ impl Founder {
     }
 
     pub(crate) fn of(domain: &str) -> Self {
+        Self::with(DomainOptions::new(name(domain)))
+    }
+
+    pub(crate) fn with(options: DomainOptions) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let node_name = name("founder");
         let options = DomainOptions {
-            node_name,
-            ..DomainOptions::new(name(domain))
+            node_name: name("founder"),
+            ..options
         };
         let membership = create_domain(dir.path(), &options).unwrap();
         Self { dir, membership }
@@ -76,13 +79,13 @@ pub(crate) struct Door {
 
 impl Door {
     pub(crate) fn open(data_dir: &Path) -> Self {
+        let listen = "127.0.0.1:0".parse().unwrap();
+        Self::with(JoinServerConfig::new(data_dir, listen))
+    }
+
+    pub(crate) fn with(config: JoinServerConfig) -> Self {
         let stop = CancellationToken::new();
         let (sender, events) = mpsc::channel(64);
-        let listen = "127.0.0.1:0".parse().unwrap();
-        let config = JoinServerConfig {
-            data_dir: data_dir.to_owned(),
-            listen,
-        };
         let server = JoinServer::start(config, stop.clone(), sender);
         let guard = stop.clone().drop_guard();
         Self {

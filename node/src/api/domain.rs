@@ -7,8 +7,8 @@ use axum::extract::State as Shared;
 use axum::extract::rejection::JsonRejection;
 use axum::http::StatusCode;
 use potluck_discovery::{
-    DomainOptions, InviteOptions, JoinCode, JoinError, JoinOptions, Name, create_domain,
-    join_addresses,
+    DomainOptions, InviteOptions, JoinCode, JoinError, JoinOptions, Name, RenewalError,
+    create_domain, join_addresses,
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -101,7 +101,6 @@ pub(super) async fn invite(
             .map_err(|error| Problem::conflict(error.to_string()))
     })
     .await?;
-    state.peering.invitations_changed();
     let expires = rfc3339(code.expires());
     state.events.record(
         "domain_invited",
@@ -136,6 +135,19 @@ pub(super) async fn join(
     document(state).await
 }
 
+pub(super) async fn renew(
+    _: Administrator,
+    Shared(state): Shared<State>,
+) -> Result<Json<DomainDocument>, Problem> {
+    let options = crate::peering::renewal::options(&state.settings);
+    let renewed = potluck_discovery::renew(&state.settings.data_dir, &options)
+        .await
+        .map_err(|error| not_renewed(&error))?;
+    crate::peering::renewal::record(&state.events, &renewed);
+    state.peering.membership_changed().await;
+    document(state).await
+}
+
 async fn document(state: State) -> Result<Json<DomainDocument>, Problem> {
     let trouble = state.peering.trouble();
     blocking(move || {
@@ -159,6 +171,15 @@ fn node_name(state: &State, wanted: Option<String>) -> Result<Name, Problem> {
             "" => Name::of_this_machine(),
             configured => Name::nearest(configured),
         }),
+    }
+}
+
+fn not_renewed(error: &RenewalError) -> Problem {
+    match error {
+        RenewalError::Unreachable { .. } => {
+            Problem::new(StatusCode::BAD_GATEWAY, error.to_string())
+        }
+        _ => Problem::conflict(error.to_string()),
     }
 }
 

@@ -1,0 +1,232 @@
+//! Getting the next certificate for the same key: from the authority where it lives
+//! here, else from a node that holds it.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::{Instant, timeout_at};
+
+use crate::authority::{Authority, AuthorityError};
+use crate::blocking::blocking;
+use crate::domain_files::{FileError, FolderLock};
+use crate::holders;
+use crate::join_call::{CallFailure, JoinCaller};
+use crate::join_client::list;
+use crate::join_protocol::{JoinAnswer, Refusal};
+use crate::membership::{Membership, MembershipError};
+use crate::name::Name;
+use crate::reject_reason::RejectReason;
+use crate::renewal_request::RenewalRequest;
+
+/// How to renew.
+#[derive(Debug, Clone)]
+pub struct RenewalOptions {
+    /// Where to look for the authority besides the places where it was found before.
+    pub addresses: Vec<SocketAddr>,
+    /// How long to try, all in all.
+    pub timeout: Duration,
+}
+
+/// A renewal that succeeded. It is on the disk.
+#[derive(Debug, Clone)]
+pub struct Renewed {
+    /// The membership with the new certificate.
+    pub membership: Membership,
+    /// Who issued it: `None` if the authority lives here.
+    pub by: Option<SocketAddr>,
+}
+
+/// There is no new certificate; the old one is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum RenewalError {
+    /// The node is in no domain.
+    #[error("this node is in no domain: join one with potluck domain join CODE")]
+    NotAMember,
+    /// Nobody answered.
+    #[error(
+        "no node that holds the authority of {domain} can be reached{}",
+        places(tried)
+    )]
+    Unreachable {
+        /// The domain.
+        domain: Name,
+        /// Each address with what happened there.
+        tried: Vec<(SocketAddr, String)>,
+    },
+    /// A node that holds the authority refused.
+    #[error("{address} refused: {refusal}")]
+    Refused {
+        /// Who refused.
+        address: SocketAddr,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// What it sent makes no membership.
+    #[error("the certificate that {address} sent does not hold: {reason}")]
+    Unfit {
+        /// Who sent it.
+        address: SocketAddr,
+        /// Why not.
+        reason: RejectReason,
+    },
+    /// The node went into another domain meanwhile.
+    #[error("this node has left the domain meanwhile")]
+    Left,
+    /// The authority that lives here cannot be used.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    /// The certificate that the authority here made does not hold.
+    #[error("the new certificate does not hold: {0}")]
+    OwnUnfit(RejectReason),
+    /// A file cannot be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The present membership is broken, or the new one cannot be written.
+    #[error(transparent)]
+    Membership(#[from] MembershipError),
+    /// TLS cannot be set up here.
+    #[error("cannot set up TLS: {0}")]
+    Tls(rustls::Error),
+}
+
+impl Default for RenewalOptions {
+    fn default() -> Self {
+        Self {
+            addresses: Vec::new(),
+            timeout: Duration::from_secs(20),
+        }
+    }
+}
+
+/// Renews the certificate of the node that lives in `data_dir`.
+pub async fn renew(data_dir: &Path, options: &RenewalOptions) -> Result<Renewed, RenewalError> {
+    let dir = data_dir.to_owned();
+    let (present, renewed, known) = blocking(move || begin(&dir)).await?;
+    let renewed = match renewed {
+        Some(renewed) => renewed,
+        None => ask(&present, known, options).await?,
+    };
+    let (dir, saved) = (data_dir.to_owned(), renewed.clone());
+    blocking(move || install(&dir, &saved)).await?;
+    Ok(renewed)
+}
+
+/// The present membership, the new one if it can be made here, and where else to ask.
+type Beginning = (Membership, Option<Renewed>, Vec<SocketAddr>);
+
+fn begin(data_dir: &Path) -> Result<Beginning, RenewalError> {
+    let present = Membership::load(data_dir)?.ok_or(RenewalError::NotAMember)?;
+    let authority = Authority::load(data_dir)?
+        .filter(|authority| authority.fingerprint() == present.fingerprint());
+    let renewed = match authority {
+        Some(authority) => Some(Renewed {
+            membership: issue(&authority, &present)?,
+            by: None,
+        }),
+        None => None,
+    };
+    Ok((present, renewed, holders::load(data_dir)))
+}
+
+fn issue(authority: &Authority, present: &Membership) -> Result<Membership, RenewalError> {
+    let identity = present.identity().clone();
+    let name = present.node_name();
+    let certificate = authority.issue(identity.public_key(), name, SystemTime::now())?;
+    let (ca, beacon_key) = (authority.certificate(), authority.beacon_key());
+    Membership::new(identity, certificate, ca.clone(), beacon_key.clone())
+        .map_err(RenewalError::OwnUnfit)
+}
+
+async fn ask(
+    present: &Membership,
+    known: Vec<SocketAddr>,
+    options: &RenewalOptions,
+) -> Result<Renewed, RenewalError> {
+    let caller = JoinCaller::new(present.fingerprint()).map_err(RenewalError::Tls)?;
+    let end = Instant::now() + options.timeout;
+    let mut addresses = options.addresses.clone();
+    addresses.extend(known.iter().filter(|a| !options.addresses.contains(a)));
+    let mut tried = Vec::new();
+    let mut refused = None;
+    for address in addresses {
+        match timeout_at(end, ask_at(address, &caller, present)).await {
+            Ok(Ok(membership)) => {
+                return Ok(Renewed {
+                    membership,
+                    by: Some(address),
+                });
+            }
+            Ok(Err(Failure::Unreachable(why))) => tried.push((address, why)),
+            // Another holder may know more, or be in a better state.
+            Ok(Err(Failure::Refused(error))) => refused = Some(error),
+            Err(_) => tried.push((address, "no answer in time".to_owned())),
+        }
+    }
+    Err(refused.unwrap_or_else(|| RenewalError::Unreachable {
+        domain: present.domain_name().clone(),
+        tried,
+    }))
+}
+
+/// What went wrong at one address.
+enum Failure {
+    Unreachable(String),
+    Refused(RenewalError),
+}
+
+async fn ask_at(
+    address: SocketAddr,
+    caller: &JoinCaller,
+    present: &Membership,
+) -> Result<Membership, Failure> {
+    let (certificate, identity) = (&present.certificate_chain()[0], present.identity());
+    let request = |binding: &_| RenewalRequest::new(certificate, identity, binding);
+    let answer = match caller.call(address, request).await {
+        Ok(answer) => answer,
+        Err(CallFailure::Unreachable(why)) => return Err(Failure::Unreachable(why)),
+        Err(CallFailure::Silent) => {
+            return Err(Failure::Unreachable("no answer in time".to_owned()));
+        }
+        Err(CallFailure::Mismatch) => {
+            let why = "another domain, or someone in between (fingerprint mismatch)";
+            return Err(Failure::Unreachable(why.to_owned()));
+        }
+        Err(CallFailure::Tls(error)) => return Err(Failure::Refused(RenewalError::Tls(error))),
+    };
+    let error = match answer {
+        JoinAnswer::Welcome(welcome) => match caller.membership(&welcome, identity.clone()) {
+            Ok(membership) => return Ok(membership),
+            Err(reason) => RenewalError::Unfit { address, reason },
+        },
+        JoinAnswer::Refused(refusal) => RenewalError::Refused { address, refusal },
+    };
+    Err(Failure::Refused(error))
+}
+
+fn install(data_dir: &Path, renewed: &Renewed) -> Result<(), RenewalError> {
+    let _lock = FolderLock::take(data_dir)?;
+    // It may have left or gone elsewhere while the answer was on its way.
+    let present = Membership::load(data_dir)?;
+    let stays = present.is_some_and(|present| {
+        present.fingerprint() == renewed.membership.fingerprint()
+            && present.peer_id() == renewed.membership.peer_id()
+    });
+    if !stays {
+        return Err(RenewalError::Left);
+    }
+    renewed.membership.save(data_dir)?;
+    if let Some(address) = renewed.by
+        && let Err(error) = holders::remember(data_dir, address)
+    {
+        tracing::warn!(%error, "where to renew is not remembered");
+    }
+    Ok(())
+}
+
+fn places(tried: &[(SocketAddr, String)]) -> String {
+    if tried.is_empty() {
+        return ": none was found on this subnet".to_owned();
+    }
+    format!(" at {}", list(tried))
+}
