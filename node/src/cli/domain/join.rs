@@ -1,0 +1,62 @@
+//! `potluck domain join`
+
+use std::io::Read as _;
+
+use clap::Args;
+use potluck_discovery::{JoinCode, JoinCodeError, JoinOptions};
+use serde_json::json;
+
+use super::{Here, failed, show};
+use crate::api::DomainDocument;
+use crate::cli::failure::Failure;
+
+/// Longer texts than this are no codes, in bytes.
+const MAX_CODE: u64 = 4096;
+
+/// `potluck domain join`
+#[derive(Debug, Args)]
+pub(in crate::cli) struct JoinArgs {
+    /// The code that the other node printed, in as many words as you like; - reads it
+    /// from standard input, where other users of this machine cannot see it.
+    #[arg(required = true, num_args = 1..)]
+    code: Vec<String>,
+}
+
+pub(super) async fn run(here: &Here<'_>, args: &JoinArgs) -> Result<(), Failure> {
+    let code = match args.code.as_slice() {
+        [one] if one == "-" => read_code()?,
+        words => words.join(" "),
+    };
+    let domain = join(here, code.trim()).await?;
+    show::print(&domain, here.output)?;
+    if here.client.is_none() {
+        here.output.hint("potluck node takes part in it");
+    }
+    Ok(())
+}
+
+async fn join(here: &Here<'_>, code: &str) -> Result<DomainDocument, Failure> {
+    // A mistyped code is told without troubling anybody.
+    let parsed: JoinCode = code
+        .parse()
+        .map_err(|error: JoinCodeError| Failure::usage(error.to_string()))?;
+    if let Some(client) = &here.client {
+        // Looking for the inviting node takes its time.
+        let client = client.patient();
+        let wanted = json!({ "code": code });
+        return Ok(client.post("/v1/domain/join", &wanted).await?);
+    }
+    let options = JoinOptions::new(here.node_name());
+    let joining = potluck_discovery::join(&here.settings.data_dir, &parsed, &options);
+    Box::pin(joining).await.map_err(failed)?;
+    here.domain()
+}
+
+fn read_code() -> Result<String, Failure> {
+    let mut code = String::new();
+    std::io::stdin()
+        .take(MAX_CODE)
+        .read_to_string(&mut code)
+        .map_err(|error| Failure::failed(format!("cannot read the code: {error}")))?;
+    Ok(code)
+}

@@ -1,0 +1,24 @@
+//! `potluck domain renew`
+
+use serde_json::json;
+
+use super::{Here, failed, show};
+use crate::api::DomainDocument;
+use crate::cli::failure::Failure;
+use crate::peering::renewal;
+
+pub(super) async fn run(here: &Here<'_>) -> Result<(), Failure> {
+    show::print(&renew(here).await?, here.output)
+}
+
+async fn renew(here: &Here<'_>) -> Result<DomainDocument, Failure> {
+    if let Some(client) = &here.client {
+        // Looking for a node that holds the authority takes its time.
+        let client = client.patient();
+        return Ok(client.post("/v1/domain/renew", &json!({})).await?);
+    }
+    let options = renewal::options(&here.settings);
+    let renewing = potluck_discovery::renew(&here.settings.data_dir, &options);
+    Box::pin(renewing).await.map_err(failed)?;
+    here.domain()
+}
