@@ -13,6 +13,7 @@ mod beacon_stats;
 mod beacon_task;
 mod blocking;
 mod byte_string;
+mod caller_places;
 mod certificate_policy;
 mod config;
 mod control_handshake;
@@ -58,6 +59,7 @@ mod tls;
 
 pub use authority::{Authority, AuthorityError, DEFAULT_CERTIFICATE_LIFETIME, Validity};
 pub use beacon_stats::BeaconStats;
+pub use caller_places::{CallerPlace, CallerPlaces};
 pub use certificate_policy::{CertificatePolicy, VerifiedPeer};
 pub use config::Config;
 pub use domain::{AuthorityStatus, DomainError, DomainOptions, DomainStatus, create_domain, show};

@@ -1,5 +1,6 @@
 //! Giving contents to peers: HTTP/1.1 over mutual TLS on a port of its own.
 
+mod connections;
 mod exchange;
 mod served_body;
 mod turnstile;
@@ -11,10 +12,9 @@ use std::time::{Duration, SystemTime};
 
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use potluck_discovery::{Direction, PeerId, RejectReason};
+use potluck_discovery::{CallerPlace, CallerPlaces, Direction, PeerId, RejectReason};
 use potluck_plan::ServeQueueConfig;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -25,6 +25,7 @@ use crate::rates::Rates;
 use crate::shelf::Shelf;
 use crate::traffic::TrafficCounts;
 use crate::trust::{Judged, Refusal, Trust, handshake_failure};
+use connections::PeerConnections;
 use exchange::Exchange;
 use served_body::ServedShared;
 use turnstile::Turnstile;
@@ -34,10 +35,16 @@ use turnstile::Turnstile;
 pub struct PeerServerConfig {
     /// Who is served when.
     pub queue: ServeQueueConfig,
-    /// Connections at once; more are closed at once. Each costs a few tens of KiB.
+    /// Connections of peers at once; more are closed at once. Each costs a few tens of
+    /// KiB.
     pub max_connections: usize,
-    /// Handshakes at once, so that strangers cannot use up memory or the processor.
+    /// Connections of one peer at once, so that none takes all. More than the requests
+    /// of it that are served or wait.
+    pub max_connections_of_peer: usize,
+    /// Callers at once that are not proven, so that strangers cannot use up memory.
     pub max_handshakes: usize,
+    /// Such callers of one address.
+    pub max_handshakes_of_address: usize,
     /// How long a caller may take to prove who it is.
     pub handshake_timeout: Duration,
     /// How long a connection may be idle.
@@ -49,7 +56,9 @@ impl Default for PeerServerConfig {
         Self {
             queue: ServeQueueConfig::default(),
             max_connections: 512,
+            max_connections_of_peer: 32,
             max_handshakes: 64,
+            max_handshakes_of_address: 16,
             handshake_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(90),
         }
@@ -70,8 +79,8 @@ struct Shared {
     shelf: Arc<dyn Shelf>,
     turnstile: Turnstile,
     served: Arc<ServedShared>,
-    handshakes: Semaphore,
-    connections: Arc<Semaphore>,
+    callers: CallerPlaces,
+    connections: PeerConnections,
 }
 
 impl PeerServer {
@@ -90,8 +99,11 @@ impl PeerServer {
         let address = listener.local_addr()?;
         let turnstile = Turnstile::new(config.queue);
         let shared = Arc::new(Shared {
-            handshakes: Semaphore::new(config.max_handshakes),
-            connections: Arc::new(Semaphore::new(config.max_connections)),
+            callers: CallerPlaces::new(config.max_handshakes, config.max_handshakes_of_address),
+            connections: PeerConnections::new(
+                config.max_connections,
+                config.max_connections_of_peer,
+            ),
             config,
             trust,
             shelf,
@@ -142,12 +154,9 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             }
             accepted = listener.accept() => match accepted {
                 Ok((stream, address)) => {
-                    match Arc::clone(&shared.connections).try_acquire_owned() {
-                        Ok(permit) => {
-                            connections.spawn(serve(stream, address, Arc::clone(&shared), permit));
-                        }
-                        Err(_) => tracing::debug!(%address, "too many connections: closed"),
-                    }
+                    // Here, not in the task: what was accepted is counted.
+                    let place = shared.callers.take(address.ip());
+                    connections.spawn(serve(stream, address, Arc::clone(&shared), place));
                 }
                 Err(error) => {
                     // Out of file descriptors, most likely: it passes.
@@ -159,12 +168,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-async fn serve(
-    stream: TcpStream,
-    address: SocketAddr,
-    shared: Arc<Shared>,
-    _permit: OwnedSemaphorePermit,
-) {
+async fn serve(stream: TcpStream, address: SocketAddr, shared: Arc<Shared>, place: CallerPlace) {
     let refuse = |id: Option<PeerId>, reason: RejectReason| {
         tracing::debug!(%address, %reason, "refused");
         shared.trust.note_refusal(Refusal {
@@ -175,7 +179,12 @@ async fn serve(
         });
     };
     let limit = shared.config.handshake_timeout;
-    let stream = match tokio::time::timeout(limit, handshake(stream, &shared)).await {
+    let proving = tokio::time::timeout(limit, handshake(stream, &shared));
+    let Some(proven) = place.hold(proving).await else {
+        return tracing::debug!(%address, "others call: an unproven caller is sent away");
+    };
+    drop(place);
+    let stream = match proven {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
             match handshake_failure(&error) {
@@ -191,6 +200,9 @@ async fn serve(
     let Judged { peer, expires } = match shared.trust.judge_caller(stream.get_ref().1) {
         Ok(judged) => judged,
         Err(reason) => return refuse(None, reason),
+    };
+    let Some(_counted) = shared.connections.admit(peer) else {
+        return tracing::debug!(%peer, %address, "too many connections: closed");
     };
     let expired = tokio::time::sleep(
         expires
@@ -224,11 +236,6 @@ async fn serve(
 }
 
 async fn handshake(stream: TcpStream, shared: &Shared) -> io::Result<TlsStream<TcpStream>> {
-    let _permit = shared
-        .handshakes
-        .acquire()
-        .await
-        .map_err(io::Error::other)?;
     stream.set_nodelay(true)?;
     TlsAcceptor::from(shared.trust.server_config())
         .accept_with(stream, |connection| {
