@@ -35,7 +35,8 @@ impl Facts {
         self.entities.drain(..surplus);
     }
 
-    pub(crate) fn add_digest(&mut self, digest: &Digest) {
+    /// Notes a digest that was checked against the bytes.
+    pub fn add_digest(&mut self, digest: &Digest) {
         // The content id says the same as a BLAKE3 digest.
         if !matches!(digest, Digest::B3(_)) && !self.digests.contains(digest) {
             self.digests.push(*digest);
@@ -43,7 +44,7 @@ impl Facts {
     }
 
     /// Takes over what is known of the same bytes from elsewhere.
-    pub(crate) fn merge(&mut self, other: &Self) {
+    pub fn merge(&mut self, other: &Self) {
         self.validated |= other.validated;
         self.pinned |= other.pinned;
         for entity in &other.entities {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use potluck_content::{
-    Bitfield, ContentHasher, HashedPiece, Layout, Manifest, PieceIndex, VerifiedPiece,
+    Bitfield, ContentHasher, ContentId, HashedPiece, Layout, Manifest, PieceIndex, VerifiedPiece,
 };
 
 use crate::data_dir::{discard, meta_path, sync_dir};
@@ -210,6 +210,27 @@ impl Partial {
         };
         self.unclaim(&mut claimed, &differing)?;
         Ok(pieces(&mut self.body())?.set_manifest(manifest))
+    }
+
+    /// The pieces that are held and that a manifest would not have. None where it is for
+    /// another size, or while the size is not known.
+    #[must_use]
+    pub fn differing(&self, manifest: &Manifest) -> Vec<PieceIndex> {
+        match &*self.body() {
+            Body::Pieces(map) if map.layout() == manifest.layout() => map.differing(manifest),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The content that the pieces make, once all of them are held.
+    #[must_use]
+    pub fn merged(&self) -> Option<ContentId> {
+        match &*self.body() {
+            Body::Pieces(map) if map.held().is_full() => {
+                map.merged().ok().map(|manifest| manifest.id())
+            }
+            _ => None,
+        }
     }
 
     /// Drops pieces that turned out to be wrong, so that they can be put again.

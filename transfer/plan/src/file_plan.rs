@@ -341,12 +341,6 @@ impl FilePlan {
         self.pieces.of(source).collect()
     }
 
-    /// The held pieces that came from any peer in the life of this plan.
-    #[must_use]
-    pub fn pieces_from_peers(&self) -> Vec<PieceIndex> {
-        self.pieces.of_peers().collect()
-    }
-
     /// What the driver is to do next.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()

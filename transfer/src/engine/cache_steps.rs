@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use potluck_cache::{CacheError, FinishError, Lease, Partial, PartialSpec};
+use potluck_cache::{Cache, CacheError, Facts, FinishError, Lease, Partial, PartialSpec};
 use potluck_content::{ContentId, Digest};
 use potluck_plan::{Accounting, ErrorContext};
 
-use crate::engine::file_task::{Attempt, FileTask, blocking};
+use crate::engine::file_task::{FileTask, blocking};
 use crate::engine::request::{Stage, TransferError};
 use crate::engine::whole_check::mismatches;
 use crate::engine::wish::Wish;
@@ -37,18 +37,17 @@ impl FileTask {
                 {
                     continue;
                 }
-                let known = lease.facts();
-                let news = facts
-                    .entities
-                    .iter()
-                    .any(|entity| !known.entities.contains(entity))
-                    || (facts.validated && !known.validated);
-                if news {
-                    for entity in &facts.entities {
-                        cache.link_entity(entity, &id)?;
-                    }
-                    cache.update(&id, |known| known.validated |= facts.validated)?;
+                let known = lease.facts().entities;
+                for entity in facts.entities.iter().filter(|e| !known.contains(e)) {
+                    cache.link_entity(entity, &id)?;
                 }
+                // Writes nothing where nothing is new.
+                cache.update(&id, |known| {
+                    known.validated |= facts.validated;
+                    for digest in &facts.digests {
+                        known.add_digest(digest);
+                    }
+                })?;
                 return Ok(Some(lease));
             }
             Ok(None)
@@ -92,14 +91,15 @@ impl FileTask {
         }
     }
 
-    /// Makes a content of a partial whose pieces are all there.
+    /// Makes a content of a partial whose pieces are all there; nothing when they do not
+    /// make what is wanted.
     pub(crate) async fn finish(
         &self,
         wish: &Wish,
         partial: Partial,
         proven: Option<ContentId>,
         accounting: Accounting,
-    ) -> Result<Attempt, TransferError> {
+    ) -> Result<Option<Lease>, TransferError> {
         self.show(|progress| {
             progress.stage = Stage::Checking;
             progress.accounting = accounting;
@@ -107,8 +107,18 @@ impl FileTask {
         let expected = wish.content().or(proven);
         let facts = wish.facts();
         let (cache, digests) = (self.inner.cache.clone(), wish.digests.clone());
-        let finished = blocking(move || {
-            let lease = match partial.finish_with(expected, &facts) {
+        blocking(move || {
+            // A stream was not checked on its way: until it is, nothing is said of it.
+            let checked = partial.layout().is_some();
+            let known = if checked {
+                facts.clone()
+            } else {
+                Facts {
+                    origin_mtime: facts.origin_mtime,
+                    ..Facts::default()
+                }
+            };
+            let lease = match partial.finish_with(expected, &known) {
                 Ok(lease) => lease,
                 Err(FinishError::WrongContent { partial, .. }) => {
                     partial.abandon();
@@ -125,21 +135,30 @@ impl FileTask {
                     ));
                 }
             };
-            // Pieces were checked before; this is for what came as a stream.
-            if check_lease(&lease, &digests)?.is_empty() {
-                return Ok(Some(lease));
+            if !check_lease(&lease, &digests)?.is_empty() {
+                forget_nameless(&cache, lease)?;
+                return Ok(None);
             }
-            let id = lease.id();
-            drop(lease);
-            cache.remove(&id)?;
-            Ok(None)
+            if !checked {
+                cache.update(&lease.id(), |known| known.merge(&facts))?;
+            }
+            Ok(Some(lease))
         })
-        .await?;
-        Ok(match finished {
-            Some(lease) => Attempt::Done(lease, accounting),
-            None => Attempt::Again(accounting),
-        })
+        .await
     }
+}
+
+/// Removes what came and is not what was wanted, unless it was here before and is
+/// known for something else.
+fn forget_nameless(cache: &Cache, lease: Lease) -> Result<(), TransferError> {
+    let (id, facts) = (lease.id(), lease.facts());
+    drop(lease);
+    let known =
+        facts.validated || facts.pinned || !facts.entities.is_empty() || !facts.digests.is_empty();
+    if !known {
+        cache.remove(&id)?;
+    }
+    Ok(())
 }
 
 /// The digests that a lease does not have.

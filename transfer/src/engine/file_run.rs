@@ -114,32 +114,33 @@ impl FileRun {
         self.plan.handle_peer_joined(key, holding, now());
     }
 
-    /// Drops every peer and everything that came from them: what they gave, or said
-    /// that the content is, is not what the origin has.
+    /// Drops every peer and everything that is not surely the origin's: what they gave,
+    /// or said that the content is, is not what the origin has.
     pub(crate) fn distrust_peers(&mut self) -> Result<(), TransferError> {
         self.store.forget_manifest();
         self.content = None;
         self.search = None;
-        let theirs = self.plan.pieces_from_peers();
         for key in 0..self.peers.len() {
             let key = PeerKey(u32::try_from(key).unwrap_or(u32::MAX));
             self.plan.handle_fault(key, PeerFault::WrongContent, now());
         }
         self.plan.handle_window_closed(now());
-        self.drop_pieces(&theirs, Source::Peer(PeerKey(0)))
-    }
-
-    /// Drops pieces that came from `source`, so that they are fetched again.
-    pub(crate) fn drop_pieces(
-        &mut self,
-        pieces: &[PieceIndex],
-        source: Source,
-    ) -> Result<(), TransferError> {
-        let bytes = self.bytes_of(pieces);
-        tracing::warn!(pieces = pieces.len(), bytes, ?source, "pieces dropped");
-        self.store.partial.discard_pieces(pieces)?;
-        self.plan.forget(pieces, now());
-        self.accounting.discard(source, bytes);
+        let good = self.plan.pieces_from(Source::Origin);
+        let doubtful: Vec<PieceIndex> = self
+            .store
+            .layout
+            .indices()
+            .filter(|index| !self.plan.wants(*index) && good.binary_search(index).is_err())
+            .collect();
+        let (before, origin) = (self.accounting.total(), self.bytes_of(&good));
+        tracing::warn!(pieces = doubtful.len(), "pieces dropped");
+        self.store.partial.discard_pieces(&doubtful)?;
+        self.plan.forget(&doubtful, now());
+        self.accounting = Accounting {
+            origin,
+            discarded: self.accounting.discarded + before.saturating_sub(origin),
+            ..Accounting::default()
+        };
         Ok(())
     }
 

@@ -127,7 +127,15 @@ impl FileTask {
             };
             error
         })?;
-        self.finish(wish, partial, None, accounting).await
+        match self.finish(wish, partial, None, accounting).await? {
+            Some(lease) => Ok(Attempt::Done(lease, accounting)),
+            // All of it is the origin's, so the next time would be no better.
+            None => {
+                let mut error = mismatch(wish, &wish.digests);
+                error.accounting.discarded = accounting.total() + accounting.discarded;
+                Err(error)
+            }
+        }
     }
 
     fn done(&self, wish: &Wish, lease: Lease, accounting: Accounting) -> FileDone {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use potluck_content::{Bitfield, Digest, Layout, PieceIndex};
+use potluck_content::{Bitfield, Digest, Layout};
 use potluck_plan::{Accounting, FilePlan, FilePlanConfig, OriginUse, Rate, Source};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -63,6 +63,11 @@ impl FileTask {
         };
         let layout = Layout::for_size(size).map_err(potluck_cache::CacheError::from)?;
         let partial = self.open(wish, Some(size)).await?;
+        if let Some(manifest) = &manifest {
+            // Of an earlier attempt, and not what the domain holds by this name: to be
+            // fetched again. Should the origin say otherwise, the domain was wrong.
+            partial.discard_pieces(&partial.differing(manifest))?;
+        }
         let held = partial.bitfield();
         let limits = (
             self.inner.rates.clone(),
@@ -144,9 +149,11 @@ impl FileTask {
                 true,
             ));
         };
-        self.finish(wish, store.partial, proven, accounting)
-            .await
-            .map(Some)
+        let finished = self.finish(wish, store.partial, proven, accounting).await?;
+        Ok(Some(match finished {
+            Some(lease) => Attempt::Done(lease, accounting),
+            None => Attempt::Again(accounting),
+        }))
     }
 
     /// Fetches and checks; what is wrong is fetched again from the origin.
@@ -163,26 +170,12 @@ impl FileTask {
             if wrong.is_empty() {
                 return Ok(());
             }
-            let good = run.plan.pieces_from(Source::Origin);
-            let layout = run.store.layout;
-            if good.len() == layout.pieces() as usize {
+            let of_origin = run.plan.pieces_from(Source::Origin).len();
+            if of_origin == run.store.layout.pieces() as usize {
                 return Err(mismatch(wish, &wrong));
             }
             tracing::warn!(url = %wish.source.meta.url, "the whole is wrong: fetched again from the origin");
             run.distrust_peers()?;
-            let old: Vec<PieceIndex> = layout
-                .indices()
-                .filter(|index| !run.plan.wants(*index) && !good.contains(index))
-                .collect();
-            run.store.partial.discard_pieces(&old)?;
-            run.plan.forget(&old, now());
-            let origin = good.iter().map(|index| layout.len_of(*index) as u64).sum();
-            let discarded = run.accounting.discarded;
-            run.accounting = Accounting {
-                origin,
-                discarded,
-                ..Accounting::default()
-            };
         }
     }
 
@@ -192,12 +185,16 @@ impl FileTask {
         wish: &Wish,
         store: &Arc<PieceStore>,
     ) -> Result<Vec<Digest>, TransferError> {
-        if wish
+        let made = store.partial.merged();
+        let wrong: Vec<_> = wish
             .digests
             .iter()
-            .all(|digest| matches!(digest, Digest::B3(_)))
-        {
-            return Ok(Vec::new());
+            .copied()
+            .filter(|digest| matches!(digest, Digest::B3(id) if Some(*id) != made))
+            .collect();
+        let told_by_pieces = |digest: &Digest| matches!(digest, Digest::B3(_));
+        if !wrong.is_empty() || wish.digests.iter().all(told_by_pieces) {
+            return Ok(wrong);
         }
         self.show(|progress| progress.stage = Stage::Checking);
         let (store, digests) = (Arc::clone(store), wish.digests.clone());

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use potluck_cache::{CacheError, Partial, PutOutcome};
 use potluck_content::{HashedPiece, Layout, MIN_PIECE_LEN, Manifest, PieceIndex};
-use potluck_plan::{JobKey, Priority, RequestId};
+use potluck_plan::{JobKey, Priority, RequestId, Source};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
@@ -118,16 +118,20 @@ impl PieceStore {
     }
 
     /// Blocks.
-    fn put(&self, index: PieceIndex, bytes: Bytes) -> Event {
-        let Ok(mut piece) = HashedPiece::new(self.layout, index, bytes) else {
+    fn put(&self, index: PieceIndex, bytes: Bytes, source: Source) -> Event {
+        let Ok(piece) = HashedPiece::new(self.layout, index, bytes) else {
             return Event::Wrong(index);
         };
-        if let Some(manifest) = self.manifest() {
-            piece = match manifest.accept(piece) {
+        let piece = match self.manifest() {
+            Some(manifest) => match manifest.accept(piece) {
                 Ok(verified) => verified.into_hashed(),
                 Err(_) => return Event::Wrong(index),
-            };
-        }
+            },
+            None if source == Source::Origin => piece,
+            // Without a proof only the origin is believed: the proof that there was turned
+            // out to be of another content.
+            None => return Event::Wrong(index),
+        };
         match self.partial.put_hashed(piece) {
             Ok(PutOutcome::Stored | PutOutcome::AlreadyHeld) => Event::Stored(index),
             Ok(PutOutcome::Mismatch(_)) => Event::Wrong(index),
@@ -244,7 +248,7 @@ impl Assembler {
             // Never closed, so this cannot fail.
             let hand = Arc::clone(&store.hands).acquire_owned().await;
             let put = tokio::task::spawn_blocking(move || {
-                let event = store.put(index, bytes);
+                let event = store.put(index, bytes, request.source());
                 // Whoever waits for the permit may want the store for itself.
                 drop(store);
                 drop((hand, permit));

@@ -27,6 +27,10 @@ impl FileRun {
                     }
                     self.accounting.add(source, bytes);
                     self.unsaved += bytes;
+                } else if self.plan.wants(index) {
+                    // Of a peer that was dropped while it was written: it must not stand
+                    // in the way of the right one.
+                    self.store.partial.discard_pieces(&[index])?;
                 }
             }
             Event::Wrong(index) => match source {

@@ -172,21 +172,6 @@ impl PieceTable {
             .map(PieceIndex)
     }
 
-    /// The held pieces that came from any peer.
-    pub(super) fn of_peers(&self) -> impl Iterator<Item = PieceIndex> + '_ {
-        let from_peer = |state: &PieceState| {
-            matches!(
-                state,
-                PieceState::Held {
-                    from: Some(Source::Peer(_))
-                }
-            )
-        };
-        (0..self.len())
-            .filter(move |index| self.state(*index).as_ref().is_some_and(from_peer))
-            .map(PieceIndex)
-    }
-
     pub(super) fn add_holder(&mut self, holding: &Holding) {
         for (index, holders) in (0..).zip(&mut self.holders) {
             *holders += u32::from(holding.has(PieceIndex(index)));

@@ -1,0 +1,130 @@
+//! What the job or the origin says the whole must hash to is checked, however it came.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use potluck_cache::{PartialKey, PartialSpec};
+use potluck_content::{ContentId, Digest, Entity, HashedPiece, Layout, PieceIndex, Validator};
+use potluck_transfer::FileRequest;
+use support::blob;
+use support::scripted_origin::{Reply, ScriptedOrigin, file, head};
+use support::test_domain::TestDomain;
+use support::test_node::TestNode;
+
+/// An origin that does not say how long its file is.
+async fn unmeasured(content: &[u8]) -> ScriptedOrigin {
+    let content = content.to_vec();
+    ScriptedOrigin::start(move |asked| {
+        let mut bytes = head("200 OK", &[("Connection", "close".into())]);
+        if asked.method == "GET" {
+            bytes.extend(&content);
+        }
+        Reply::Close(bytes)
+    })
+    .await
+}
+
+/// An origin that counts the bytes of its answers.
+async fn counted(content: &[u8]) -> (ScriptedOrigin, Arc<AtomicUsize>) {
+    let sent = Arc::new(AtomicUsize::new(0));
+    let (count, content) = (Arc::clone(&sent), content.to_vec());
+    let origin = ScriptedOrigin::start(move |asked| {
+        let reply = file(asked, &content, "v1");
+        if let Reply::Keep(bytes) = &reply {
+            count.fetch_add(bytes.len(), Ordering::SeqCst);
+        }
+        reply
+    })
+    .await;
+    (origin, sent)
+}
+
+fn sha256(bytes: &[u8]) -> Digest {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
+    Digest::Sha256(digest.as_ref().try_into().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_is_not_what_it_should_be_is_refused_and_not_kept() {
+    let content = blob(700_000, 1);
+    let origin = unmeasured(&content).await;
+    let node = TestNode::start(&TestDomain::new()).await;
+    for wrong in [sha256(b"other"), Digest::B3(ContentId::of(b"other"))] {
+        let mut request = FileRequest::new(origin.url("/f"), "job");
+        request.checksum = Some(wrong);
+        let error = node.get(request).await.unwrap_err();
+        assert_eq!(error.code, "checksum_mismatch", "{error}");
+        assert_eq!(node.cache.find_digest(&wrong), None);
+        assert_eq!(node.cache.held(&ContentId::of(&content)), None);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_is_what_it_should_be_is_known_by_its_digest() {
+    let content = blob(700_000, 2);
+    let origin = unmeasured(&content).await;
+    let node = TestNode::start(&TestDomain::new()).await;
+    let mut request = FileRequest::new(origin.url("/f"), "job");
+    request.checksum = Some(sha256(&content));
+    let done = node.get(request).await.unwrap();
+    assert_eq!(done.content_id, ContentId::of(&content));
+    assert!(done.lease.validated());
+    assert_eq!(
+        node.cache.find_digest(&sha256(&content)),
+        Some(done.content_id)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_origin_gave_and_is_wrong_is_not_fetched_twice() {
+    let content = blob(3_000_000, 3);
+    let (origin, sent) = counted(&content).await;
+    let node = TestNode::start(&TestDomain::new()).await;
+    for wrong in [sha256(b"other"), Digest::B3(ContentId::of(b"other"))] {
+        sent.store(0, Ordering::SeqCst);
+        let mut request = FileRequest::new(origin.url("/f"), "job");
+        request.checksum = Some(wrong);
+        let error = node.get(request).await.unwrap_err();
+        assert_eq!(error.code, "checksum_mismatch", "{error}");
+        assert_eq!(error.accounting.total(), 0);
+        let sent = sent.load(Ordering::SeqCst);
+        assert!(sent < content.len() * 3 / 2, "{sent}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_is_not_the_origins_is_fetched_again() {
+    let content = blob(3_000_000, 4);
+    let (origin, sent) = counted(&content).await;
+    let node = TestNode::start(&TestDomain::new()).await;
+    let layout = Layout::for_size(content.len() as u64).unwrap();
+    let entity = Entity {
+        url: origin.url("/f"),
+        validator: Validator::ETag("\"v1\"".into()),
+        size: content.len() as u64,
+    };
+    let spec = PartialSpec {
+        key: PartialKey::Entity(entity.key()),
+        size: Some(content.len() as u64),
+        manifest: None,
+    };
+    // From an earlier attempt, whoever gave it.
+    let partial = node.cache.partial(spec).unwrap();
+    let old = HashedPiece::new(layout, PieceIndex(0), Bytes::from(vec![9; 262_144])).unwrap();
+    let _ = partial.put_hashed(old).unwrap();
+    partial.checkpoint().unwrap();
+    drop(partial);
+
+    let mut request = FileRequest::new(origin.url("/f"), "job");
+    request.checksum = Some(Digest::B3(ContentId::of(&content)));
+    let done = node.get(request).await.unwrap();
+    assert_eq!(done.content_id, ContentId::of(&content));
+    assert_eq!(done.accounting.origin, content.len() as u64);
+    assert_eq!(done.accounting.discarded, 262_144);
+    let sent = sent.load(Ordering::SeqCst);
+    assert!(sent < content.len() + 10_000, "{sent}");
+}
