@@ -262,6 +262,8 @@ impl Node {
             // A panic was told when it happened.
             let _ = self.jobs.await;
         }
+        // The transfers of the jobs have been told to stop: what they fetched is saved.
+        self.state.engine.at_rest().await;
         // Callers hear of the jobs' last state before their connections end.
         self.stop_api.cancel();
         while self.api.join_next().await.is_some() {}

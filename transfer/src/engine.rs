@@ -151,7 +151,10 @@ impl EngineHandle {
     /// Outside of a tokio runtime.
     #[must_use]
     pub fn transfer(&self, request: FileRequest) -> Transfer {
-        let (shown, progress) = watch::channel(Progress::default());
+        let (shown, progress) = watch::channel(Progress {
+            accounting: request.before,
+            ..Progress::default()
+        });
         let (done, outcome) = oneshot::channel();
         let task = FileTask::new(Arc::clone(&self.0), request, shown);
         let task = tokio::spawn(async move {
@@ -176,6 +179,12 @@ impl EngineHandle {
             Some(entity) => self.0.cache.link_entity(entity, content),
             None => Ok(()),
         }
+    }
+
+    /// Waits until every transfer has ended and what came of those that were stopped is
+    /// durable. The node calls it before it ends.
+    pub async fn at_rest(&self) {
+        self.0.locks.at_rest().await;
     }
 
     /// The cache.

@@ -4,55 +4,21 @@
 mod support;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use potluck_content::{ContentId, Digest, Manifest};
 use potluck_plan::Rate;
-use potluck_transfer::{FileDone, FileRequest, Stage};
-use support::blob;
+use potluck_transfer::FileRequest;
 use support::memory_shelf::MemoryShelf;
 use support::scripted_origin::{Reply, ScriptedOrigin, file, head};
 use support::test_domain::TestDomain;
 use support::test_node::{Claims, TestNode};
-use support::until;
-
-/// An origin of one file that counts the bytes of bodies it sent.
-async fn origin(content: &[u8]) -> (ScriptedOrigin, Arc<AtomicU64>) {
-    let sent = Arc::new(AtomicU64::new(0));
-    let (count, content) = (Arc::clone(&sent), content.to_vec());
-    let origin = ScriptedOrigin::start(move |asked| {
-        let reply = file(asked, &content, "v1");
-        if let (Reply::Keep(bytes), "GET") = (&reply, asked.method.as_str()) {
-            let head = bytes.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
-            count.fetch_add((bytes.len() - head) as u64, Ordering::SeqCst);
-        }
-        reply
-    })
-    .await;
-    (origin, sent)
-}
-
-fn bytes_of(done: &FileDone) -> Vec<u8> {
-    let mut bytes = vec![0; done.size as usize];
-    assert_eq!(done.lease.read_at(&mut bytes, 0).unwrap(), bytes.len());
-    bytes
-}
-
-fn check(done: &FileDone, content: &[u8]) {
-    assert!(bytes_of(done) == content, "the bytes differ");
-    assert_eq!(done.content_id, ContentId::of(content));
-    assert_eq!(
-        done.accounting.total(),
-        content.len() as u64,
-        "{:?}",
-        done.accounting
-    );
-}
+use support::{blob, check, origin_of, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_second_gets_everything_from_the_first() {
     let content = blob(9_000_001, 1);
-    let (origin, sent) = origin(&content).await;
+    let (origin, sent) = origin_of(&content).await;
     let domain = TestDomain::new();
     let (first, second) = (
         TestNode::start(&domain).await,
@@ -148,7 +114,7 @@ async fn an_origin_without_ranges_is_read_in_one_go() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_that_dies_in_the_middle_is_replaced_by_the_origin() {
     let content = blob(8 << 20, 2);
-    let (origin, _) = origin(&content).await;
+    let (origin, _) = origin_of(&content).await;
     let domain = TestDomain::new();
     let mut first = TestNode::start_with(&domain, Rate::Bits(80_000_000), None).await;
     let second = TestNode::start(&domain).await;
@@ -179,7 +145,7 @@ async fn a_peer_that_gives_wrong_bytes_is_dropped() {
     let content = blob(4_000_000, 3);
     let mut wrong = content.clone();
     wrong[2_000_000] ^= 1;
-    let (origin, _) = origin(&content).await;
+    let (origin, _) = origin_of(&content).await;
     let domain = TestDomain::new();
     let shelf = MemoryShelf::lying(ContentId::of(&content), &wrong);
     let liar = TestNode::start_with(&domain, Rate::Unlimited, Some(shelf)).await;
@@ -199,7 +165,7 @@ async fn a_peer_that_gives_another_content_is_found_out_by_the_digest() {
     let content = blob(4_000_000, 4);
     let mut other = content.clone();
     other[3_000_000] ^= 1;
-    let (origin, _) = origin(&content).await;
+    let (origin, _) = origin_of(&content).await;
     let domain = TestDomain::new();
     let shelf = MemoryShelf::with(&[&other]);
     let liar = TestNode::start_with(&domain, Rate::Unlimited, Some(shelf)).await;
@@ -238,100 +204,6 @@ async fn a_peer_that_gives_another_content_is_found_out_by_the_digest() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_requests_for_one_file_are_one_transfer() {
-    let content = blob(6 << 20, 5);
-    let (origin, sent) = origin(&content).await;
-    let node = TestNode::start(&TestDomain::new()).await;
-    let mut one = node
-        .engine
-        .transfer(FileRequest::new(origin.url("/f"), "one"));
-    let mut two = node
-        .engine
-        .transfer(FileRequest::new(origin.url("/f"), "two"));
-    let (one, two) = tokio::join!(one.outcome(), two.outcome());
-    let (one, two) = (one.unwrap(), two.unwrap());
-    check(&one, &content);
-    check(&two, &content);
-    assert_eq!(
-        one.accounting.origin + two.accounting.origin,
-        content.len() as u64
-    );
-    assert_eq!(
-        one.accounting.cache + two.accounting.cache,
-        content.len() as u64
-    );
-    assert_eq!(sent.load(Ordering::SeqCst), content.len() as u64);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_cancelled_transfer_goes_on_where_it_was() {
-    let content = blob(8 << 20, 6);
-    let half = content.len() as u64 / 2;
-    let served = content.clone();
-    let open = Arc::new(AtomicU64::new(0));
-    let gate = Arc::clone(&open);
-    // Until the gate opens, whatever is beyond the half hangs.
-    let origin = ScriptedOrigin::start(move |asked| {
-        let reply = file(asked, &served, "v1");
-        match (asked.range(), reply) {
-            (Some((first, last)), Reply::Keep(bytes))
-                if gate.load(Ordering::SeqCst) == 0 && last >= half =>
-            {
-                let keep = bytes.len() - (last + 1 - half.max(first)) as usize;
-                Reply::Hang(bytes[..keep].to_vec())
-            }
-            (_, reply) => reply,
-        }
-    })
-    .await;
-    let domain = TestDomain::new();
-    let node = TestNode::start(&domain).await;
-    let request = FileRequest::new(origin.url("/f"), "job");
-    let transfer = node.engine.transfer(request.clone());
-    let progress = transfer.progress();
-    until("half is there", || {
-        progress.borrow().accounting.origin >= half
-    })
-    .await;
-    assert_eq!(progress.borrow().stage, Stage::Transferring);
-    let before = progress.borrow().accounting;
-    drop(transfer);
-    open.store(1, Ordering::SeqCst);
-    let done = node.get(FileRequest { before, ..request }).await.unwrap();
-    check(&done, &content);
-    assert_eq!(done.accounting.origin, content.len() as u64);
-    let ranges: Vec<_> = origin
-        .asked()
-        .iter()
-        .filter_map(|asked| asked.range())
-        .collect();
-    let again = ranges.last().unwrap();
-    assert!(again.0 >= half, "{ranges:?}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_changes_under_way_is_begun_again() {
-    let (old, new) = (blob(3_000_000, 10), blob(3_000_000, 11));
-    let expected = new.clone();
-    let calls = AtomicU64::new(0);
-    let origin = ScriptedOrigin::start(move |asked| {
-        // The first HEAD sees the old version; everything after it the new one.
-        match calls.fetch_add(1, Ordering::SeqCst) {
-            0 => file(asked, &old, "v1"),
-            _ => file(asked, &new, "v2"),
-        }
-    })
-    .await;
-    let node = TestNode::start(&TestDomain::new()).await;
-    let done = node
-        .get(FileRequest::new(origin.url("/f"), "job"))
-        .await
-        .unwrap();
-    check(&done, &expected);
-    assert_eq!(done.validator.unwrap().as_str(), "\"v2\"");
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn failures_are_told_apart() {
     let node = TestNode::start(&TestDomain::new()).await;
     let origin = ScriptedOrigin::start(|asked| match asked.path.as_str() {
@@ -362,7 +234,7 @@ async fn failures_are_told_apart() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_personal_is_neither_asked_of_peers_nor_given() {
     let content = blob(500_000, 12);
-    let (origin, sent) = origin(&content).await;
+    let (origin, sent) = origin_of(&content).await;
     let domain = TestDomain::new();
     let (first, second) = (
         TestNode::start(&domain).await,
@@ -382,51 +254,9 @@ async fn what_is_personal_is_neither_asked_of_peers_nor_given() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_saved_survives_a_restart_of_the_node() {
-    let content = blob(8 << 20, 13);
-    let served = content.clone();
-    let (calls, up) = (AtomicU64::new(0), Arc::new(AtomicU64::new(0)));
-    let is_up = Arc::clone(&up);
-    let origin = ScriptedOrigin::start(move |asked| match file(asked, &served, "v1") {
-        // The first range breaks off in the middle, and then the origin is down for long.
-        Reply::Keep(bytes) if asked.method == "GET" && is_up.load(Ordering::SeqCst) == 0 => {
-            match calls.fetch_add(1, Ordering::SeqCst) {
-                0 => Reply::Close(bytes[..bytes.len() / 2].to_vec()),
-                _ => Reply::Close(head("503 Busy", &[("Retry-After", "900".into())])),
-            }
-        }
-        reply => reply,
-    })
-    .await;
-    let domain = TestDomain::new();
-    let node = TestNode::start(&domain).await;
-    let request = FileRequest::new(origin.url("/f"), "job");
-    let failed = node.get(request.clone()).await.unwrap_err();
-    assert!(
-        failed.retryable && failed.accounting.origin > 0,
-        "{failed:?}"
-    );
-    let before = failed.accounting;
-    let dir = node.stop();
-    up.store(1, Ordering::SeqCst);
-    let asked_before = origin.asked().len();
-    let node = TestNode::start_again(&domain, dir).await;
-    let done = node.get(FileRequest { before, ..request }).await.unwrap();
-    check(&done, &content);
-    assert_eq!(done.accounting.origin, content.len() as u64);
-    let again = origin.asked();
-    let again = again
-        .iter()
-        .skip(asked_before)
-        .filter_map(|asked| asked.range());
-    let asked_again: u64 = again.map(|(first, last)| last + 1 - first).sum();
-    assert!(asked_again < content.len() as u64, "it began anew");
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn several_peers_are_combined() {
     let content = blob(24 << 20, 14);
-    let (origin, sent) = origin(&content).await;
+    let (origin, sent) = origin_of(&content).await;
     let domain = TestDomain::new();
     let node = TestNode::start(&domain).await;
     let mut peers = Vec::new();
@@ -451,7 +281,7 @@ async fn several_peers_are_combined() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_origin_is_believed_over_peers() {
     let (content, other) = (blob(2 << 20, 15), blob(2 << 20, 16));
-    let (origin, _) = origin(&content).await;
+    let (origin, _) = origin_of(&content).await;
     let domain = TestDomain::new();
     // So slow that the origin tops up, and then the bytes do not agree.
     let shelf = MemoryShelf::with(&[&other]);

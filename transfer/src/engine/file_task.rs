@@ -170,7 +170,11 @@ impl FileTask {
 
     fn failed(&self, mut error: TransferError) -> TransferError {
         if error.accounting == Accounting::default() {
-            error.accounting.discarded = self.wasted;
+            // Nothing was moved: what earlier attempts counted still holds.
+            error.accounting = Accounting {
+                discarded: self.wasted,
+                ..self.request.before
+            };
         }
         tracing::debug!(url = %self.request.url, code = error.code, %error, "transfer failed");
         error

@@ -4,14 +4,21 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use potluck_cache::PartialKey;
-use tokio::sync::{OwnedMutexGuard, watch};
+use tokio::sync::{Notify, OwnedMutexGuard, watch};
 
 use crate::engine::request::Progress;
 
 /// Hands each unfinished content to one transfer at a time. Others wait in order, see
 /// the progress of who works, and go on where that one left off.
 #[derive(Clone, Default)]
-pub(crate) struct KeyLocks(Arc<Mutex<HashMap<PartialKey, Entry>>>);
+pub(crate) struct KeyLocks(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    entries: Mutex<HashMap<PartialKey, Entry>>,
+    /// Told when the last entry went.
+    empty: Notify,
+}
 
 struct Entry {
     lock: Arc<tokio::sync::Mutex<()>>,
@@ -58,6 +65,17 @@ impl KeyLocks {
         }
     }
 
+    /// Waits until nobody works or waits.
+    pub(crate) async fn at_rest(&self) {
+        loop {
+            let emptied = self.0.empty.notified();
+            if self.lock().is_empty() {
+                return;
+            }
+            emptied.await;
+        }
+    }
+
     fn enter(&self, key: &PartialKey) -> (Arc<tokio::sync::Mutex<()>>, User) {
         let mut entries = self.lock();
         let entry = entries.entry(key.clone()).or_insert_with(|| Entry {
@@ -80,7 +98,10 @@ impl KeyLocks {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<PartialKey, Entry>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0
+            .entries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -117,6 +138,9 @@ impl Drop for User {
             if entry.users == 0 {
                 entries.remove(&self.key);
             }
+        }
+        if entries.is_empty() {
+            self.locks.0.empty.notify_waiters();
         }
     }
 }
