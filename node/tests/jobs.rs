@@ -17,6 +17,7 @@ use potluck_content::{ContentId, Entity};
 use potluck_plan::{
     Accounting, ErrorContext, JobError, JobLimits, JobState, JobTimes, Priority, Retry,
 };
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -321,6 +322,53 @@ async fn jobs_live_through_a_stop_and_a_kill() {
         .filter(|request| request.url.ends_with("/b"))
         .count();
     assert_eq!(again, 1, "a file that is here is not fetched again");
+}
+
+#[tokio::test]
+async fn the_time_a_node_was_down_is_not_spent() {
+    let mut world = World::new();
+    let jobs = world.start();
+    let job = jobs.create(ME, world.job(&["hang"])).await.unwrap();
+    until(&jobs, &job.id, JobState::Transferring).await;
+    world.kill().await;
+    let path = world.dir.path().join(format!("jobs/{}.json", job.id));
+    let read = || serde_json::from_slice::<Value>(&fs::read(&path).unwrap()).unwrap();
+    let mut kept = read();
+    let since = &mut kept["job"]["machine"]["running_since"]["secs_since_epoch"];
+    *since = (since.as_u64().unwrap() - 100 * 86_400).into();
+    fs::write(&path, kept.to_string()).unwrap();
+    let jobs = world.start();
+    until(&jobs, &job.id, JobState::Transferring).await;
+    world.stop().await;
+    let spent = read()["job"]["machine"]["spent"]["secs"].as_u64().unwrap();
+    assert!(spent < 3_600, "{spent}");
+}
+
+#[tokio::test]
+async fn a_detached_job_is_completed_after_a_restart() {
+    let mut world = World::new();
+    let jobs = world.start();
+    let detached = NewJob {
+        detached: true,
+        ..world.job(&["a", "hang"])
+    };
+    let job = jobs.create(ME, detached).await.unwrap();
+    let mut watch = jobs.watch(ME, job.id.clone()).await.unwrap();
+    watch
+        .wait_for(|job| job.files[0].content_id.is_some())
+        .await
+        .unwrap();
+    world.kill().await;
+    // As it is on the disk when the end comes before the files are placed.
+    let path = world.dir.path().join(format!("jobs/{}.json", job.id));
+    let mut kept: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    kept["job"]["machine"]["state"] = "transferred".into();
+    kept["job"]["machine"]["running_since"] = Value::Null;
+    kept["job"]["files"].as_array_mut().unwrap().truncate(1);
+    fs::write(&path, kept.to_string()).unwrap();
+    let jobs = world.start();
+    until(&jobs, &job.id, JobState::Acknowledged).await;
+    assert_eq!(fs::read(world.out("a")).unwrap(), b"http://origin/a");
 }
 
 #[tokio::test]

@@ -83,7 +83,7 @@ pub enum Refusal {
     #[error("{0}")]
     Destination(JobError),
     /// The files are just being put in their places.
-    #[error("the job is just being completed")]
+    #[error("the job is just being completed: wait until that is done")]
     Busy,
     /// The daemon runs as another user: the caller must write the files itself.
     #[error("the daemon may not write files for this user: fetch them and complete then")]

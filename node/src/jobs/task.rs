@@ -2,6 +2,7 @@
 
 mod completing;
 mod requests;
+mod restoring;
 mod running;
 
 use std::collections::BTreeMap;
@@ -19,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::entry::Entry;
 use super::handle::{Command, JobsHandle};
 use super::runner::Update;
-use super::{Fetcher, Job, JobId, JobStore, StoreError};
+use super::{Fetcher, JobId, JobStore, StoreError};
 use crate::events::EventLog;
 use crate::stats::Stats;
 
@@ -107,6 +108,7 @@ impl JobsTask {
     /// Runs until it is stopped or every handle is gone.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut probe = tokio::time::interval(WAKE_EVERY);
+        self.complete_detached();
         loop {
             self.carry_out();
             let wake = self.next_wake();
@@ -130,48 +132,6 @@ impl JobsTask {
             }
         }
         self.wind_down().await;
-    }
-
-    /// A job that was there before this process began.
-    fn restore(&mut self, mut job: Job) {
-        let now = now();
-        let id = job.id;
-        if job.state().is_final() {
-            self.entries.insert(id, Entry::new(job));
-            return;
-        }
-        let mut leases = BTreeMap::new();
-        for (index, file) in job.files.iter_mut().enumerate() {
-            match file.content.map(|content| self.cache.lease(&content)) {
-                Some(Some(lease)) => drop(leases.insert(index, lease)),
-                // What was finished is gone from the disk: it is fetched again.
-                Some(None) => file.reset(),
-                None => {}
-            }
-        }
-        self.queue.restore(id.key(), job.owner, job.priority);
-        if job.state().is_running() {
-            let requeued = job.machine.requeue(now);
-            debug_assert!(requeued.is_ok(), "a running job can wait again");
-        }
-        if job.state() == JobState::Transferred
-            && let Err(error) = job.machine.resume(job.progress(), now)
-        {
-            tracing::warn!(job = %id, %error, "a finished job stays as it is");
-        }
-        match job.state() {
-            JobState::Queued => self.queue.set_ready(id.key()),
-            JobState::TransientError => {
-                if let Some(at) = job.machine.error().and_then(|error| error.retry_at) {
-                    self.queue.set_retry(id.key(), at);
-                }
-            }
-            _ => {}
-        }
-        let mut entry = Entry::new(job);
-        entry.leases = leases;
-        entry.show();
-        self.entries.insert(id, entry);
     }
 
     fn carry_out(&mut self) {

@@ -14,7 +14,7 @@ use crate::stats::Counts;
 
 impl JobsTask {
     /// The daemon completes a job for its owner, where it may write the owner's files.
-    pub(super) async fn complete_by_itself(&mut self, id: JobId) {
+    pub(super) fn complete_by_itself(&mut self, id: JobId) {
         let owner = self.entries.get(&id).map(|entry| entry.job.owner);
         if owner == Some(self.config.own_uid) {
             self.place(id, None);

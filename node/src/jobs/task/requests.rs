@@ -107,6 +107,7 @@ impl JobsTask {
         files: Vec<NewFile>,
     ) -> Result<Arc<JobDocument>, Refusal> {
         let id = self.find(by, name)?;
+        self.refuse_completing(id)?;
         let files = self.check_files(by, files)?;
         self.change(id, |task, entry| {
             task.check_files(by.uid, entry.job.files.len(), files.len())?;
@@ -156,6 +157,7 @@ impl JobsTask {
 
     async fn resume(&mut self, by: Caller, name: &str) -> Result<Arc<JobDocument>, Refusal> {
         let id = self.find(by, name)?;
+        self.refuse_completing(id)?;
         let document = self
             .change(id, |_, entry| {
                 let progress = entry.job.progress();

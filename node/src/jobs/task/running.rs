@@ -188,7 +188,7 @@ impl JobsTask {
         self.keep(id).await;
         self.record(id, "job_transferred", &json!({}));
         if detached {
-            self.complete_by_itself(id).await;
+            self.complete_by_itself(id);
         }
     }
 

@@ -1,0 +1,65 @@
+//! Taking up the jobs of the process before.
+
+use std::collections::BTreeMap;
+
+use potluck_plan::JobState;
+
+use super::{JobsTask, now};
+use crate::jobs::entry::Entry;
+use crate::jobs::{Job, JobId};
+
+impl JobsTask {
+    /// A job that was there before this process began.
+    pub(super) fn restore(&mut self, mut job: Job) {
+        let now = now();
+        let id = job.id;
+        if job.state().is_final() {
+            self.entries.insert(id, Entry::new(job));
+            return;
+        }
+        let mut leases = BTreeMap::new();
+        for (index, file) in job.files.iter_mut().enumerate() {
+            match file.content.map(|content| self.cache.lease(&content)) {
+                Some(Some(lease)) => drop(leases.insert(index, lease)),
+                // What was finished is gone from the disk: it is fetched again.
+                Some(None) => file.reset(),
+                None => {}
+            }
+        }
+        self.queue.restore(id.key(), job.owner, job.priority);
+        job.machine.handle_restart(now);
+        if job.state() == JobState::Transferred
+            && let Err(error) = job.machine.resume(job.progress(), now)
+        {
+            tracing::warn!(job = %id, %error, "a finished job stays as it is");
+        }
+        match job.state() {
+            JobState::Queued => self.queue.set_ready(id.key()),
+            JobState::TransientError => {
+                if let Some(at) = job.machine.error().and_then(|error| error.retry_at) {
+                    self.queue.set_retry(id.key(), at);
+                }
+            }
+            _ => {}
+        }
+        let mut entry = Entry::new(job);
+        entry.leases = leases;
+        entry.show();
+        self.entries.insert(id, entry);
+    }
+
+    /// Completes the jobs that were to be completed when the process before ended, or
+    /// that it could not complete.
+    pub(super) fn complete_detached(&mut self) {
+        let waiting: Vec<JobId> = self
+            .entries
+            .values()
+            .map(|entry| &entry.job)
+            .filter(|job| job.detached && job.state() == JobState::Transferred)
+            .map(|job| job.id)
+            .collect();
+        for id in waiting {
+            self.complete_by_itself(id);
+        }
+    }
+}
