@@ -221,7 +221,7 @@ impl OriginClient {
         let mut message = Request::builder()
             .method(method)
             .uri(at.as_str())
-            .body(Empty::new())
+            .body(Empty::<Bytes>::new())
             .map_err(|e| OriginError::BadUrl {
                 url: at.to_string(),
                 reason: e.to_string(),
@@ -242,6 +242,22 @@ impl OriginClient {
         if !headers.contains_key(header::ACCEPT) {
             headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
         }
+        // The other end may just have closed a connection that was kept for the next
+        // request: that says nothing about the origin, and asking again harms nobody.
+        match self.send(at, message.clone()).await {
+            Err(OriginError::Broken { reason, .. }) => {
+                tracing::debug!(%at, reason, "asked again");
+                self.send(at, message).await
+            }
+            other => other,
+        }
+    }
+
+    async fn send(
+        &self,
+        at: &Url,
+        message: Request<Empty<Bytes>>,
+    ) -> Result<Response<Incoming>, OriginError> {
         let limit = self.config.answer_timeout;
         match tokio::time::timeout(limit, self.http.request(message)).await {
             Ok(Ok(answer)) => Ok(answer),

@@ -6,6 +6,7 @@
     reason = "each test uses a part of it"
 )]
 
+pub mod asking;
 pub mod memory_shelf;
 pub mod scripted_origin;
 pub mod test_domain;
