@@ -14,7 +14,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tokio_util::compat::TokioAsyncReadCompatExt as _;
 
-use crate::{PortTls, RejectReason, VerifiedPeer};
+use crate::{PortTls, RejectReason, Standing, VerifiedPeer};
 
 /// Connecting and proving together take no longer than this. On a local network
 /// both take milliseconds; an idle caller is sent away after it.
@@ -50,20 +50,28 @@ pub(crate) struct Handshake {
 
 struct Inner {
     me: PeerId,
-    tls: PortTls,
+    standing: Standing,
     /// Where calls come from, when the node listens on one address.
     bind: Option<IpAddr>,
     /// What was proven, until the swarm takes the connection over.
-    proven: Mutex<BTreeMap<(PeerId, SocketAddr), (VerifiedPeer, Instant)>>,
+    proven: Mutex<BTreeMap<(PeerId, SocketAddr), Proven>>,
     pending: Mutex<BTreeMap<IpAddr, usize>>,
 }
 
+/// What a handshake has proven.
+pub(crate) struct Proven {
+    pub(crate) peer: VerifiedPeer,
+    /// When the connection must end: with the certificate on it that ends first.
+    pub(crate) ends: SystemTime,
+    at: Instant,
+}
+
 impl Handshake {
-    pub(crate) fn new(me: PeerId, tls: PortTls, listen: IpAddr) -> Self {
+    pub(crate) fn new(me: PeerId, standing: Standing, listen: IpAddr) -> Self {
         Self {
             inner: Arc::new(Inner {
                 me,
-                tls,
+                standing,
                 bind: (!listen.is_unspecified()).then_some(listen),
                 proven: Mutex::default(),
                 pending: Mutex::default(),
@@ -78,7 +86,7 @@ impl Handshake {
         remote: SocketAddr,
     ) -> Result<(PeerId, StreamMuxerBox), HandshakeError> {
         let _place = self.place(remote.ip()).ok_or(HandshakeError::Crowded)?;
-        let tls = &self.inner.tls;
+        let tls = self.inner.standing.control();
         // Small questions and answers should not wait for each other.
         let _ = tcp.set_nodelay(true);
         let accepted = TlsAcceptor::from(tls.server_config()).accept(tcp);
@@ -90,7 +98,7 @@ impl Handshake {
             .upgrade_inbound(stream.compat(), yamux_name())
             .await
             .map_err(|error| refused(&error))?;
-        self.finish(peer, remote, StreamMuxerBox::new(muxer))
+        self.finish(&tls, peer, remote, StreamMuxerBox::new(muxer))
     }
 
     /// Calls a node and proves it.
@@ -101,7 +109,7 @@ impl Handshake {
         let tcp = limit(self.connect(remote)).await?;
         let tcp = tcp.map_err(HandshakeError::Unreachable)?;
         let _ = tcp.set_nodelay(true);
-        let tls = &self.inner.tls;
+        let tls = self.inner.standing.control();
         let connected = TlsConnector::from(tls.client_config()).connect(tls.server_name(), tcp);
         let stream = limit(connected).await?.map_err(|error| refused(&error))?;
         let peer = tls
@@ -111,13 +119,12 @@ impl Handshake {
             .upgrade_outbound(stream.compat(), yamux_name())
             .await
             .map_err(|error| refused(&error))?;
-        self.finish(peer, remote, StreamMuxerBox::new(muxer))
+        self.finish(&tls, peer, remote, StreamMuxerBox::new(muxer))
     }
 
     /// What was proven about the other end of a connection. Each answer is given once.
-    pub(crate) fn take_proven(&self, peer: PeerId, remote: SocketAddr) -> Option<VerifiedPeer> {
-        let proven = lock(&self.inner.proven).remove(&(peer, remote));
-        proven.map(|(proven, _)| proven)
+    pub(crate) fn take_proven(&self, peer: PeerId, remote: SocketAddr) -> Option<Proven> {
+        lock(&self.inner.proven).remove(&(peer, remote))
     }
 
     /// Each call has a port of its own: two nodes that call each other from their
@@ -137,6 +144,7 @@ impl Handshake {
 
     fn finish(
         &self,
+        tls: &PortTls,
         peer: VerifiedPeer,
         remote: SocketAddr,
         muxer: StreamMuxerBox,
@@ -145,10 +153,11 @@ impl Handshake {
         if id == self.inner.me {
             return Err(HandshakeError::Myself);
         }
-        let (mut proven, now) = (lock(&self.inner.proven), Instant::now());
+        let (mut proven, at) = (lock(&self.inner.proven), Instant::now());
         // The swarm may have given up a connection that it never asks about.
-        proven.retain(|_, (_, since)| now.saturating_duration_since(*since) < TIME_LIMIT);
-        proven.insert((id, remote), (peer, now));
+        proven.retain(|_, old| at.saturating_duration_since(old.at) < TIME_LIMIT);
+        let ends = tls.end_with(&peer);
+        proven.insert((id, remote), Proven { peer, ends, at });
         Ok((id, muxer))
     }
 

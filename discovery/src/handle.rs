@@ -9,7 +9,7 @@ use potluck_content::{ContentId, Manifest};
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 
 use crate::beacon_stats::{BeaconCounters, BeaconStats};
-use crate::{DiscoveryEvent, Holding, PeerFault, PeerInfo, PortTls, Rejected, Wanted};
+use crate::{DiscoveryEvent, Holding, PeerFault, PeerInfo, Rejected, Standing, Wanted};
 
 /// How long a manifest may take: half a megabyte at most, read from a disk that may
 /// be busy.
@@ -21,7 +21,7 @@ pub struct DiscoveryHandle {
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) peers: watch::Receiver<Arc<[PeerInfo]>>,
     pub(crate) shared: Arc<Shared>,
-    pub(crate) data_tls: PortTls,
+    pub(crate) standing: Standing,
     pub(crate) local_id: PeerId,
     pub(crate) control_address: SocketAddr,
 }
@@ -164,10 +164,10 @@ impl DiscoveryHandle {
         self.shared.beacon.read()
     }
 
-    /// The TLS set-up for the data port: certificates and policy of the domain.
+    /// What this node shows and asks at its ports; a renewed membership is told to it.
     #[must_use]
-    pub fn tls(&self) -> PortTls {
-        self.data_tls.clone()
+    pub fn standing(&self) -> Standing {
+        self.standing.clone()
     }
 
     /// The identity of this node.

@@ -51,9 +51,11 @@ mod renewal_schedule;
 mod renewal_service;
 mod secret;
 mod service;
+mod standing;
 mod swarm_answers;
 mod swarm_connections;
 mod swarm_questions;
+mod swarm_renewal;
 mod swarm_task;
 mod tls;
 
@@ -89,4 +91,5 @@ pub use renewal::{RenewalError, RenewalOptions, Renewed, renew};
 pub use renewal_service::{RenewalConfig, RenewalEvent, RenewalService};
 pub use secret::{BeaconKey, Secret};
 pub use service::{DiscoveryFailed, DiscoveryService, StartError, start};
+pub use standing::{RenewError, Standing};
 pub use tls::{CONTROL_ALPN, DATA_ALPN, HTTP_ALPN, PortTls};

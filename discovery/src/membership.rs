@@ -278,6 +278,16 @@ impl Membership {
         &self.inner.identity
     }
 
+    /// Whether `other` can take this one's place while the node runs: the same node
+    /// in the same domain, with the same names and beacon key.
+    pub(crate) fn is_renewed_by(&self, other: &Self) -> bool {
+        let (old, new) = (&*self.inner, &*other.inner);
+        old.fingerprint == new.fingerprint
+            && old.identity.public_key() == new.identity.public_key()
+            && old.node_name == new.node_name
+            && old.beacon_key == new.beacon_key
+    }
+
     /// What the domain asks of others' certificates.
     #[must_use]
     pub fn policy(&self) -> CertificatePolicy {

@@ -18,7 +18,7 @@ use crate::control_message::Hello;
 use crate::control_swarm::control_swarm;
 use crate::handle::Shared;
 use crate::swarm_task::{SwarmState, SwarmTask};
-use crate::{Config, DiscoveryHandle, Holdings, Membership, PortTls};
+use crate::{Config, DiscoveryHandle, Holdings, Membership, Standing};
 use potluck_near::PeerTable;
 use potluck_near::StaticPeer;
 
@@ -97,7 +97,8 @@ pub fn start(
     let me = membership.peer_id();
     let listen = config.listen.ip();
     let (listener, control_address) = listen_on(listen, config.control_port)?;
-    let handshake = Handshake::new(me, PortTls::control(membership)?, listen);
+    let standing = Standing::new(membership)?;
+    let handshake = Handshake::new(me, standing.clone(), listen);
     let connections = TaskTracker::new();
     let failed = |error| StartError::Listen {
         address: control_address,
@@ -162,7 +163,7 @@ pub fn start(
         table,
         me,
         hello,
-        expires: membership.expires(),
+        standing: standing.clone(),
         listen,
         holdings,
         commands: commands_in,
@@ -177,7 +178,7 @@ pub fn start(
         commands,
         peers: peers_in,
         shared,
-        data_tls: PortTls::data(membership)?,
+        standing,
         local_id: me,
         control_address,
     };

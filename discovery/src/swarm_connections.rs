@@ -87,8 +87,10 @@ impl SwarmTask {
             peer,
             remote,
             direction,
-            name: proven.name.as_str().to_owned(),
-            expires: proven.expires,
+            name: proven.peer.name.as_str().to_owned(),
+            expires: proven.peer.expires,
+            ends: proven.ends,
+            control: None,
             since: Instant::now(),
             in_vain: admission != Admission::Welcome,
             surplus: None,
@@ -122,8 +124,14 @@ impl SwarmTask {
             return;
         };
         if newer.since.saturating_duration_since(older.since) >= TOGETHER {
-            // The peer calls because it has lost the old one.
-            self.swarm.close_connection(old);
+            if newer.direction == Direction::Inbound {
+                // The peer calls because it has lost the old one, or leaves it for
+                // newer certificates.
+                self.swarm.close_connection(old);
+            } else if let Some(older) = connections.get_mut(&old) {
+                // We called for newer certificates, and may yet be turned away.
+                older.surplus = Some(Instant::now());
+            }
             return;
         }
         let ours = if self.me < newer.peer {

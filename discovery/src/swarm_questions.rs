@@ -174,12 +174,15 @@ impl SwarmTask {
     }
 
     fn on_hello_answered(&mut self, peer: PeerId, hello: Option<Hello>, refusal: Option<Refusal>) {
-        let mut connections = self.state.connections.values();
+        let mut connections = self.state.connections.values_mut();
         let Some(connection) = connections.find(|it| it.peer == peer && it.is_in_use()) else {
             return;
         };
         match hello {
             Some(hello) if hello.domain == self.hello.domain && hello.data_port != 0 => {
+                let mut control = connection.remote;
+                control.set_port(hello.control_port);
+                connection.control = (hello.control_port != 0).then_some(control);
                 let info = PeerInfo {
                     id: peer,
                     name: connection.name.clone(),

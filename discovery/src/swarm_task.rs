@@ -23,7 +23,7 @@ use crate::control_transport::multiaddr;
 use crate::handle::{Command, Shared};
 use crate::swarm_answers::{Answered, Waiting};
 use crate::swarm_questions::Asked;
-use crate::{Departure, Direction, DiscoveryEvent, Holdings, PeerInfo, RejectReason};
+use crate::{Departure, Direction, DiscoveryEvent, Holdings, PeerInfo, RejectReason, Standing};
 use potluck_near::PeerTable;
 use potluck_near::Setback;
 use potluck_near::{DialTarget, TableAction};
@@ -52,6 +52,10 @@ pub(crate) struct Connection {
     pub(crate) name: String,
     /// When the peer's certificate ends.
     pub(crate) expires: SystemTime,
+    /// When the connection must end: with that certificate or our own on it.
+    pub(crate) ends: SystemTime,
+    /// Where the peer takes calls, once its Hello has said so.
+    pub(crate) control: Option<SocketAddr>,
     pub(crate) since: Instant,
     /// There is no place for this peer: it is told so and the connection ends.
     pub(crate) in_vain: bool,
@@ -66,8 +70,7 @@ pub(crate) struct SwarmTask {
     pub(crate) me: PeerId,
     /// How this node introduces itself.
     pub(crate) hello: Hello,
-    /// When this node's certificate ends.
-    pub(crate) expires: SystemTime,
+    pub(crate) standing: Standing,
     pub(crate) listen: IpAddr,
     pub(crate) holdings: Arc<dyn Holdings>,
     pub(crate) commands: mpsc::Receiver<Command>,
@@ -104,6 +107,8 @@ pub(crate) struct SwarmState {
     resolving: JoinSet<(usize, Option<SocketAddr>)>,
     /// When each peer was heard last on its connection.
     pub(crate) alive: BTreeMap<PeerId, Instant>,
+    /// When each peer was called last for a connection with newer certificates.
+    pub(crate) replaced: BTreeMap<PeerId, Instant>,
     /// Peers that must answer before a time.
     pub(crate) checks: BTreeMap<PeerId, Instant>,
 }
@@ -157,7 +162,7 @@ impl SwarmTask {
         let mut silent = Vec::new();
         for (id, connection) in &self.state.connections {
             let peer = connection.peer;
-            if wall >= connection.expires.min(self.expires) {
+            if wall >= connection.ends {
                 ended.push(*id);
             } else if connection.is_over(now) {
                 self.swarm.close_connection(*id);
@@ -171,6 +176,7 @@ impl SwarmTask {
         for id in ended {
             self.end_of_certificate(id, wall);
         }
+        self.replace_ending(now, wall);
         for peer in silent {
             if !self.is_pinged(&peer) {
                 self.ping(peer);
@@ -188,6 +194,10 @@ impl SwarmTask {
         let Some(connection) = self.state.connections.get(&id) else {
             return;
         };
+        if !connection.is_in_use() {
+            self.swarm.close_connection(id);
+            return;
+        }
         let (peer, theirs) = (connection.peer, wall >= connection.expires);
         if theirs {
             let (remote, direction) = (connection.remote, connection.direction);
@@ -237,6 +247,7 @@ impl SwarmTask {
                     self.state.checks.entry(peer).or_insert(until);
                     self.ping(peer);
                 }
+                TableAction::Renewed => changed = true,
                 TableAction::Added(info) => {
                     changed = true;
                     tracing::info!(peer = %info.id, name = info.name, address = %info.address, "peer added");
@@ -273,7 +284,7 @@ impl SwarmTask {
         let _ = self.shared.events.send(event);
     }
 
-    fn dial(&mut self, target: DialTarget, address: SocketAddr) {
+    pub(crate) fn dial(&mut self, target: DialTarget, address: SocketAddr) {
         let options = match target {
             DialTarget::Peer(peer) => DialOpts::peer_id(peer)
                 .condition(PeerCondition::Always)

@@ -32,6 +32,8 @@ pub struct PortTls {
     client: Arc<ClientConfig>,
     server_name: ServerName<'static>,
     policy: CertificatePolicy,
+    /// When this node's own certificate ends.
+    expires: SystemTime,
 }
 
 impl PortTls {
@@ -81,6 +83,13 @@ impl PortTls {
         self.check(connection, now)
     }
 
+    /// When a connection with this peer must end: with the certificate, its own or
+    /// ours, that ends first.
+    #[must_use]
+    pub fn end_with(&self, peer: &VerifiedPeer) -> SystemTime {
+        peer.expires.min(self.expires)
+    }
+
     fn check(&self, state: &CommonState, now: SystemTime) -> Result<VerifiedPeer, RejectReason> {
         // A stranger may have named no protocol at all: rustls lets that pass.
         if state.alpn_protocol().is_none() {
@@ -124,6 +133,7 @@ impl PortTls {
             client: Arc::new(client),
             server_name: membership.domain_id().server_name(),
             policy: membership.policy(),
+            expires: membership.expires(),
         })
     }
 }

@@ -1,33 +1,32 @@
 //! The node's part in its domain: finds peers, serves them and lets new members in.
 //!
 //! The membership is files, and may be made or changed by another process while the
-//! node runs. They are looked at again and again, and whenever somebody says so; on a
-//! change everything that stands on the old membership ends before the new begins.
+//! node runs. They are looked at again and again, and whenever somebody says so. A renewed
+//! membership takes the old one's place under everything that runs; on any other change
+//! all that stands on the old one ends before the new begins.
 
+mod event_log;
 pub(crate) mod renewal;
+mod running;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use potluck_cache::Cache;
-use potluck_content::{ContentId, Manifest};
 use potluck_discovery::{
-    Config, DiscoveryEvent, DiscoveryHandle, Holding, Holdings, JoinEvent, JoinServer,
-    JoinServerConfig, Membership, MembershipWatch, PortKind, PortTls, Wanted,
+    DiscoveryHandle, JoinServer, JoinServerConfig, Membership, MembershipWatch,
 };
-use potluck_plan::ServeQueueConfig;
-use potluck_transfer::{
-    CacheHoldings, DomainTrust, EngineHandle, Neighbours, PeerServer, PeerServerConfig, Trust,
-};
+use potluck_transfer::EngineHandle;
 use serde_json::json;
-use tokio::net::TcpListener;
-use tokio::sync::{Notify, broadcast, mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Peering as Settings, Settings as AllSettings};
+use crate::config::Settings;
 use crate::events::EventLog;
+use crate::peering::event_log::log_joins;
+use crate::peering::running::{Parts, Running};
 use crate::timestamp::rfc3339;
 
 /// How often the membership is looked at, and how soon a port that could not be opened
@@ -56,28 +55,17 @@ struct Circle {
 }
 
 struct PeeringTask {
-    settings: Settings,
-    cache: Cache,
-    engine: EngineHandle,
-    events: EventLog,
+    parts: Parts,
     watch: Option<MembershipWatch>,
     circle: watch::Sender<Circle>,
     running: Option<Running>,
-}
-
-/// What stands on one membership.
-struct Running {
-    stop: CancellationToken,
-    trust: Arc<DomainTrust>,
-    tasks: JoinSet<()>,
-    server: Option<PeerServer>,
 }
 
 impl Peering {
     /// Begins to take part, as soon as there is a membership in the data directory.
     #[must_use]
     pub fn start(
-        settings: &AllSettings,
+        settings: &Settings,
         cache: Cache,
         engine: EngineHandle,
         events: EventLog,
@@ -93,10 +81,12 @@ impl Peering {
         tasks.spawn(log_joins(joins, events.clone()));
         let events_of_renewals = events.clone();
         let task = PeeringTask {
-            settings: settings.peering.clone(),
-            cache,
-            engine,
-            events,
+            parts: Parts {
+                settings: settings.peering.clone(),
+                cache,
+                engine,
+                events,
+            },
             watch: Some(MembershipWatch::new(&settings.data_dir)),
             circle: circle_sender,
             running: None,
@@ -187,18 +177,37 @@ impl PeeringTask {
                 self.circle.send_replace(Circle::default());
             }
             Some(Ok(Some(membership))) => {
-                self.end().await;
-                self.begin(membership).await;
+                if !self.renew(&membership) {
+                    self.end().await;
+                    self.begin(membership).await;
+                }
             }
-            Some(Err(error)) => {
-                self.end().await;
-                self.say_trouble(error.to_string());
-            }
+            // What runs does so on what was read before.
+            Some(Err(error)) => self.say_trouble(error.to_string()),
         }
     }
 
+    /// Puts a renewed membership in the place of the one in use. `false` when it is
+    /// another one.
+    fn renew(&mut self, membership: &Membership) -> bool {
+        let Some(running) = &self.running else {
+            return false;
+        };
+        if let Err(error) = running.renew(membership) {
+            tracing::debug!(%error, "the membership is not taken as a renewed one");
+            return false;
+        }
+        let expires = rfc3339(membership.expires());
+        tracing::info!(%expires, "the certificate of this node was renewed");
+        self.circle.send_modify(|circle| {
+            circle.membership = Some(membership.clone());
+            circle.trouble = None;
+        });
+        true
+    }
+
     async fn begin(&mut self, membership: Membership) {
-        self.events.record(
+        self.parts.events.record(
             "domain_entered",
             None,
             json!({
@@ -213,9 +222,12 @@ impl PeeringTask {
             membership: Some(membership.clone()),
             ..Circle::default()
         };
-        if self.settings.enabled {
-            match self.start_peering(&membership).await {
-                Ok(discovery) => circle.discovery = Some(discovery),
+        if self.parts.settings.enabled {
+            match Running::start(&self.parts, &membership) {
+                Ok(running) => {
+                    circle.discovery = Some(running.discovery().clone());
+                    self.running = Some(running);
+                }
                 Err(reason) => self.note_trouble(&mut circle, reason),
             }
         }
@@ -223,102 +235,24 @@ impl PeeringTask {
         self.open_port_again().await;
     }
 
-    async fn start_peering(&mut self, membership: &Membership) -> Result<DiscoveryHandle, String> {
-        let tls = PortTls::data(membership).map_err(|error| error.to_string())?;
-        let holdings: Arc<dyn Holdings> = if self.settings.serve {
-            Arc::new(CacheHoldings::new(self.cache.clone()))
-        } else {
-            Arc::new(Nothing)
-        };
-        let stop = CancellationToken::new();
-        let config = self.discovery_config();
-        let (discovery, service) =
-            potluck_discovery::start(&config, membership, holdings, stop.clone())
-                .map_err(|error| error.to_string())?;
-        let trust = Arc::new(DomainTrust::new(tls, discovery.clone()));
-        let mut tasks = JoinSet::new();
-        tasks.spawn(log_peers(
-            discovery.subscribe(),
-            self.events.clone(),
-            stop.clone(),
-        ));
-        tasks.spawn(async move {
-            if let Err(error) = service.join().await {
-                tracing::error!(%error, "finding peers broke down");
-            }
-        });
-        if self.settings.download {
-            let neighbours: Arc<dyn Neighbours> = Arc::new(discovery.clone());
-            let trust: Arc<dyn Trust> = trust.clone();
-            self.engine.set_domain(Some((neighbours, trust)));
-        }
-        self.running = Some(Running {
-            stop,
-            trust,
-            tasks,
-            server: None,
-        });
-        Ok(discovery)
-    }
-
-    /// Opens the data port if it should be open and is not.
     async fn open_port_again(&mut self) {
         let Some(running) = &mut self.running else {
             return;
         };
-        if !self.settings.serve || running.server.is_some() {
-            return;
-        }
-        let started = match TcpListener::bind(self.settings.listen).await {
-            Ok(listener) => PeerServer::start(
-                PeerServerConfig {
-                    queue: ServeQueueConfig {
-                        max_clients: u32::try_from(self.settings.max_clients).unwrap_or(u32::MAX),
-                        ..ServeQueueConfig::default()
-                    },
-                    ..PeerServerConfig::default()
-                },
-                listener,
-                running.trust.clone(),
-                Arc::new(CacheHoldings::new(self.cache.clone())),
-                self.engine.rates().clone(),
-                self.engine.traffic().clone(),
-            ),
-            Err(error) => Err(error),
-        };
-        match started {
-            Ok(server) => {
-                tracing::info!(address = %server.address(), "serving peers");
-                running.server = Some(server);
-                self.circle
-                    .send_if_modified(|circle| circle.trouble.take().is_some());
+        match running.open_port(&self.parts).await {
+            Ok(false) => {}
+            Ok(true) => {
+                let circle = &self.circle;
+                circle.send_if_modified(|circle| circle.trouble.take().is_some());
             }
-            Err(error) => self.say_trouble(format!(
-                "cannot serve peers on {}: {error}; it is tried again every 5 s",
-                self.settings.listen
-            )),
+            Err(reason) => self.say_trouble(reason),
         }
     }
 
     async fn end(&mut self) {
-        let Some(mut running) = self.running.take() else {
-            return;
-        };
-        self.engine.set_domain(None);
-        self.circle.send_modify(|circle| circle.discovery = None);
-        running.stop.cancel();
-        drop(running.server.take());
-        while running.tasks.join_next().await.is_some() {}
-    }
-
-    fn discovery_config(&self) -> Config {
-        let settings = &self.settings;
-        Config {
-            interfaces: settings.interfaces.clone(),
-            beacon: settings.beacon,
-            static_peers: settings.static_peers.clone(),
-            max_peers: settings.max_peers,
-            ..Config::for_listen(settings.listen)
+        if let Some(running) = self.running.take() {
+            self.circle.send_modify(|circle| circle.discovery = None);
+            running.end(&self.parts).await;
         }
     }
 
@@ -331,7 +265,8 @@ impl PeeringTask {
     fn note_trouble(&self, circle: &mut Circle, reason: String) {
         if circle.trouble.as_ref() != Some(&reason) {
             tracing::warn!(%reason, "cannot take part in the domain as wanted");
-            self.events
+            self.parts
+                .events
                 .record("peering_trouble", None, json!({ "reason": reason }));
             circle.trouble = Some(reason);
         }
@@ -352,132 +287,4 @@ pub(crate) fn join_address(mut listen: SocketAddr) -> SocketAddr {
         listen.set_port(listen.port().saturating_add(2));
     }
     listen
-}
-
-/// The answer of a node that serves nobody.
-struct Nothing;
-
-impl Holdings for Nothing {
-    fn have(&self, wanted: &[Wanted]) -> Vec<Option<Holding>> {
-        vec![None; wanted.len()]
-    }
-
-    fn manifest(&self, _: &ContentId) -> Option<Manifest> {
-        None
-    }
-}
-
-/// Puts what happens to the peer list into the event log.
-async fn log_peers(
-    mut heard: broadcast::Receiver<DiscoveryEvent>,
-    events: EventLog,
-    stop: CancellationToken,
-) {
-    loop {
-        let event = tokio::select! {
-            biased;
-            () = stop.cancelled() => return,
-            event = heard.recv() => event,
-        };
-        match event {
-            Ok(event) => log_peer(&event, &events),
-            Err(broadcast::error::RecvError::Lagged(missed)) => {
-                tracing::warn!(missed, "events of the peer list were lost");
-            }
-            Err(broadcast::error::RecvError::Closed) => return,
-        }
-    }
-}
-
-fn log_peer(event: &DiscoveryEvent, events: &EventLog) {
-    match event {
-        DiscoveryEvent::PeerAdded(peer) => events.record(
-            "peer_added",
-            None,
-            json!({
-                "id": peer.id.to_string(),
-                "name": peer.name,
-                "address": peer.address.to_string(),
-                "certificate_expires": rfc3339(peer.certificate_expires),
-            }),
-        ),
-        DiscoveryEvent::PeerRemoved { peer, departure } => events.record(
-            "peer_removed",
-            None,
-            json!({
-                "id": peer.id.to_string(),
-                "name": peer.name,
-                "address": peer.address.to_string(),
-                "reason": departure.to_string(),
-            }),
-        ),
-        // The first of a kind only: a stranger that knocks on and on fills no log.
-        DiscoveryEvent::PeerRejected(rejected) if rejected.count == 1 => events.record(
-            "peer_rejected",
-            None,
-            json!({
-                "id": rejected.id.map(|id| id.to_string()),
-                "name": rejected.name,
-                "address": rejected.address.to_string(),
-                "port": match rejected.port {
-                    PortKind::Control => "control",
-                    PortKind::Data => "data",
-                },
-                "reason": rejected.reason.to_string(),
-            }),
-        ),
-        DiscoveryEvent::PeerRejected(_) => {}
-    }
-}
-
-/// Puts what happens at the join port into the event log.
-async fn log_joins(mut joins: mpsc::Receiver<JoinEvent>, events: EventLog) {
-    while let Some(event) = joins.recv().await {
-        match event {
-            JoinEvent::Listening(address) => events.record(
-                "domain_open",
-                None,
-                json!({ "address": address.to_string() }),
-            ),
-            JoinEvent::Closed => events.record("domain_closed", None, json!({})),
-            JoinEvent::Trouble(reason) => {
-                events.record("domain_trouble", None, json!({ "reason": reason }));
-            }
-            JoinEvent::Joined {
-                name,
-                peer_id,
-                address,
-                expires,
-            } => events.record(
-                "domain_joined",
-                None,
-                json!({
-                    "id": peer_id.to_string(),
-                    "name": name.to_string(),
-                    "address": address.to_string(),
-                    "certificate_expires": rfc3339(expires),
-                }),
-            ),
-            JoinEvent::Renewed {
-                name,
-                peer_id,
-                address,
-                expires,
-            } => events.record(
-                "domain_renewed",
-                None,
-                json!({
-                    "id": peer_id.to_string(),
-                    "name": name.to_string(),
-                    "address": address.to_string(),
-                    "certificate_expires": rfc3339(expires),
-                }),
-            ),
-            JoinEvent::Refused { address, reason } => events.record(
-                "domain_refused",
-                None,
-                json!({ "address": address.to_string(), "reason": reason }),
-            ),
-        }
-    }
 }

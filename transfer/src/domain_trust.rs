@@ -1,72 +1,65 @@
 //! The trust of a domain, as discovery has it, for the data port.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use potluck_discovery::{DiscoveryHandle, PortKind, PortTls, RejectReason, Rejected, VerifiedPeer};
+use potluck_discovery::{
+    DiscoveryHandle, PortKind, PortTls, RejectReason, Rejected, Standing, VerifiedPeer,
+};
 use rustls_pki_types::ServerName;
 
 use crate::trust::{Judged, Refusal, Trust};
 
-/// The certificates and the policy of this node's domain.
+/// The certificates and the policy of this node's domain, as they are at the moment.
 pub struct DomainTrust {
-    tls: RwLock<PortTls>,
+    standing: Standing,
     note: Box<dyn Fn(Rejected) + Send + Sync>,
 }
 
 impl DomainTrust {
-    /// Trust by this TLS set-up; refusals are told to discovery.
+    /// The trust that discovery goes by; refusals are told to it.
     #[must_use]
-    pub fn new(tls: PortTls, discovery: DiscoveryHandle) -> Self {
-        Self::noting(tls, move |rejected| discovery.note_rejection(rejected))
+    pub fn new(discovery: DiscoveryHandle) -> Self {
+        let standing = discovery.standing();
+        Self::noting(standing, move |rejected| discovery.note_rejection(rejected))
     }
 
-    /// Trust by this TLS set-up; refusals are told to whoever is named.
+    /// The trust of this standing; refusals are told to whoever is named.
     #[must_use]
-    pub fn noting(tls: PortTls, note: impl Fn(Rejected) + Send + Sync + 'static) -> Self {
+    pub fn noting(standing: Standing, note: impl Fn(Rejected) + Send + Sync + 'static) -> Self {
         Self {
-            tls: RwLock::new(tls),
+            standing,
             note: Box::new(note),
         }
-    }
-
-    /// Takes renewed certificates for all connections from now on.
-    pub fn renew(&self, tls: PortTls) {
-        *self.tls.write().unwrap_or_else(PoisonError::into_inner) = tls;
-    }
-
-    fn tls(&self) -> PortTls {
-        self.tls
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
     }
 }
 
 impl Trust for DomainTrust {
     fn server_config(&self) -> Arc<rustls::ServerConfig> {
-        self.tls().server_config()
+        self.standing.data().server_config()
     }
 
     fn client_config(&self) -> Arc<rustls::ClientConfig> {
-        self.tls().client_config()
+        self.standing.data().client_config()
     }
 
     fn server_name(&self) -> ServerName<'static> {
-        self.tls().server_name()
+        self.standing.data().server_name()
     }
 
     fn judge_caller(&self, connection: &rustls::ServerConnection) -> Result<Judged, RejectReason> {
-        let judged = self.tls().check_server_side(connection, SystemTime::now());
-        judged.map(judged_peer)
+        let tls = self.standing.data();
+        let verified = tls.check_server_side(connection, SystemTime::now());
+        verified.map(|peer| judged(&tls, &peer))
     }
 
     fn judge_answerer(
         &self,
         connection: &rustls::ClientConnection,
     ) -> Result<Judged, RejectReason> {
-        let judged = self.tls().check_client_side(connection, SystemTime::now());
-        judged.map(judged_peer)
+        let tls = self.standing.data();
+        let verified = tls.check_client_side(connection, SystemTime::now());
+        verified.map(|peer| judged(&tls, &peer))
     }
 
     fn note_refusal(&self, refusal: Refusal) {
@@ -83,13 +76,9 @@ impl Trust for DomainTrust {
     }
 }
 
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "it is given away by what made it"
-)]
-fn judged_peer(peer: VerifiedPeer) -> Judged {
+fn judged(tls: &PortTls, peer: &VerifiedPeer) -> Judged {
     Judged {
         peer: peer.peer_id,
-        expires: peer.expires,
+        ends: tls.end_with(peer),
     }
 }

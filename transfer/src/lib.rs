@@ -17,6 +17,7 @@ pub mod origin;
 
 mod buffers;
 mod domain_trust;
+mod ending;
 mod engine;
 mod holdings;
 mod peer_client;
@@ -29,6 +30,7 @@ mod trust;
 
 pub use buffers::{Buffer, BufferPool};
 pub use domain_trust::DomainTrust;
+pub use ending::{Ended, Ending, end_of_certificate};
 pub use engine::{
     Asking, Engine, EngineConfig, EngineHandle, FileDone, FileRequest, Neighbours, Progress, Stage,
     Transfer, TransferError,

@@ -3,6 +3,7 @@
 mod body;
 mod connection;
 mod error;
+mod wire;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -18,7 +19,8 @@ use crate::rates::now;
 use crate::socket::SharedStream;
 use crate::traffic::TrafficCounts;
 use crate::trust::{Refusal, Trust, handshake_failure};
-use connection::{Connection, Head};
+use connection::Connection;
+use wire::{Head, Wire};
 
 pub use body::PeerBody;
 pub use error::PeerError;
@@ -28,6 +30,9 @@ const KEEP_IDLE: Duration = Duration::from_secs(60);
 
 /// Idle connections kept for one peer.
 const IDLE_PER_PEER: usize = 4;
+
+/// A connection that must end within this time is not used for another question.
+const ENDS_SOON: Duration = Duration::from_secs(10);
 
 /// How long connecting and the handshake may take: peers are near.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -49,6 +54,16 @@ struct Inner {
     trust: Arc<dyn Trust>,
     traffic: TrafficCounts,
     idle: Mutex<HashMap<PeerId, Vec<Idle>>>,
+}
+
+/// What was asked of whom.
+#[derive(Clone)]
+struct Asked {
+    peer: PeerAddress,
+    content: ContentId,
+    /// Bytes of the whole content.
+    size: u64,
+    range: Range<u64>,
 }
 
 struct Idle {
@@ -93,9 +108,18 @@ impl PeerClient {
                 None => (self.dial(peer).await?, true),
             };
             match connection.ask(question.as_bytes()).await {
-                Ok(head) => return self.judge(peer, connection, &head, size, &range),
-                // A connection that was idle may have been closed by the other end.
-                Err(PeerError::Broken(_)) if !fresh => {}
+                Ok(head) => {
+                    let asked = Asked {
+                        peer,
+                        content: *content,
+                        size,
+                        range,
+                    };
+                    return self.judge(asked, connection, &head);
+                }
+                // A connection that was idle may have been closed by the other end, and
+                // one that waited long for its turn may have outlived its certificates.
+                Err(PeerError::Broken(_)) if !fresh || connection.is_over() => {}
                 Err(error) => return Err(error),
             }
         }
@@ -108,27 +132,18 @@ impl PeerClient {
 
     fn judge(
         &self,
-        peer: PeerAddress,
+        asked: Asked,
         connection: Connection,
         head: &Head,
-        size: u64,
-        range: &Range<u64>,
     ) -> Result<PeerBody, PeerError> {
-        let wanted = format!(
-            "bytes {}-{}/{size}",
-            range.start,
-            range.end.saturating_sub(1)
-        );
+        let (peer, range) = (asked.peer, &asked.range);
+        let last = range.end.saturating_sub(1);
+        let wanted = format!("bytes {}-{last}/{}", range.start, asked.size);
         match head.status {
             206 if head.content_range.as_deref() == Some(&wanted)
                 && head.content_length == Some(range.end - range.start) =>
             {
-                Ok(PeerBody::new(
-                    self.clone(),
-                    peer,
-                    connection,
-                    range.end - range.start,
-                ))
+                Ok(PeerBody::new(self.clone(), asked, connection))
             }
             206 => Err(PeerError::Protocol(format!(
                 "it sent {:?} where {wanted:?} was asked for",
@@ -168,12 +183,12 @@ impl PeerClient {
             .await
             .map_err(unreachable)?;
         stream.set_nodelay(true).map_err(unreachable)?;
-        let connecting = Connection::secure(
+        let connecting = Wire::secure(
             SharedStream::new(stream),
             trust.client_config(),
             trust.server_name(),
         );
-        let mut connection = connecting
+        let wire = connecting
             .await
             .map_err(|error| match handshake_failure(&error) {
                 // It refused us; that says nothing against it.
@@ -184,34 +199,43 @@ impl PeerClient {
                 None => PeerError::Unreachable(error.to_string()),
             })?;
         let judged = trust
-            .judge_answerer(connection.tls())
+            .judge_answerer(wire.tls())
             .map_err(|reason| self.refuse(peer, reason))?;
         if judged.peer != peer.id {
             return Err(self.refuse(peer, RejectReason::WrongPeer));
         }
-        connection.expires = judged.expires;
-        Ok(connection)
+        let ending = trust.ending(&judged);
+        Ok(Connection::new(wire, judged.ends, ending))
     }
 
+    /// Takes note of an answerer who is not to be trusted. What time or the authority has
+    /// brought about is no fault of its.
     fn refuse(&self, peer: PeerAddress, reason: RejectReason) -> PeerError {
         let words = reason.to_string();
+        let timely = matches!(
+            reason,
+            RejectReason::Expired | RejectReason::NotYetValid | RejectReason::Revoked
+        );
         self.0.trust.note_refusal(Refusal {
             address: peer.address,
             id: Some(peer.id),
             reason,
             direction: Direction::Outbound,
         });
-        PeerError::NotTrusted(words)
+        match timely {
+            true => PeerError::Unreachable(words),
+            false => PeerError::NotTrusted(words),
+        }
     }
 
     fn take_idle(&self, peer: PeerAddress) -> Option<Connection> {
         let mut idle = self.idle();
         let connections = idle.get_mut(&peer.id)?;
-        let (now, wall) = (now(), SystemTime::now());
+        let (now, soon) = (now(), SystemTime::now() + ENDS_SOON);
         while let Some(candidate) = connections.pop() {
             if now.saturating_duration_since(candidate.since) < KEEP_IDLE
                 && candidate.address == peer.address
-                && candidate.connection.expires > wall
+                && candidate.connection.ends > soon
             {
                 return Some(candidate.connection);
             }

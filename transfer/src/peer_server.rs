@@ -8,7 +8,7 @@ mod turnstile;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -24,7 +24,7 @@ use crate::buffers::BufferPool;
 use crate::rates::Rates;
 use crate::shelf::Shelf;
 use crate::traffic::TrafficCounts;
-use crate::trust::{Judged, Refusal, Trust, handshake_failure};
+use crate::trust::{Refusal, Trust, handshake_failure};
 use connections::PeerConnections;
 use exchange::Exchange;
 use served_body::ServedShared;
@@ -197,18 +197,15 @@ async fn serve(stream: TcpStream, address: SocketAddr, shared: Arc<Shared>, plac
             return refuse(None, RejectReason::Timeout);
         }
     };
-    let Judged { peer, expires } = match shared.trust.judge_caller(stream.get_ref().1) {
+    let judged = match shared.trust.judge_caller(stream.get_ref().1) {
         Ok(judged) => judged,
         Err(reason) => return refuse(None, reason),
     };
+    let peer = judged.peer;
     let Some(_counted) = shared.connections.admit(peer) else {
         return tracing::debug!(%peer, %address, "too many connections: closed");
     };
-    let expired = tokio::time::sleep(
-        expires
-            .duration_since(SystemTime::now())
-            .unwrap_or_default(),
-    );
+    let ending = shared.trust.ending(&judged);
     let evict = CancellationToken::new();
     let exchange = Arc::new(Exchange {
         shelf: Arc::clone(&shared.shelf),
@@ -228,7 +225,7 @@ async fn serve(stream: TcpStream, address: SocketAddr, shared: Arc<Shared>, plac
     tokio::select! {
         biased;
         () = evict.cancelled() => tracing::debug!(%peer, "reads too slowly: closed"),
-        () = expired => tracing::debug!(%peer, "its certificate ended: closed"),
+        ended = ending => tracing::debug!(%peer, "{ended}: closed"),
         ended = connection => if let Err(error) = ended {
             tracing::debug!(%peer, %error, "connection ended");
         },

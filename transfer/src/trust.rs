@@ -7,6 +7,8 @@ use std::time::SystemTime;
 use potluck_discovery::{Direction, PeerId, RejectReason};
 use rustls_pki_types::ServerName;
 
+use crate::ending::{Ending, end_of_certificate};
+
 /// The circle of trust as connections for data see it: certificates, and one policy
 /// for both ends.
 pub trait Trust: Send + Sync + 'static {
@@ -32,6 +34,11 @@ pub trait Trust: Send + Sync + 'static {
     fn judge_answerer(&self, connection: &rustls::ClientConnection)
     -> Result<Judged, RejectReason>;
 
+    /// Waits until a connection with this node must end.
+    fn ending(&self, judged: &Judged) -> Ending {
+        end_of_certificate(judged.ends)
+    }
+
     /// Takes note of somebody who was refused.
     fn note_refusal(&self, refusal: Refusal);
 }
@@ -41,8 +48,9 @@ pub trait Trust: Send + Sync + 'static {
 pub struct Judged {
     /// The identity that its certificate proves.
     pub peer: PeerId,
-    /// When its certificate ends; the connection must not outlive it.
-    pub expires: SystemTime,
+    /// When a certificate on the connection ends, its own or ours; the connection must
+    /// not outlive it.
+    pub ends: SystemTime,
 }
 
 /// Somebody who was refused on the data port, or refused there by us.

@@ -213,6 +213,46 @@ async fn a_peer_that_dies_is_noticed_and_a_new_one_is_dialled_afresh() {
 }
 
 #[tokio::test]
+async fn an_answer_outlives_the_certificates_it_began_with() {
+    let domain = TestDomain::new();
+    let content = blob(1_500_000, 4);
+    let shelf = MemoryShelf::with(&[&content]);
+    // Two seconds for a connection that is left five seconds before its end.
+    let rate = Rate::Bits(6_000_000);
+    let served = serve_with(&domain, shelf, rate, PeerServerConfig::default()).await;
+    let trust = domain.member();
+    *trust.life.lock().unwrap() = Duration::from_millis(5_500);
+    let client = PeerClient::new(trust.clone(), TrafficCounts::default());
+    let (id, size) = (ContentId::of(&content), content.len() as u64);
+    let body = client.get(served.at, &id, size, 10..size).await.unwrap();
+    *trust.life.lock().unwrap() = Duration::from_secs(3600);
+    assert_eq!(read(body).await.unwrap(), content[10..]);
+    assert_eq!(
+        trust.judged(),
+        2,
+        "one connection, then one with newer ones"
+    );
+    assert_eq!(served.server.load(), (0, 0));
+}
+
+#[tokio::test]
+async fn without_newer_certificates_an_answer_ends_with_them() {
+    let domain = TestDomain::new();
+    let content = blob(1_500_000, 4);
+    let shelf = MemoryShelf::with(&[&content]);
+    let rate = Rate::Bits(1_000_000);
+    let served = serve_with(&domain, shelf, rate, PeerServerConfig::default()).await;
+    let trust = domain.member();
+    *trust.life.lock().unwrap() = Duration::from_secs(1);
+    let client = PeerClient::new(trust.clone(), TrafficCounts::default());
+    let (id, size) = (ContentId::of(&content), content.len() as u64);
+    let body = client.get(served.at, &id, size, 0..size).await.unwrap();
+    let ended = read(body).await.unwrap_err();
+    assert_eq!(ended, PeerError::Broken("a certificate ended".to_owned()));
+    until("the turn is free again", || served.server.load() == (0, 0)).await;
+}
+
+#[tokio::test]
 async fn strangers_reach_no_protocol_and_are_noted() {
     let content = blob(1000, 6);
     let (id, size) = (ContentId::of(&content), content.len() as u64);

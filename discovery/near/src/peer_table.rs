@@ -125,8 +125,12 @@ impl PeerTable {
         if !entry.state.is_connected() {
             return;
         }
-        if let PeerState::Listed { info: former, .. } = &entry.state {
+        if let PeerState::Listed { info: former, .. } = &mut entry.state {
             if former.generation == info.generation && former.address == info.address {
+                if former.certificate_expires != info.certificate_expires {
+                    former.certificate_expires = info.certificate_expires;
+                    self.actions.push_back(TableAction::Renewed);
+                }
                 return;
             }
             let gone = TableAction::Removed(former.clone(), Departure::Restarted);

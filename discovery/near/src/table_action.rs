@@ -55,6 +55,8 @@ pub enum TableAction {
     Check(PeerId),
     /// It is on the list now.
     Added(PeerInfo),
+    /// A line of the list has changed: a peer has shown a renewed certificate.
+    Renewed,
     /// It is off the list.
     Removed(PeerInfo, Departure),
 }

@@ -1,168 +1,74 @@
-//! One connection to a peer.
-//!
-//! The client's side of HTTP/1.1 is spoken here rather than by a library: bodies are
-//! read straight into the piece they belong to, without a copy and without a second
-//! task between.
+//! One connection to a peer, for as long as there is trust in it.
 
-use std::io;
-use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use rustls_pki_types::ServerName;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
-
+use crate::ending::{Ended, Ending};
 use crate::peer_client::PeerError;
-use crate::socket::{SharedStream, SocketHandle};
+use crate::peer_client::wire::{Head, Wire};
+use crate::socket::SocketHandle;
 
-/// rustls reads one record at a time; a buffer below it saves four of five calls.
-const READ_BUFFER: usize = 128 << 10;
+/// How far apart the clocks of two nodes may be for an early end to be understood.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(2);
 
-/// The longest head of an answer.
-const MAX_HEAD: usize = 8 << 10;
-
+/// A connection whose other end is known. It fails when the trust in it ends.
 pub(crate) struct Connection {
-    stream: TlsStream<BufReader<SharedStream>>,
-    /// When the certificate of the peer ends.
-    pub(crate) expires: SystemTime,
-    /// Bytes of the body that came with the head, from `at` on.
-    early: Vec<u8>,
-    at: usize,
-    keep: bool,
-}
-
-/// What the head of an answer says.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Head {
-    pub(crate) status: u16,
-    pub(crate) content_range: Option<String>,
-    pub(crate) content_length: Option<u64>,
-    pub(crate) retry_after: Option<u64>,
-    pub(crate) close: bool,
+    wire: Wire,
+    /// When a certificate on it ends.
+    pub(crate) ends: SystemTime,
+    ending: Ending,
+    ended: Option<Ended>,
 }
 
 impl Connection {
-    pub(crate) async fn secure(
-        stream: SharedStream,
-        config: Arc<rustls::ClientConfig>,
-        name: ServerName<'static>,
-    ) -> io::Result<Self> {
-        let stream = BufReader::with_capacity(READ_BUFFER, stream);
-        let stream = TlsConnector::from(config).connect(name, stream).await?;
-        Ok(Self {
-            stream,
-            expires: SystemTime::UNIX_EPOCH,
-            early: Vec::new(),
-            at: 0,
-            keep: true,
-        })
+    pub(crate) fn new(wire: Wire, ends: SystemTime, ending: Ending) -> Self {
+        Self {
+            wire,
+            ends,
+            ending,
+            ended: None,
+        }
     }
 
-    pub(crate) fn tls(&self) -> &rustls::ClientConnection {
-        self.stream.get_ref().1
+    /// Whether a certificate on it has ended, or so nearly that the other end's clock
+    /// may say so already.
+    pub(crate) fn is_over(&self) -> bool {
+        self.ended != Some(Ended::Revoked) && self.ends <= SystemTime::now() + CLOCKS_DIFFER
     }
 
     pub(crate) fn socket(&self) -> SocketHandle {
-        self.stream.get_ref().0.get_ref().handle()
+        self.wire.socket()
     }
 
     pub(crate) fn may_be_kept(&self) -> bool {
-        self.keep && self.at == self.early.len()
+        self.ended.is_none() && self.wire.may_be_kept()
     }
 
     /// Sends a question and reads the head of its answer.
     pub(crate) async fn ask(&mut self, question: &[u8]) -> Result<Head, PeerError> {
-        let broken = |error: io::Error| PeerError::Broken(error.to_string());
-        self.stream.write_all(question).await.map_err(broken)?;
-        self.stream.flush().await.map_err(broken)?;
-        self.early.clear();
-        self.at = 0;
-        loop {
-            let before = self.early.len();
-            self.early.resize(before + 1024, 0);
-            let read = self.stream.read(&mut self.early[before..]).await;
-            self.early.truncate(before + *read.as_ref().unwrap_or(&0));
-            if read.map_err(broken)? == 0 {
-                return Err(PeerError::Broken(
-                    "it hung up before it answered".to_owned(),
-                ));
-            }
-            if let Some((head, len)) = parse(&self.early)? {
-                self.at = len;
-                self.keep = !head.close;
-                return Ok(head);
-            }
-            if self.early.len() > MAX_HEAD {
-                return Err(PeerError::Protocol(
-                    "the head of its answer is too long".to_owned(),
-                ));
-            }
+        self.check()?;
+        tokio::select! {
+            biased;
+            ended = &mut self.ending => Err(self.end(ended)),
+            head = self.wire.ask(question) => head,
         }
     }
 
+    /// Reads the next bytes of the body. Safe to cancel.
     pub(crate) async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, PeerError> {
-        if self.at < self.early.len() {
-            let len = buffer.len().min(self.early.len() - self.at);
-            buffer[..len].copy_from_slice(&self.early[self.at..self.at + len]);
-            self.at += len;
-            return Ok(len);
-        }
-        match self.stream.read(buffer).await {
-            Ok(0) => Err(PeerError::Broken("it hung up in the middle".to_owned())),
-            Ok(read) => Ok(read),
-            Err(error) => Err(PeerError::Broken(error.to_string())),
+        self.check()?;
+        tokio::select! {
+            biased;
+            ended = &mut self.ending => Err(self.end(ended)),
+            read = self.wire.read(buffer) => read,
         }
     }
-}
 
-/// The head and its length, once it is there whole.
-fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, PeerError> {
-    let mut fields = [httparse::EMPTY_HEADER; 32];
-    let mut answer = httparse::Response::new(&mut fields);
-    let len = match answer.parse(bytes) {
-        Ok(httparse::Status::Complete(len)) => len,
-        Ok(httparse::Status::Partial) => return Ok(None),
-        Err(error) => return Err(PeerError::Protocol(format!("no HTTP: {error}"))),
-    };
-    let field = |name: &str| {
-        let found = answer
-            .headers
-            .iter()
-            .find(|field| field.name.eq_ignore_ascii_case(name));
-        found
-            .and_then(|field| std::str::from_utf8(field.value).ok())
-            .map(str::trim)
-    };
-    if field("transfer-encoding").is_some() {
-        return Err(PeerError::Protocol("its answer has no length".to_owned()));
+    fn check(&mut self) -> Result<(), PeerError> {
+        self.ended.map_or(Ok(()), |ended| Err(self.end(ended)))
     }
-    let head = Head {
-        status: answer.code.unwrap_or_default(),
-        content_range: field("content-range").map(str::to_owned),
-        content_length: field("content-length").and_then(|text| text.parse().ok()),
-        retry_after: field("retry-after").and_then(|text| text.parse().ok()),
-        close: field("connection").is_some_and(|text| text.eq_ignore_ascii_case("close")),
-    };
-    Ok(Some((head, len)))
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_heads_and_refuses_noise() {
-        let text = b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-1/9\r\n\
-            content-length: 2\r\n\r\nab";
-        let (head, len) = parse(text).unwrap().unwrap();
-        assert_eq!(
-            (head.status, head.content_length, len),
-            (206, Some(2), text.len() - 2)
-        );
-        assert_eq!(head.content_range.as_deref(), Some("bytes 0-1/9"));
-        assert_eq!(parse(&text[..20]).unwrap(), None);
-        assert!(parse(b"SSH-2.0-OpenSSH\r\n\r\n").is_err());
-        assert!(parse(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").is_err());
+    fn end(&mut self, ended: Ended) -> PeerError {
+        self.ended = Some(ended);
+        PeerError::Broken(ended.to_string())
     }
 }

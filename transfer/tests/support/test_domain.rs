@@ -25,6 +25,9 @@ pub struct TestTrust {
     client: Arc<ClientConfig>,
     members: Arc<Mutex<Vec<(CertificateDer<'static>, PeerId)>>>,
     refusals: Mutex<Vec<Refusal>>,
+    /// How long a connection that is judged now may live.
+    pub life: Mutex<Duration>,
+    judged: Mutex<usize>,
 }
 
 impl TestDomain {
@@ -79,17 +82,25 @@ impl TestDomain {
             client: Arc::new(client),
             members: Arc::clone(&self.members),
             refusals: Mutex::default(),
+            life: Mutex::new(Duration::from_secs(3600)),
+            judged: Mutex::default(),
         })
     }
 }
 
 impl TestTrust {
+    /// How many connections were judged.
+    pub fn judged(&self) -> usize {
+        *self.judged.lock().unwrap()
+    }
+
     pub fn refusals(&self) -> Vec<Refusal> {
         self.refusals.lock().unwrap().clone()
     }
 
     fn judge(&self, connection: &CommonState) -> Result<Judged, RejectReason> {
         let shown = connection.peer_certificates().unwrap_or_default();
+        *self.judged.lock().unwrap() += 1;
         let members = self.members.lock().unwrap();
         let known = members
             .iter()
@@ -97,7 +108,7 @@ impl TestTrust {
         let (_, peer) = known.ok_or(RejectReason::UnknownIssuer)?;
         Ok(Judged {
             peer: *peer,
-            expires: SystemTime::now() + Duration::from_secs(3600),
+            ends: SystemTime::now() + *self.life.lock().unwrap(),
         })
     }
 }

@@ -1,0 +1,137 @@
+//! What a node shows and asks at its two ports, as it is at the moment.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use libp2p::PeerId;
+use tokio::sync::watch;
+
+use crate::membership::Membership;
+use crate::tls::PortTls;
+
+/// This node's standing in its domain: the TLS set-up of both ports. Clones see a
+/// change at once, so a renewed certificate counts from the next handshake on and
+/// nothing that runs is disturbed.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    current: Arc<watch::Sender<Current>>,
+}
+
+#[derive(Clone, Debug)]
+struct Current {
+    membership: Membership,
+    control: PortTls,
+    data: PortTls,
+}
+
+/// A membership does not take the place of another one.
+#[derive(Debug, thiserror::Error)]
+pub enum RenewError {
+    /// It is another domain, node, name or beacon key: everything begins anew.
+    #[error("the membership is another one, not a renewed one")]
+    Another,
+    /// Its certificate and key cannot be used.
+    #[error("the certificate of this node cannot be used: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+impl Standing {
+    /// The standing that a membership gives.
+    ///
+    /// # Errors
+    /// When its certificate and key cannot be used.
+    pub fn new(membership: &Membership) -> Result<Self, rustls::Error> {
+        let current = Current::of(membership)?;
+        Ok(Self {
+            current: Arc::new(watch::Sender::new(current)),
+        })
+    }
+
+    /// Takes a renewed membership for all connections from now on.
+    ///
+    /// # Errors
+    /// When it is not of the same node in the same domain, or cannot be used; the old
+    /// one stays then.
+    pub fn renew(&self, membership: &Membership) -> Result<(), RenewError> {
+        if !self.membership().is_renewed_by(membership) {
+            return Err(RenewError::Another);
+        }
+        let renewed = Current::of(membership)?;
+        self.current.send_replace(renewed);
+        Ok(())
+    }
+
+    /// The membership in use.
+    #[must_use]
+    pub fn membership(&self) -> Membership {
+        self.current.borrow().membership.clone()
+    }
+
+    /// When this node's certificate ends.
+    #[must_use]
+    pub fn expires(&self) -> SystemTime {
+        self.current.borrow().membership.expires()
+    }
+
+    /// The TLS set-up of the control port. To be asked for each handshake.
+    #[must_use]
+    pub fn control(&self) -> PortTls {
+        self.current.borrow().control.clone()
+    }
+
+    /// The TLS set-up of the data port. To be asked for each handshake.
+    #[must_use]
+    pub fn data(&self) -> PortTls {
+        self.current.borrow().data.clone()
+    }
+
+    /// The id of this node.
+    #[must_use]
+    pub fn peer_id(&self) -> PeerId {
+        self.current.borrow().membership.peer_id()
+    }
+}
+
+impl Current {
+    fn of(membership: &Membership) -> Result<Self, rustls::Error> {
+        Ok(Self {
+            control: PortTls::control(membership)?,
+            data: PortTls::data(membership)?,
+            membership: membership.clone(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::authority::Authority;
+    use crate::identity::NodeIdentity;
+
+    #[test]
+    fn only_the_same_node_of_the_same_domain_renews_it() {
+        let (name, day) = ("site".parse().unwrap(), Duration::from_secs(24 * 3600));
+        let now = SystemTime::now();
+        let authority = Authority::create(&name, day, now).unwrap();
+        let member = |authority: &Authority, identity: &NodeIdentity, at| {
+            let certificate = authority.issue(identity.public_key(), &name, at).unwrap();
+            let (ca, key) = (authority.certificate().clone(), authority.beacon_key());
+            Membership::new(identity.clone(), certificate, ca, key.clone()).unwrap()
+        };
+        let me = NodeIdentity::generate().unwrap();
+        let standing = Standing::new(&member(&authority, &me, now)).unwrap();
+        let before = standing.expires();
+        let (clone, later) = (standing.clone(), now + day / 2);
+        standing.renew(&member(&authority, &me, later)).unwrap();
+        assert!(clone.expires() > before + day / 3, "clones see it too");
+        let other = NodeIdentity::generate().unwrap();
+        let refused = standing.renew(&member(&authority, &other, later));
+        assert!(matches!(refused, Err(RenewError::Another)));
+        let elsewhere = Authority::create(&name, day, now).unwrap();
+        let refused = standing.renew(&member(&elsewhere, &me, later));
+        assert!(matches!(refused, Err(RenewError::Another)));
+        assert_eq!(standing.peer_id(), me.peer_id());
+    }
+}

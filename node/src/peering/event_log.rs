@@ -1,0 +1,124 @@
+//! What happens among peers and new members, put into the event log.
+
+use potluck_discovery::{DiscoveryEvent, JoinEvent, PortKind};
+use serde_json::json;
+use tokio::sync::{broadcast, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use crate::events::EventLog;
+use crate::timestamp::rfc3339;
+
+/// Puts what happens to the peer list into the event log.
+pub(super) async fn log_peers(
+    mut heard: broadcast::Receiver<DiscoveryEvent>,
+    events: EventLog,
+    stop: CancellationToken,
+) {
+    loop {
+        let event = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            event = heard.recv() => event,
+        };
+        match event {
+            Ok(event) => log_peer(&event, &events),
+            Err(broadcast::error::RecvError::Lagged(missed)) => {
+                tracing::warn!(missed, "events of the peer list were lost");
+            }
+            Err(broadcast::error::RecvError::Closed) => return,
+        }
+    }
+}
+
+fn log_peer(event: &DiscoveryEvent, events: &EventLog) {
+    match event {
+        DiscoveryEvent::PeerAdded(peer) => events.record(
+            "peer_added",
+            None,
+            json!({
+                "id": peer.id.to_string(),
+                "name": peer.name,
+                "address": peer.address.to_string(),
+                "certificate_expires": rfc3339(peer.certificate_expires),
+            }),
+        ),
+        DiscoveryEvent::PeerRemoved { peer, departure } => events.record(
+            "peer_removed",
+            None,
+            json!({
+                "id": peer.id.to_string(),
+                "name": peer.name,
+                "address": peer.address.to_string(),
+                "reason": departure.to_string(),
+            }),
+        ),
+        // The first of a kind only: a stranger that knocks on and on fills no log.
+        DiscoveryEvent::PeerRejected(rejected) if rejected.count == 1 => events.record(
+            "peer_rejected",
+            None,
+            json!({
+                "id": rejected.id.map(|id| id.to_string()),
+                "name": rejected.name,
+                "address": rejected.address.to_string(),
+                "port": match rejected.port {
+                    PortKind::Control => "control",
+                    PortKind::Data => "data",
+                },
+                "reason": rejected.reason.to_string(),
+            }),
+        ),
+        DiscoveryEvent::PeerRejected(_) => {}
+    }
+}
+
+/// Puts what happens at the join port into the event log.
+pub(super) async fn log_joins(mut joins: mpsc::Receiver<JoinEvent>, events: EventLog) {
+    while let Some(event) = joins.recv().await {
+        match event {
+            JoinEvent::Listening(address) => events.record(
+                "domain_open",
+                None,
+                json!({ "address": address.to_string() }),
+            ),
+            JoinEvent::Closed => events.record("domain_closed", None, json!({})),
+            JoinEvent::Trouble(reason) => {
+                events.record("domain_trouble", None, json!({ "reason": reason }));
+            }
+            JoinEvent::Joined {
+                name,
+                peer_id,
+                address,
+                expires,
+            } => events.record(
+                "domain_joined",
+                None,
+                json!({
+                    "id": peer_id.to_string(),
+                    "name": name.to_string(),
+                    "address": address.to_string(),
+                    "certificate_expires": rfc3339(expires),
+                }),
+            ),
+            JoinEvent::Renewed {
+                name,
+                peer_id,
+                address,
+                expires,
+            } => events.record(
+                "domain_renewed",
+                None,
+                json!({
+                    "id": peer_id.to_string(),
+                    "name": name.to_string(),
+                    "address": address.to_string(),
+                    "certificate_expires": rfc3339(expires),
+                }),
+            ),
+            JoinEvent::Refused { address, reason } => events.record(
+                "domain_refused",
+                None,
+                json!({ "address": address.to_string(), "reason": reason }),
+            ),
+        }
+    }
+}

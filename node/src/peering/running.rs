@@ -1,0 +1,162 @@
+//! What stands on one membership: peers are found, asked and served.
+
+use std::sync::Arc;
+
+use potluck_cache::Cache;
+use potluck_content::{ContentId, Manifest};
+use potluck_discovery::{
+    Config, DiscoveryHandle, Holding, Holdings, Membership, RenewError, Wanted,
+};
+use potluck_plan::ServeQueueConfig;
+use potluck_transfer::{
+    CacheHoldings, DomainTrust, EngineHandle, Neighbours, PeerServer, PeerServerConfig, Trust,
+};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Peering as Settings;
+use crate::events::EventLog;
+use crate::peering::event_log::log_peers;
+
+/// The parts of the node that taking part needs.
+pub(super) struct Parts {
+    pub(super) settings: Settings,
+    pub(super) cache: Cache,
+    pub(super) engine: EngineHandle,
+    pub(super) events: EventLog,
+}
+
+/// The node takes part in a domain.
+pub(super) struct Running {
+    stop: CancellationToken,
+    discovery: DiscoveryHandle,
+    trust: Arc<DomainTrust>,
+    tasks: JoinSet<()>,
+    server: Option<PeerServer>,
+}
+
+impl Running {
+    /// Begins to find and ask peers. The data port is opened by
+    /// [`open_port`](Self::open_port).
+    ///
+    /// # Errors
+    /// Why it cannot, in words.
+    pub(super) fn start(parts: &Parts, membership: &Membership) -> Result<Self, String> {
+        let holdings: Arc<dyn Holdings> = if parts.settings.serve {
+            Arc::new(CacheHoldings::new(parts.cache.clone()))
+        } else {
+            Arc::new(Nothing)
+        };
+        let stop = CancellationToken::new();
+        let config = discovery_config(&parts.settings);
+        let (discovery, service) =
+            potluck_discovery::start(&config, membership, holdings, stop.clone())
+                .map_err(|error| error.to_string())?;
+        let trust = Arc::new(DomainTrust::new(discovery.clone()));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(log_peers(
+            discovery.subscribe(),
+            parts.events.clone(),
+            stop.clone(),
+        ));
+        tasks.spawn(async move {
+            if let Err(error) = service.join().await {
+                tracing::error!(%error, "finding peers broke down");
+            }
+        });
+        if parts.settings.download {
+            let neighbours: Arc<dyn Neighbours> = Arc::new(discovery.clone());
+            let trust: Arc<dyn Trust> = trust.clone();
+            parts.engine.set_domain(Some((neighbours, trust)));
+        }
+        Ok(Self {
+            stop,
+            discovery,
+            trust,
+            tasks,
+            server: None,
+        })
+    }
+
+    /// The way to the peers.
+    pub(super) fn discovery(&self) -> &DiscoveryHandle {
+        &self.discovery
+    }
+
+    /// Takes a renewed membership; everything that runs goes on.
+    ///
+    /// # Errors
+    /// When it is another membership, or cannot be used.
+    pub(super) fn renew(&self, membership: &Membership) -> Result<(), RenewError> {
+        self.discovery.standing().renew(membership)
+    }
+
+    /// Opens the data port if it should be open and is not. `true` when it was opened.
+    ///
+    /// # Errors
+    /// Why it cannot be opened, in words.
+    pub(super) async fn open_port(&mut self, parts: &Parts) -> Result<bool, String> {
+        let settings = &parts.settings;
+        if !settings.serve || self.server.is_some() {
+            return Ok(false);
+        }
+        let started = match TcpListener::bind(settings.listen).await {
+            Ok(listener) => PeerServer::start(
+                PeerServerConfig {
+                    queue: ServeQueueConfig {
+                        max_clients: u32::try_from(settings.max_clients).unwrap_or(u32::MAX),
+                        ..ServeQueueConfig::default()
+                    },
+                    ..PeerServerConfig::default()
+                },
+                listener,
+                self.trust.clone(),
+                Arc::new(CacheHoldings::new(parts.cache.clone())),
+                parts.engine.rates().clone(),
+                parts.engine.traffic().clone(),
+            ),
+            Err(error) => Err(error),
+        };
+        let server = started.map_err(|error| {
+            format!(
+                "cannot serve peers on {}: {error}; it is tried again every 5 s",
+                settings.listen
+            )
+        })?;
+        tracing::info!(address = %server.address(), "serving peers");
+        self.server = Some(server);
+        Ok(true)
+    }
+
+    /// Ends all of it.
+    pub(super) async fn end(mut self, parts: &Parts) {
+        parts.engine.set_domain(None);
+        self.stop.cancel();
+        drop(self.server.take());
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+fn discovery_config(settings: &Settings) -> Config {
+    Config {
+        interfaces: settings.interfaces.clone(),
+        beacon: settings.beacon,
+        static_peers: settings.static_peers.clone(),
+        max_peers: settings.max_peers,
+        ..Config::for_listen(settings.listen)
+    }
+}
+
+/// The answer of a node that serves nobody.
+struct Nothing;
+
+impl Holdings for Nothing {
+    fn have(&self, wanted: &[Wanted]) -> Vec<Option<Holding>> {
+        vec![None; wanted.len()]
+    }
+
+    fn manifest(&self, _: &ContentId) -> Option<Manifest> {
+        None
+    }
+}
