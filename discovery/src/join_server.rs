@@ -4,9 +4,8 @@
 //! at any time, and a new node whose invitation has ended is told so and does not knock
 //! at a closed door.
 
-use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -20,20 +19,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::join_desk::{Certified, JoinDesk, RevokedCheck, Served};
+use crate::join_gate::JoinGate;
 use crate::name::Name;
 
 /// How often the files are looked at: a domain that another process makes here opens
 /// the port within this time. It costs a few looks at file times; more often would
 /// keep a machine at rest awake.
 const LOOK: Duration = Duration::from_secs(5);
-/// The most connections at once, in all and from one address. One is a
-/// handshake and a kilobyte; the next in line wait in the kernel.
-const MAX_CONNECTIONS: usize = 64;
-const MAX_PER_ADDRESS: usize = 16;
-/// The most new connections a second in the long run, and at once. Guessing at
-/// this rate would take longer than the sun has left.
-const PACE: Duration = Duration::from_millis(20);
-const BURST: u32 = 50;
 /// How long after a failed `bind` or `accept` the next is tried.
 const RETRY: Duration = Duration::from_secs(2);
 
@@ -115,9 +107,9 @@ struct JoinServerTask {
     look: Arc<Notify>,
     desk: JoinDesk,
     listener: Option<TcpListener>,
-    connections: JoinSet<(SocketAddr, Served)>,
-    per_address: HashMap<IpAddr, usize>,
-    next_accept: Instant,
+    gate: JoinGate,
+    /// `None` of a caller that lost its place to others.
+    connections: JoinSet<Option<(SocketAddr, Served)>>,
     next_bind: Instant,
     trouble: Option<String>,
 }
@@ -140,9 +132,8 @@ impl JoinServer {
             address: address_sender,
             look: Arc::clone(&look),
             listener: None,
+            gate: JoinGate::new(now),
             connections: JoinSet::new(),
-            per_address: HashMap::new(),
-            next_accept: now,
             next_bind: now,
             trouble: None,
         };
@@ -174,7 +165,6 @@ impl JoinServerTask {
     async fn run(mut self, stop: CancellationToken) {
         let mut next_look = Instant::now();
         loop {
-            let room = self.connections.len() < MAX_CONNECTIONS;
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
@@ -184,7 +174,7 @@ impl JoinServerTask {
                     self.on_look().await;
                     next_look = Instant::now() + LOOK;
                 }
-                accepted = accept(self.listener.as_ref(), self.next_accept), if room => {
+                accepted = accept(self.listener.as_ref(), self.gate.opens_at()) => {
                     self.on_accept(accepted);
                 }
             }
@@ -249,36 +239,29 @@ impl JoinServerTask {
             Ok(accepted) => accepted,
             Err(error) => {
                 // Out of file descriptors, most likely: let some be closed.
-                self.next_accept = now + RETRY + PACE * BURST;
+                self.gate.shut(now + RETRY);
                 return self.on_trouble(format!("cannot accept connections: {error}"));
             }
         };
-        self.next_accept = self.next_accept.max(now) + PACE;
-        let count = self.per_address.entry(address.ip()).or_default();
-        if *count >= MAX_PER_ADDRESS {
-            debug!(%address, "too many connections from one address");
-            return;
-        }
-        *count += 1;
+        let Some(place) = self.gate.admit(address.ip(), now) else {
+            return debug!(%address, "too many callers from one address");
+        };
         let desk = self.desk.clone();
-        self.connections
-            .spawn(async move { (address, desk.serve(stream).await) });
+        self.connections.spawn(async move {
+            let served = place.hold(desk.serve(stream)).await?;
+            Some((address, served))
+        });
     }
 
-    fn on_served(&mut self, done: Result<(SocketAddr, Served), tokio::task::JoinError>) {
+    fn on_served(&mut self, done: Result<Option<(SocketAddr, Served)>, tokio::task::JoinError>) {
         let (address, served) = match done {
-            Ok(done) => done,
+            Ok(Some(done)) => done,
+            Ok(None) => return debug!("others call: a caller at the join port was sent away"),
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
                 Err(_) => return,
             },
         };
-        if let Some(count) = self.per_address.get_mut(&address.ip()) {
-            *count -= 1;
-            if *count == 0 {
-                self.per_address.remove(&address.ip());
-            }
-        }
         self.tell(match served {
             Served::Joined(Certified {
                 name,
@@ -327,7 +310,7 @@ async fn accept(
 ) -> io::Result<(TcpStream, SocketAddr)> {
     match listener {
         Some(listener) => {
-            sleep_until(next - PACE * BURST).await;
+            sleep_until(next).await;
             listener.accept().await
         }
         None => std::future::pending().await,

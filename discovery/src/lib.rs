@@ -35,6 +35,7 @@ mod join_call;
 mod join_client;
 mod join_code;
 mod join_desk;
+mod join_gate;
 mod join_protocol;
 mod join_server;
 mod link_test;
