@@ -2,20 +2,23 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::pin::pin;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::blocking::blocking;
-use crate::domain_files::{self, FileError, FolderLock};
+use crate::domain_files::{self, FolderLock};
 use crate::holders;
-use crate::identity::{IdentityError, NodeIdentity};
+use crate::identity::NodeIdentity;
 use crate::join_call::{CallFailure, JoinCaller};
 use crate::join_code::JoinCode;
+use crate::join_error::JoinError;
 use crate::join_protocol::{JoinAnswer, JoinRequest, Refusal};
 use crate::membership::{Membership, MembershipError};
 use crate::name::Name;
-use crate::reject_reason::RejectReason;
+use crate::seek_socket::SeekConfig;
+use crate::seeker::Seeker;
 
 /// How to join.
 #[derive(Debug, Clone)]
@@ -24,73 +27,10 @@ pub struct JoinOptions {
     pub node_name: Name,
     /// Where to look for the inviting node besides the addresses in the code.
     pub addresses: Vec<SocketAddr>,
+    /// Where to ask around on the subnet; `None`: nowhere.
+    pub seek: Option<SeekConfig>,
     /// How long to try, all in all.
     pub timeout: Duration,
-}
-
-/// Joining failed; nothing on the disk has changed.
-#[derive(Debug, thiserror::Error)]
-pub enum JoinError {
-    /// The invitation has ended.
-    #[error("the invitation has ended: ask for a new join code")]
-    Expired,
-    /// Others have used it.
-    #[error("the invitation is used up: ask for a new join code")]
-    UsedUp,
-    /// The inviting node knows no such secret.
-    #[error("the inviting node does not know this code: it may have been made anew since")]
-    WrongSecret,
-    /// Nobody answered.
-    #[error(
-        "the inviting node cannot be reached at {}: is potluck running there, and may it be reached on this port?",
-        list(tried)
-    )]
-    Unreachable {
-        /// Each address with what happened there.
-        tried: Vec<(SocketAddr, String)>,
-    },
-    /// The code holds no address and none was given.
-    #[error("the code names no address: say where the inviting node is")]
-    NoAddress,
-    /// Someone else answered: another domain, or someone in between.
-    #[error(
-        "{address} is not the authority that the code names (fingerprint mismatch): another domain, or someone in between; nothing was sent to it"
-    )]
-    FingerprintMismatch {
-        /// Who answered.
-        address: SocketAddr,
-    },
-    /// The inviting node refused for another reason.
-    #[error("{address} refused: {refusal}")]
-    Refused {
-        /// Who refused.
-        address: SocketAddr,
-        /// Why.
-        refusal: Refusal,
-    },
-    /// What it sent makes no membership.
-    #[error("the certificate that {address} sent does not hold: {reason}")]
-    Unfit {
-        /// Who sent it.
-        address: SocketAddr,
-        /// Why not.
-        reason: RejectReason,
-    },
-    /// The node is in another domain.
-    #[error("this node is in the domain {0} already")]
-    AlreadyMember(Name),
-    /// A file cannot be read or written.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// The node's key is broken.
-    #[error(transparent)]
-    Identity(#[from] IdentityError),
-    /// The present membership is broken, or the new one cannot be written.
-    #[error(transparent)]
-    Membership(#[from] MembershipError),
-    /// TLS cannot be set up here.
-    #[error("cannot set up TLS: {0}")]
-    Tls(rustls::Error),
 }
 
 /// What went wrong at one address.
@@ -116,6 +56,7 @@ impl JoinOptions {
         Self {
             node_name,
             addresses: Vec::new(),
+            seek: None,
             timeout: Duration::from_secs(20),
         }
     }
@@ -178,51 +119,119 @@ fn refuse_other_domain(
     }
 }
 
+/// The way in: a membership, and who issued it.
+type WayIn = (Membership, SocketAddr);
+
 async fn ask(
     code: &JoinCode,
     options: &JoinOptions,
     identity: &NodeIdentity,
-) -> Result<(Membership, SocketAddr), JoinError> {
+) -> Result<WayIn, JoinError> {
     let mut addresses = options.addresses.clone();
     addresses.extend(
         code.addresses()
             .iter()
             .filter(|a| !options.addresses.contains(a)),
     );
-    if addresses.is_empty() {
-        return Err(JoinError::NoAddress);
+    let search = Search {
+        caller: JoinCaller::new(code.fingerprint()).map_err(JoinError::Tls)?,
+        end: Instant::now() + options.timeout,
+        code,
+        name: &options.node_name,
+        identity,
+    };
+    let mut known = pin!(search.try_known(&addresses));
+    let mut sought = pin!(search.try_sought(options.seek.as_ref(), &addresses));
+    tokio::select! {
+        found = &mut known => match found {
+            Err(error) if error.is_absence() => sought.await.unwrap_or(Err(error)),
+            found => found,
+        },
+        found = &mut sought => match found {
+            // What only another holder of the authority said is not the last word.
+            Some(Err(error)) if error.is_of_another_holder() => known.await.map_err(|other| {
+                if other.is_absence() { error } else { other }
+            }),
+            Some(found) => found,
+            None => known.await,
+        },
     }
-    let caller = JoinCaller::new(code.fingerprint()).map_err(JoinError::Tls)?;
-    let end = Instant::now() + options.timeout;
-    let mut round = 1;
-    loop {
-        let mut tried = Vec::new();
-        let mut mismatch = None;
-        let mut silent = false;
-        for &address in &addresses {
-            let asked = ask_at(address, &caller, code, &options.node_name, identity);
-            match timeout_at(end, asked).await {
-                Ok(Ok(membership)) => return Ok((membership, address)),
-                // Someone else's machine may have this address: look on, but tell.
-                Ok(Err(Failure::Final(error @ JoinError::FingerprintMismatch { .. }))) => {
-                    mismatch = Some(error);
-                }
-                Ok(Err(Failure::Final(error))) => return Err(error),
-                Ok(Err(Failure::Unreachable(why))) => tried.push((address, why)),
-                Ok(Err(Failure::Silent)) | Err(_) => {
-                    silent = true;
-                    tried.push((address, "no answer in time".to_owned()));
+}
+
+/// Asks at one address after the other.
+struct Search<'a> {
+    caller: JoinCaller,
+    end: Instant,
+    code: &'a JoinCode,
+    name: &'a Name,
+    identity: &'a NodeIdentity,
+}
+
+impl Search<'_> {
+    /// Asks at the addresses that were given, and again as long as that may help.
+    async fn try_known(&self, addresses: &[SocketAddr]) -> Result<WayIn, JoinError> {
+        let mut round = 1;
+        loop {
+            let mut tried = Vec::new();
+            let mut mismatch = None;
+            let mut silent = false;
+            for &address in addresses {
+                match self.attempt(address).await {
+                    Ok(found) => return Ok(found),
+                    // Someone else's machine may have this address: look on, but tell.
+                    Err(Failure::Final(error @ JoinError::FingerprintMismatch { .. })) => {
+                        mismatch = Some(error);
+                    }
+                    Err(Failure::Final(error)) => return Err(error),
+                    Err(Failure::Unreachable(why)) => tried.push((address, why)),
+                    Err(Failure::Silent) => {
+                        silent = true;
+                        tried.push((address, "no answer in time".to_owned()));
+                    }
                 }
             }
+            // Where everybody was turned away at once, nobody will be there soon; a
+            // silent address may have a long queue before it.
+            let hopeless = tried.is_empty() || (round >= ROUNDS && !silent);
+            if hopeless || Instant::now() + ROUND_PAUSE >= self.end {
+                return Err(match mismatch {
+                    Some(error) => error,
+                    None if addresses.is_empty() => JoinError::NotFound,
+                    None => JoinError::Unreachable { tried },
+                });
+            }
+            sleep(ROUND_PAUSE).await;
+            round += 1;
         }
-        // Where everybody was turned away at once, nobody will be there soon; a
-        // silent address may have a long queue before it.
-        let hopeless = tried.is_empty() || (round >= ROUNDS && !silent);
-        if hopeless || Instant::now() + ROUND_PAUSE >= end {
-            return Err(mismatch.unwrap_or(JoinError::Unreachable { tried }));
+    }
+
+    /// Asks whoever on the subnet says that they let in. `None` if nobody does.
+    async fn try_sought(
+        &self,
+        config: Option<&SeekConfig>,
+        skip: &[SocketAddr],
+    ) -> Option<Result<WayIn, JoinError>> {
+        let mut seeker = Seeker::begin(config?, self.code.fingerprint());
+        let mut unsure = None;
+        while let Ok(Some(address)) = timeout_at(self.end, seeker.next_besides(skip)).await {
+            match self.attempt(address).await {
+                Ok(found) => return Some(Ok(found)),
+                Err(Failure::Final(error)) if error.is_of_another_holder() => {
+                    unsure = Some(Err(error));
+                }
+                Err(Failure::Final(error)) => return Some(Err(error)),
+                Err(Failure::Unreachable(_) | Failure::Silent) => {}
+            }
         }
-        sleep(ROUND_PAUSE).await;
-        round += 1;
+        unsure
+    }
+
+    async fn attempt(&self, address: SocketAddr) -> Result<WayIn, Failure> {
+        let asked = ask_at(address, &self.caller, self.code, self.name, self.identity);
+        let membership = timeout_at(self.end, asked)
+            .await
+            .unwrap_or(Err(Failure::Silent))?;
+        Ok((membership, address))
     }
 }
 
@@ -262,13 +271,4 @@ fn refused(address: SocketAddr, refusal: Refusal) -> JoinError {
         Refusal::WrongSecret => JoinError::WrongSecret,
         refusal => JoinError::Refused { address, refusal },
     }
-}
-
-/// What happened at each address, in words.
-pub(crate) fn list(tried: &[(SocketAddr, String)]) -> String {
-    let each: Vec<_> = tried
-        .iter()
-        .map(|(address, why)| format!("{address} ({why})"))
-        .collect();
-    each.join(", ")
 }

@@ -17,6 +17,7 @@ use tracing::warn;
 use crate::authority::{Authority, AuthorityError};
 use crate::blocking::blocking;
 use crate::certificate_policy::Leaf;
+use crate::domain_id::Fingerprint;
 use crate::hex::hex;
 use crate::identity::PublicKey;
 use crate::invite_store::{InviteRefusal, InviteStore};
@@ -109,6 +110,12 @@ impl JoinDesk {
         let desk = self.clone();
         self.office = blocking(move || desk.look_now()).await?;
         Ok(self.office.is_some())
+    }
+
+    /// The fingerprint of the authority for which certificates are issued here now.
+    pub(crate) fn lets_in(&self) -> Option<Fingerprint> {
+        let office = self.office.as_ref()?;
+        Some(office.authority.fingerprint())
     }
 
     fn look_now(&self) -> Result<Option<Arc<Office>>, DeskError> {

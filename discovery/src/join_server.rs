@@ -21,6 +21,8 @@ use tracing::{debug, info, warn};
 use crate::join_desk::{Certified, JoinDesk, RevokedCheck, Served};
 use crate::join_gate::JoinGate;
 use crate::name::Name;
+use crate::seek_answerer::{self, Welcoming};
+use crate::seek_socket::SeekConfig;
 
 /// How often the files are looked at: a domain that another process makes here opens
 /// the port within this time. It costs a few looks at file times; more often would
@@ -38,16 +40,19 @@ pub struct JoinServerConfig {
     pub listen: SocketAddr,
     /// Who gets no certificate any more.
     pub revoked: RevokedCheck,
+    /// Where to answer those who look for this port; `None`: nowhere.
+    pub seek: Option<SeekConfig>,
 }
 
 impl JoinServerConfig {
-    /// For a domain that has revoked nobody.
+    /// For a domain that has revoked nobody, and with no answers to those who seek.
     #[must_use]
     pub fn new(data_dir: &Path, listen: SocketAddr) -> Self {
         Self {
             data_dir: data_dir.to_owned(),
             listen,
             revoked: Arc::new(|_| false),
+            seek: None,
         }
     }
 }
@@ -104,6 +109,7 @@ struct JoinServerTask {
     config: JoinServerConfig,
     events: mpsc::Sender<JoinEvent>,
     address: watch::Sender<Option<SocketAddr>>,
+    welcoming: watch::Sender<Option<Welcoming>>,
     look: Arc<Notify>,
     desk: JoinDesk,
     listener: Option<TcpListener>,
@@ -130,6 +136,7 @@ impl JoinServer {
             config,
             events,
             address: address_sender,
+            welcoming: watch::Sender::new(None),
             look: Arc::clone(&look),
             listener: None,
             gate: JoinGate::new(now),
@@ -164,6 +171,11 @@ impl JoinServer {
 impl JoinServerTask {
     async fn run(mut self, stop: CancellationToken) {
         let mut next_look = Instant::now();
+        let mut answerer = JoinSet::new();
+        if let Some(config) = self.config.seek.clone() {
+            let welcoming = self.welcoming.subscribe();
+            answerer.spawn(seek_answerer::run(config, welcoming, stop.clone()));
+        }
         loop {
             tokio::select! {
                 biased;
@@ -181,10 +193,24 @@ impl JoinServerTask {
         }
         self.close();
         self.connections.shutdown().await;
+        answerer.shutdown().await;
     }
 
     /// Looks at the files and opens or closes the port accordingly.
     async fn on_look(&mut self) {
+        self.open_or_close().await;
+        let port = self.address.borrow().map(|address| address.port());
+        let welcoming = port
+            .zip(self.desk.lets_in())
+            .map(|(port, fingerprint)| Welcoming { fingerprint, port });
+        self.welcoming.send_if_modified(|old| {
+            let changed = *old != welcoming;
+            *old = welcoming;
+            changed
+        });
+    }
+
+    async fn open_or_close(&mut self) {
         let open = match self.desk.look().await {
             Ok(open) => open,
             Err(error) => {

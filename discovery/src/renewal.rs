@@ -3,27 +3,33 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::pin::pin;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 
 use crate::authority::{Authority, AuthorityError};
 use crate::blocking::blocking;
 use crate::domain_files::{FileError, FolderLock};
 use crate::holders;
 use crate::join_call::{CallFailure, JoinCaller};
-use crate::join_client::list;
+use crate::join_error::list;
 use crate::join_protocol::{JoinAnswer, Refusal};
 use crate::membership::{Membership, MembershipError};
 use crate::name::Name;
 use crate::reject_reason::RejectReason;
 use crate::renewal_request::RenewalRequest;
+use crate::seek_socket::SeekConfig;
+use crate::seeker::Seeker;
 
 /// How to renew.
 #[derive(Debug, Clone)]
 pub struct RenewalOptions {
     /// Where to look for the authority besides the places where it was found before.
     pub addresses: Vec<SocketAddr>,
+    /// Where to ask around on the subnet; `None`: nowhere.
+    pub seek: Option<SeekConfig>,
     /// How long to try, all in all.
     pub timeout: Duration,
 }
@@ -94,6 +100,7 @@ impl Default for RenewalOptions {
     fn default() -> Self {
         Self {
             addresses: Vec::new(),
+            seek: None,
             timeout: Duration::from_secs(20),
         }
     }
@@ -144,29 +151,100 @@ async fn ask(
     options: &RenewalOptions,
 ) -> Result<Renewed, RenewalError> {
     let caller = JoinCaller::new(present.fingerprint()).map_err(RenewalError::Tls)?;
-    let end = Instant::now() + options.timeout;
     let mut addresses = options.addresses.clone();
     addresses.extend(known.iter().filter(|a| !options.addresses.contains(a)));
-    let mut tried = Vec::new();
-    let mut refused = None;
-    for address in addresses {
-        match timeout_at(end, ask_at(address, &caller, present)).await {
-            Ok(Ok(membership)) => {
-                return Ok(Renewed {
+    let search = Search {
+        present,
+        caller,
+        said: Mutex::default(),
+    };
+    let both = async {
+        let (mut known, mut sought) = (
+            pin!(search.try_known(&addresses)),
+            pin!(search.try_sought(options.seek.as_ref(), &addresses)),
+        );
+        // Whichever comes to something first; the other is then of no interest.
+        tokio::select! {
+            found = &mut known => match found {
+                Some(renewed) => Some(renewed),
+                None => sought.await,
+            },
+            found = &mut sought => match found {
+                Some(renewed) => Some(renewed),
+                None => known.await,
+            },
+        }
+    };
+    let found = timeout(options.timeout, both).await;
+    found.ok().flatten().ok_or_else(|| search.failure())
+}
+
+/// Asks one node after the other, and remembers what went wrong.
+struct Search<'a> {
+    present: &'a Membership,
+    caller: JoinCaller,
+    said: Mutex<Said>,
+}
+
+#[derive(Default)]
+struct Said {
+    tried: Vec<(SocketAddr, String)>,
+    /// Another holder may know more, or be in a better state: not the last word.
+    refused: Option<RenewalError>,
+}
+
+impl Search<'_> {
+    async fn try_known(&self, addresses: &[SocketAddr]) -> Option<Renewed> {
+        for address in addresses {
+            if let Some(renewed) = self.attempt(*address).await {
+                return Some(renewed);
+            }
+        }
+        None
+    }
+
+    async fn try_sought(
+        &self,
+        config: Option<&SeekConfig>,
+        skip: &[SocketAddr],
+    ) -> Option<Renewed> {
+        let mut seeker = Seeker::begin(config?, self.present.fingerprint());
+        while let Some(address) = seeker.next_besides(skip).await {
+            if let Some(renewed) = self.attempt(address).await {
+                return Some(renewed);
+            }
+        }
+        None
+    }
+
+    async fn attempt(&self, address: SocketAddr) -> Option<Renewed> {
+        let failure = match ask_at(address, &self.caller, self.present).await {
+            Ok(membership) => {
+                return Some(Renewed {
                     membership,
                     by: Some(address),
                 });
             }
-            Ok(Err(Failure::Unreachable(why))) => tried.push((address, why)),
-            // Another holder may know more, or be in a better state.
-            Ok(Err(Failure::Refused(error))) => refused = Some(error),
-            Err(_) => tried.push((address, "no answer in time".to_owned())),
+            Err(failure) => failure,
+        };
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        match failure {
+            Failure::Unreachable(why) => said.tried.push((address, why)),
+            Failure::Refused(error) => said.refused = Some(error),
         }
+        None
     }
-    Err(refused.unwrap_or_else(|| RenewalError::Unreachable {
-        domain: present.domain_name().clone(),
-        tried,
-    }))
+
+    fn failure(self) -> RenewalError {
+        let said = self
+            .said
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        said.refused.unwrap_or_else(|| RenewalError::Unreachable {
+            domain: self.present.domain_name().clone(),
+            tried: said.tried,
+        })
+    }
 }
 
 /// What went wrong at one address.
@@ -226,7 +304,7 @@ fn install(data_dir: &Path, renewed: &Renewed) -> Result<(), RenewalError> {
 
 fn places(tried: &[(SocketAddr, String)]) -> String {
     if tried.is_empty() {
-        return ": none was found on this subnet".to_owned();
+        return ": its place is not known, and nobody on this subnet answers for it".to_owned();
     }
-    format!(" at {}", list(tried))
+    format!(": {}", list(tried))
 }

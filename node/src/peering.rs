@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use potluck_cache::Cache;
 use potluck_discovery::{
-    DiscoveryHandle, JoinServer, JoinServerConfig, Membership, MembershipWatch,
+    DiscoveryHandle, JoinServer, JoinServerConfig, Membership, MembershipWatch, SeekConfig,
 };
 use potluck_transfer::EngineHandle;
 use serde_json::json;
@@ -23,7 +23,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Settings;
+use crate::config::{Peering as PeeringSettings, Settings};
 use crate::events::EventLog;
 use crate::peering::event_log::log_joins;
 use crate::peering::running::{Parts, Running};
@@ -76,7 +76,10 @@ impl Peering {
         let look = Arc::new(Notify::new());
         let (join_events, joins) = mpsc::channel(64);
         let listen = join_address(settings.peering.listen);
-        let config = JoinServerConfig::new(&settings.data_dir, listen);
+        let config = JoinServerConfig {
+            seek: seek_config(&settings.peering),
+            ..JoinServerConfig::new(&settings.data_dir, listen)
+        };
         let join = Arc::new(JoinServer::start(config, stop.clone(), join_events));
         tasks.spawn(log_joins(joins, events.clone()));
         let events_of_renewals = events.clone();
@@ -287,4 +290,13 @@ pub(crate) fn join_address(mut listen: SocketAddr) -> SocketAddr {
         listen.set_port(listen.port().saturating_add(2));
     }
     listen
+}
+
+/// How nodes that hold the authority are looked for on the subnet.
+pub(crate) fn seek_config(settings: &PeeringSettings) -> Option<SeekConfig> {
+    Some(SeekConfig {
+        group: settings.beacon?,
+        listen: settings.listen.ip(),
+        interfaces: settings.interfaces.clone(),
+    })
 }

@@ -345,7 +345,7 @@ async fn unreachable_tells_every_address() {
         "{told}"
     );
     let bare = invite(founder.dir.path(), &InviteOptions::default()).unwrap();
-    assert!(matches!(fails(&bare).await, JoinError::NoAddress));
+    assert!(matches!(fails(&bare).await, JoinError::NotFound));
 }
 
 #[tokio::test]

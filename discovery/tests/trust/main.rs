@@ -6,4 +6,5 @@ mod join_flood;
 mod joining;
 mod refusals;
 mod renewing;
+mod seeking;
 mod support;

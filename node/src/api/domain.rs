@@ -17,6 +17,7 @@ use super::caller::Administrator;
 use super::problem::{Problem, blocking};
 use super::{DomainDocument, InvitationDocument, State, StatusDocument};
 use crate::jobs::Caller;
+use crate::peering::{join_address, seek_config};
 use crate::timestamp::rfc3339;
 
 #[derive(Debug, Deserialize)]
@@ -32,6 +33,8 @@ pub(super) struct CreateBody {
 pub(super) struct InviteBody {
     expires_in_seconds: Option<u64>,
     uses: Option<u32>,
+    #[serde(default)]
+    no_addresses: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -86,10 +89,10 @@ pub(super) async fn invite(
     body: Result<Json<InviteBody>, JsonRejection>,
 ) -> Result<(StatusCode, Json<InvitationDocument>), Problem> {
     let Json(body) = body?;
-    let mut options = InviteOptions {
-        addresses: join_addresses(crate::peering::join_address(state.settings.peering.listen)),
-        ..InviteOptions::default()
-    };
+    let mut options = InviteOptions::default();
+    if !body.no_addresses {
+        options.addresses = join_addresses(join_address(state.settings.peering.listen));
+    }
     if let Some(seconds) = body.expires_in_seconds {
         options.expires_in = Duration::from_secs(seconds);
     }
@@ -127,7 +130,10 @@ pub(super) async fn join(
         .code
         .parse()
         .map_err(|error: potluck_discovery::JoinCodeError| Problem::invalid(error.to_string()))?;
-    let options = JoinOptions::new(node_name(&state, body.node_name)?);
+    let options = JoinOptions {
+        seek: seek_config(&state.settings.peering),
+        ..JoinOptions::new(node_name(&state, body.node_name)?)
+    };
     potluck_discovery::join(&state.settings.data_dir, &code, &options)
         .await
         .map_err(|error| refused(&error))?;
@@ -185,7 +191,7 @@ fn not_renewed(error: &RenewalError) -> Problem {
 
 fn refused(error: &JoinError) -> Problem {
     match error {
-        JoinError::Unreachable { .. } | JoinError::NoAddress => {
+        JoinError::Unreachable { .. } | JoinError::NotFound => {
             Problem::new(StatusCode::BAD_GATEWAY, error.to_string())
         }
         _ => Problem::conflict(error.to_string()),

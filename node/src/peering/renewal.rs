@@ -5,14 +5,17 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::Peering;
+use super::{Peering, seek_config};
 use crate::config::Settings;
 use crate::events::EventLog;
 use crate::timestamp::rfc3339;
 
 /// How a certificate is renewed with these settings.
-pub(crate) fn options(_settings: &Settings) -> RenewalOptions {
-    RenewalOptions::default()
+pub(crate) fn options(settings: &Settings) -> RenewalOptions {
+    RenewalOptions {
+        seek: seek_config(&settings.peering),
+        ..RenewalOptions::default()
+    }
 }
 
 /// Renews whenever it is time, until the node stops.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::FalseyValueParser;
 use potluck_discovery::InviteOptions;
 use serde_json::json;
 
@@ -29,6 +30,9 @@ pub(in crate::cli) struct InviteArgs {
         hide_env_values = true
     )]
     uses: u32,
+    /// Leave this node's addresses out: a shorter code, for a node on the same subnet.
+    #[arg(long, env = "POTLUCK_NO_ADDRESSES", value_parser = FalseyValueParser::new(), hide_env_values = true)]
+    no_addresses: bool,
 }
 
 pub(super) async fn run(here: &Here<'_>, args: &InviteArgs) -> Result<(), Failure> {
@@ -42,14 +46,21 @@ pub(super) async fn run(here: &Here<'_>, args: &InviteArgs) -> Result<(), Failur
 
 async fn invite(here: &Here<'_>, args: &InviteArgs) -> Result<InvitationDocument, Failure> {
     if let Some(client) = &here.client {
-        let wanted = json!({ "expires_in_seconds": args.expires.as_secs(), "uses": args.uses });
+        let wanted = json!({
+            "expires_in_seconds": args.expires.as_secs(),
+            "uses": args.uses,
+            "no_addresses": args.no_addresses,
+        });
         return Ok(client.post("/v1/domain/invitations", &wanted).await?);
     }
     let listen = join_address(here.settings.peering.listen);
     let options = InviteOptions {
         expires_in: args.expires,
         uses: args.uses,
-        addresses: potluck_discovery::join_addresses(listen),
+        addresses: match args.no_addresses {
+            true => Vec::new(),
+            false => potluck_discovery::join_addresses(listen),
+        },
     };
     let code = potluck_discovery::invite(&here.settings.data_dir, &options).map_err(failed)?;
     Ok(InvitationDocument {

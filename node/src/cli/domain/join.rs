@@ -9,6 +9,7 @@ use serde_json::json;
 use super::{Here, failed, show};
 use crate::api::DomainDocument;
 use crate::cli::failure::Failure;
+use crate::peering::seek_config;
 
 /// Longer texts than this are no codes, in bytes.
 const MAX_CODE: u64 = 4096;
@@ -46,7 +47,10 @@ async fn join(here: &Here<'_>, code: &str) -> Result<DomainDocument, Failure> {
         let wanted = json!({ "code": code });
         return Ok(client.post("/v1/domain/join", &wanted).await?);
     }
-    let options = JoinOptions::new(here.node_name());
+    let options = JoinOptions {
+        seek: seek_config(&here.settings.peering),
+        ..JoinOptions::new(here.node_name())
+    };
     let joining = potluck_discovery::join(&here.settings.data_dir, &parsed, &options);
     Box::pin(joining).await.map_err(failed)?;
     here.domain()
