@@ -14,11 +14,11 @@ fn peer(number: u64) -> PeerId {
     let mut bytes = [0; 38];
     bytes[..6].copy_from_slice(&[0x00, 0x24, 0x08, 0x01, 0x12, 0x20]);
     bytes[6..14].copy_from_slice(&number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
-    PeerId::from_bytes(&bytes).unwrap()
+    PeerId::from_bytes(&bytes).expect("the form of a peer id")
 }
 
 fn origin(number: usize) -> Origin {
-    let [_, _, high, low] = u32::try_from(number).unwrap().to_be_bytes();
+    let [_, _, high, low] = u32::try_from(number).expect("few nodes").to_be_bytes();
     Origin {
         interface: 1,
         address: std::net::SocketAddrV4::new([10, 1, high, low].into(), 7383),
@@ -183,7 +183,7 @@ impl Node {
 fn need(known: &BTreeMap<PeerId, Instant>) -> Option<Need> {
     let wanted = WANTED.checked_sub(known.len()).filter(|&wanted| wanted > 0);
     wanted.map(|wanted| Need {
-        wanted: u16::try_from(wanted).unwrap(),
+        wanted: u16::try_from(wanted).expect("few are wanted"),
         known: known.keys().copied().collect(),
     })
 }
