@@ -1,7 +1,7 @@
 //! The sockets of one link.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::time::Duration;
 
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockRef, Socket, Type};
@@ -9,7 +9,8 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::beacon_link::Link;
+use crate::Config;
+use crate::link::{Link, canonical};
 use potluck_near::MAX_DATAGRAM;
 
 /// Datagrams read from one link in one second; the rest is left to the system to
@@ -27,7 +28,7 @@ const MAX_PER_SECOND: u32 = 2000;
 /// answers to a PROBE come back to it.
 pub(crate) struct BeaconSocket {
     pub(crate) link: Link,
-    group: SocketAddrV4,
+    group: SocketAddr,
     shared: UdpSocket,
     own: UdpSocket,
 }
@@ -35,28 +36,47 @@ pub(crate) struct BeaconSocket {
 /// A datagram, and by which link it came from where.
 pub(crate) struct Datagram {
     pub(crate) interface: u32,
-    pub(crate) from: SocketAddrV4,
+    pub(crate) from: SocketAddr,
     pub(crate) bytes: Vec<u8>,
 }
 
-impl BeaconSocket {
-    /// Opens both sockets. Must be called on the runtime.
-    pub(crate) fn open(link: Link, group: SocketAddrV4) -> io::Result<Self> {
-        let shared = udp()?;
-        shared.set_reuse_address(true)?;
-        shared.bind(&SocketAddr::V4(group).into())?;
-        // Else the socket would hear the group on links that other sockets joined.
-        shared.set_multicast_all_v4(false)?;
-        let interface = InterfaceIndexOrAddress::Index(link.index);
-        shared.join_multicast_v4_n(group.ip(), &interface)?;
+/// The groups of the beacon: one for each family of addresses, or none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Groups {
+    pub(crate) v4: Option<SocketAddrV4>,
+    pub(crate) v6: Option<SocketAddrV6>,
+}
 
-        let own = udp()?;
-        own.bind(&SocketAddr::from((link.address, 0)).into())?;
-        own.set_multicast_if_v4(&link.address)?;
-        own.set_multicast_ttl_v4(1)?;
-        own.set_ttl_v4(1)?;
-        // Other nodes may run on this machine; the own datagrams are told apart later.
-        own.set_multicast_loop_v4(true)?;
+impl Groups {
+    /// Those of a configuration. IPv6 is spoken only where the node can be called by it.
+    pub(crate) fn of(config: &Config) -> Self {
+        Self {
+            v4: config.beacon,
+            v6: config.beacon6.filter(|_| config.listen.is_ipv6()),
+        }
+    }
+
+    /// The group that is heard on a link.
+    pub(crate) fn on(&self, link: &Link) -> Option<SocketAddr> {
+        match link.address {
+            IpAddr::V4(_) => self.v4.map(SocketAddr::V4),
+            // The same group on another link is another group.
+            IpAddr::V6(_) => self
+                .v6
+                .map(|group| SocketAddrV6::new(*group.ip(), group.port(), 0, link.index).into()),
+        }
+    }
+}
+
+impl BeaconSocket {
+    /// Opens both sockets, for a group of the link's family. Must be called on the
+    /// runtime.
+    pub(crate) fn open(link: Link, group: SocketAddr) -> io::Result<Self> {
+        let (shared, own) = match (link.address, group) {
+            (IpAddr::V4(address), SocketAddr::V4(group)) => pair_v4(link.index, address, group)?,
+            (IpAddr::V6(_), SocketAddr::V6(group)) => pair_v6(&link, group)?,
+            _ => return Err(io::ErrorKind::InvalidInput.into()),
+        };
         Ok(Self {
             link,
             group,
@@ -72,7 +92,7 @@ impl BeaconSocket {
     }
 
     /// Sends to one node.
-    pub(crate) fn answer(&self, datagram: &[u8], to: SocketAddrV4) -> io::Result<()> {
+    pub(crate) fn answer(&self, datagram: &[u8], to: SocketAddr) -> io::Result<()> {
         // Not through the runtime: it takes a new socket for one that cannot send yet,
         // and the first datagram would be lost.
         match SockRef::from(&self.own).send_to(datagram, &to.into()) {
@@ -105,10 +125,9 @@ impl BeaconSocket {
             if count > MAX_PER_SECOND {
                 tokio::time::sleep_until(second + Duration::from_secs(1)).await;
             }
-            let IpAddr::V4(ip) = from.ip() else { continue };
             let datagram = Datagram {
                 interface: self.link.index,
-                from: SocketAddrV4::new(ip, from.port()),
+                from: canonical(from),
                 bytes: bytes[..length].to_vec(),
             };
             if heard.send(datagram).await.is_err() {
@@ -124,8 +143,46 @@ impl BeaconSocket {
     }
 }
 
-fn udp() -> io::Result<Socket> {
-    let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
+/// The shared socket and the own one.
+fn pair_v4(index: u32, address: Ipv4Addr, group: SocketAddrV4) -> io::Result<(Socket, Socket)> {
+    let shared = udp(Domain::IPV4)?;
+    shared.set_reuse_address(true)?;
+    shared.bind(&SocketAddr::V4(group).into())?;
+    // Else the socket would hear the group on links that other sockets joined.
+    shared.set_multicast_all_v4(false)?;
+    shared.join_multicast_v4_n(group.ip(), &InterfaceIndexOrAddress::Index(index))?;
+
+    let own = udp(Domain::IPV4)?;
+    own.bind(&SocketAddr::from((address, 0)).into())?;
+    own.set_multicast_if_v4(&address)?;
+    own.set_multicast_ttl_v4(1)?;
+    own.set_ttl_v4(1)?;
+    // Other nodes may run on this machine; the own datagrams are told apart later.
+    own.set_multicast_loop_v4(true)?;
+    Ok((shared, own))
+}
+
+/// The same with the other family's options; the group has the link's scope.
+fn pair_v6(link: &Link, group: SocketAddrV6) -> io::Result<(Socket, Socket)> {
+    let shared = udp(Domain::IPV6)?;
+    shared.set_only_v6(true)?;
+    shared.set_reuse_address(true)?;
+    shared.bind(&SocketAddr::V6(group).into())?;
+    shared.set_multicast_all_v6(false)?;
+    shared.join_multicast_v6(group.ip(), link.index)?;
+
+    let own = udp(Domain::IPV6)?;
+    own.set_only_v6(true)?;
+    own.bind(&link.socket_address(0).into())?;
+    own.set_multicast_if_v6(link.index)?;
+    own.set_multicast_hops_v6(1)?;
+    own.set_unicast_hops_v6(1)?;
+    own.set_multicast_loop_v6(true)?;
+    Ok((shared, own))
+}
+
+fn udp(domain: Domain) -> io::Result<Socket> {
+    let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
     Ok(socket)
 }

@@ -1,6 +1,6 @@
 //! The task that speaks and listens on the subnet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,17 +12,17 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::beacon_link::{self, Link};
 use crate::beacon_seal::{BeaconSeal, OpenError};
-use crate::beacon_socket::{BeaconSocket, Datagram};
+use crate::beacon_socket::{BeaconSocket, Datagram, Groups};
 use crate::handle::Shared;
+use crate::link::{Link, LinkChoice};
 use potluck_near::Sighting;
 use potluck_near::{Beacon, BeaconMessage, ShortHash};
 use potluck_near::{BeaconAction, BeaconCore, Need, Origin};
 use potluck_near::{ReplayError, ReplayGuard};
 
-/// How often the interfaces are looked at again: machines roam and wake up.
-const LINK_INTERVAL: Duration = Duration::from_secs(5);
+/// How soon a link that could not be opened is tried again.
+const RETRY: Duration = Duration::from_secs(5);
 /// Datagrams between the sockets and the task.
 const QUEUE: usize = 256;
 
@@ -50,9 +50,9 @@ pub(crate) struct Introduction {
 
 pub(crate) struct BeaconTask {
     pub(crate) introduction: Introduction,
-    pub(crate) group: std::net::SocketAddrV4,
-    pub(crate) listen: std::net::IpAddr,
-    pub(crate) interfaces: Vec<String>,
+    pub(crate) groups: Groups,
+    pub(crate) choice: LinkChoice,
+    pub(crate) links: watch::Receiver<Arc<[Link]>>,
     pub(crate) seal: BeaconSeal,
     pub(crate) seed: u64,
     pub(crate) heard: mpsc::Sender<Heard>,
@@ -72,6 +72,8 @@ struct Running {
     datagrams: mpsc::Sender<Datagram>,
     /// It was said once that there is no link.
     warned: bool,
+    /// Links that could not be opened.
+    shut: BTreeSet<Link>,
 }
 
 impl BeaconTask {
@@ -81,6 +83,7 @@ impl BeaconTask {
         let core = BeaconCore::new(self.introduction.me, self.seed, Instant::now().into_std());
         let shared = Arc::clone(&self.shared);
         let mut wishes = self.wishes.clone();
+        let mut links = self.links.clone();
         let mut running = Running {
             task: self,
             core,
@@ -91,9 +94,8 @@ impl BeaconTask {
             reading: JoinSet::new(),
             datagrams,
             warned: false,
+            shut: BTreeSet::new(),
         };
-        let mut look = tokio::time::interval(LINK_INTERVAL);
-        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         running.look_at_links();
         running.take_wishes(&wishes.borrow_and_update().clone());
         loop {
@@ -102,7 +104,15 @@ impl BeaconTask {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                _ = look.tick() => running.look_at_links(),
+                changed = links.changed() => {
+                    if changed.is_err() {
+                        break;
+                    }
+                    running.look_at_links();
+                }
+                () = tokio::time::sleep(RETRY), if !running.shut.is_empty() => {
+                    running.look_at_links();
+                }
                 changed = wishes.changed() => {
                     if changed.is_err() {
                         break;
@@ -127,13 +137,8 @@ impl BeaconTask {
 
 impl Running {
     fn look_at_links(&mut self) {
-        let found = match beacon_link::links() {
-            Ok(links) => beacon_link::choose(links, self.task.listen, &self.task.interfaces),
-            Err(error) => {
-                tracing::warn!(%error, "the network interfaces cannot be listed");
-                return;
-            }
-        };
+        let found = self.task.choice.for_beacons(&self.task.links.borrow());
+        self.shut.retain(|link| found.contains(link));
         let gone = self.links.keys().filter(|link| !found.contains(link));
         for link in gone.cloned().collect::<Vec<_>>() {
             tracing::info!(link = link.name, address = %link.address, "beacon: link is gone");
@@ -145,20 +150,22 @@ impl Running {
         if found.is_empty() && !self.warned {
             self.warned = true;
             tracing::warn!(
-                listen = %self.task.listen,
-                interfaces = ?self.task.interfaces,
+                listen = %self.task.choice.listen,
+                interfaces = ?self.task.choice.names,
                 "beacon: no interface to find peers on"
             );
         }
         for link in found {
-            if !self.links.contains_key(&link) {
-                self.open(link);
+            if let Some(group) = self.task.groups.on(&link)
+                && !self.links.contains_key(&link)
+            {
+                self.open(link, group);
             }
         }
     }
 
-    fn open(&mut self, link: Link) {
-        match BeaconSocket::open(link.clone(), self.task.group) {
+    fn open(&mut self, link: Link, group: SocketAddr) {
+        match BeaconSocket::open(link.clone(), group) {
             Ok(socket) => {
                 tracing::info!(link = link.name, address = %link.address, "beacon: link in use");
                 let socket = Arc::new(socket);
@@ -167,11 +174,14 @@ impl Running {
                     .reading
                     .spawn(async move { listening.listen(heard).await });
                 self.readers.insert(link.clone(), reader);
+                self.shut.remove(&link);
                 self.links.insert(link, socket);
                 self.core.handle_new_link(now());
             }
             Err(error) => {
-                tracing::warn!(link = link.name, %error, "beacon: link cannot be used");
+                if self.shut.insert(link.clone()) {
+                    tracing::warn!(link = link.name, %error, "beacon: link cannot be used");
+                }
             }
         }
     }
@@ -188,8 +198,8 @@ impl Running {
         };
         let counters = &shared.beacon;
         let mut links = self.links.keys();
-        let on_link = links
-            .any(|link| link.index == datagram.interface && link.is_on_link(*datagram.from.ip()));
+        let on_link =
+            links.any(|link| link.index == datagram.interface && link.is_on_link(datagram.from));
         if !on_link {
             return count(&counters.off_link);
         }
@@ -221,7 +231,7 @@ impl Running {
             _ => Heard::Node(Sighting {
                 peer: beacon.sender,
                 generation: beacon.generation,
-                address: SocketAddr::from((*datagram.from.ip(), beacon.control_port)),
+                address: with_port(datagram.from, beacon.control_port),
                 name: beacon.name,
             }),
         };
@@ -276,7 +286,7 @@ impl Running {
         for (link, socket) in &self.links {
             let sent = match to {
                 None => socket.broadcast(&datagram),
-                Some(to) if to.interface == link.index && link.is_on_link(*to.address.ip()) => {
+                Some(to) if to.interface == link.index && link.is_on_link(to.address) => {
                     socket.answer(&datagram, to.address)
                 }
                 Some(_) => continue,
@@ -290,6 +300,12 @@ impl Running {
             }
         }
     }
+}
+
+/// The same machine's other port, with the scope if there is one.
+fn with_port(mut address: SocketAddr, port: u16) -> SocketAddr {
+    address.set_port(port);
+    address
 }
 
 fn now() -> std::time::Instant {

@@ -1,8 +1,12 @@
 //! What finding peers can be told.
 
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 use potluck_near::DEFAULT_PORT;
+
+/// A transient group of link-local scope ([RFC 4291](https://www.rfc-editor.org/rfc/rfc4291),
+/// section 2.7), numbered by this program's ports.
+const BEACON6: Ipv6Addr = Ipv6Addr::new(0xff12, 0, 0, 0, 0, 0, 0x7381, 0x7383);
 
 /// Settings of one node's discovery.
 #[derive(Clone, Debug)]
@@ -19,6 +23,9 @@ pub struct Config {
     /// Multicast group and port of the beacon; `None` finds peers by
     /// `static_peers` only.
     pub beacon: Option<SocketAddrV4>,
+    /// The same with IPv6, where `listen` is an IPv6 address; `None` for IPv4 only.
+    /// The group should be one of link-local scope, `ff12::/16`.
+    pub beacon6: Option<SocketAddrV6>,
     /// Peers to dial where multicast is blocked, as `host:port` or `host`. The port
     /// is the peer's data port; its control port is the next one.
     pub static_peers: Vec<String>,
@@ -34,6 +41,7 @@ impl Default for Config {
             control_port: DEFAULT_PORT + 1,
             interfaces: Vec::new(),
             beacon: Some(SocketAddrV4::new(Ipv4Addr::new(239, 255, 73, 81), 7383)),
+            beacon6: Some(SocketAddrV6::new(BEACON6, 7383, 0, 0)),
             static_peers: Vec::new(),
             max_peers: 32,
         }

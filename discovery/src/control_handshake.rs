@@ -14,6 +14,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tokio_util::compat::TokioAsyncReadCompatExt as _;
 
+use crate::neighbourhood::Neighbourhood;
 use crate::{PortTls, RejectReason, Standing, VerifiedPeer};
 
 /// Connecting and proving together take no longer than this. On a local network
@@ -51,6 +52,7 @@ pub(crate) struct Handshake {
 struct Inner {
     me: PeerId,
     standing: Standing,
+    near: Neighbourhood,
     /// Where calls come from, when the node listens on one address.
     bind: Option<IpAddr>,
     /// What was proven, until the swarm takes the connection over.
@@ -67,11 +69,12 @@ pub(crate) struct Proven {
 }
 
 impl Handshake {
-    pub(crate) fn new(me: PeerId, standing: Standing, listen: IpAddr) -> Self {
+    pub(crate) fn new(me: PeerId, standing: Standing, listen: IpAddr, near: Neighbourhood) -> Self {
         Self {
             inner: Arc::new(Inner {
                 me,
                 standing,
+                near,
                 bind: (!listen.is_unspecified()).then_some(listen),
                 proven: Mutex::default(),
                 pending: Mutex::default(),
@@ -85,6 +88,9 @@ impl Handshake {
         tcp: TcpStream,
         remote: SocketAddr,
     ) -> Result<(PeerId, StreamMuxerBox), HandshakeError> {
+        if !self.inner.near.admits(remote) {
+            return Err(HandshakeError::Refused(RejectReason::OffSubnet));
+        }
         let _place = self.place(remote.ip()).ok_or(HandshakeError::Crowded)?;
         let tls = self.inner.standing.control();
         // Small questions and answers should not wait for each other.

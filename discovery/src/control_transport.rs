@@ -1,7 +1,7 @@
 //! The transport under the control swarm.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio::time::Sleep;
 
 use crate::control_handshake::{Handshake, HandshakeError};
+use crate::link::canonical;
 
 /// How long to wait after the system refused a connection, for want of files say:
 /// asking again at once would only burn time.
@@ -112,12 +113,15 @@ impl Transport for ControlTransport {
             self.pause = None;
         }
         match std::task::ready!(self.listener.poll_accept(cx)) {
-            Ok((tcp, remote)) => Poll::Ready(TransportEvent::Incoming {
-                listener_id,
-                upgrade: self.handshake.clone().accept(tcp, remote).boxed(),
-                local_addr: self.address.clone(),
-                send_back_addr: multiaddr(remote),
-            }),
+            Ok((tcp, remote)) => {
+                let remote = canonical(remote);
+                Poll::Ready(TransportEvent::Incoming {
+                    listener_id,
+                    upgrade: self.handshake.clone().accept(tcp, remote).boxed(),
+                    local_addr: self.address.clone(),
+                    send_back_addr: multiaddr(remote),
+                })
+            }
             Err(error) => {
                 self.pause = Some(Box::pin(tokio::time::sleep(PAUSE)));
                 cx.waker().wake_by_ref();
@@ -130,21 +134,39 @@ impl Transport for ControlTransport {
     }
 }
 
-/// The address as libp2p writes it.
+/// The address as libp2p writes it. The scope of a link-local one stands before it, as
+/// the number of the interface.
 pub(crate) fn multiaddr(address: SocketAddr) -> Multiaddr {
-    Multiaddr::from(address.ip()).with(Protocol::Tcp(address.port()))
+    let mut written = Multiaddr::empty();
+    if let SocketAddr::V6(v6) = address
+        && v6.scope_id() != 0
+    {
+        written.push(Protocol::Ip6zone(v6.scope_id().to_string().into()));
+    }
+    written.push(address.ip().into());
+    written.with(Protocol::Tcp(address.port()))
 }
 
 /// The address as everybody else writes it.
 pub(crate) fn socket_address(address: &Multiaddr) -> Option<SocketAddr> {
-    let mut parts = address.iter();
-    let ip = match parts.next()? {
+    let mut parts = address.iter().peekable();
+    let scope = match parts.peek()? {
+        Protocol::Ip6zone(scope) => Some(scope.parse().ok()?),
+        _ => None,
+    };
+    if scope.is_some() {
+        parts.next();
+    }
+    let ip: IpAddr = match parts.next()? {
         Protocol::Ip4(ip) => ip.into(),
         Protocol::Ip6(ip) => ip.into(),
         _ => return None,
     };
-    match parts.next()? {
-        Protocol::Tcp(port) => Some(SocketAddr::new(ip, port)),
+    match (ip, scope, parts.next()?) {
+        (IpAddr::V6(ip), Some(scope), Protocol::Tcp(port)) => {
+            Some(SocketAddrV6::new(ip, port, 0, scope).into())
+        }
+        (ip, None, Protocol::Tcp(port)) => Some(SocketAddr::new(ip, port)),
         _ => None,
     }
 }
@@ -155,7 +177,7 @@ mod tests {
 
     #[test]
     fn addresses_keep_their_meaning() {
-        for text in ["127.0.0.2:7382", "[fe80::1]:9"] {
+        for text in ["127.0.0.2:7382", "[2001:db8::1]:9", "[fe80::1%7]:9"] {
             let address: SocketAddr = text.parse().unwrap();
             assert_eq!(socket_address(&multiaddr(address)), Some(address));
         }

@@ -9,6 +9,7 @@ use potluck_content::{ContentId, Manifest};
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 
 use crate::beacon_stats::{BeaconCounters, BeaconStats};
+use crate::neighbourhood::Neighbourhood;
 use crate::{DiscoveryEvent, Holding, PeerFault, PeerInfo, Rejected, Standing, Wanted};
 
 /// How long a manifest may take: half a megabyte at most, read from a disk that may
@@ -21,6 +22,7 @@ pub struct DiscoveryHandle {
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) peers: watch::Receiver<Arc<[PeerInfo]>>,
     pub(crate) shared: Arc<Shared>,
+    pub(crate) near: Neighbourhood,
     pub(crate) standing: Standing,
     pub(crate) local_id: PeerId,
     pub(crate) control_address: SocketAddr,
@@ -174,6 +176,13 @@ impl DiscoveryHandle {
     #[must_use]
     pub const fn local_id(&self) -> PeerId {
         self.local_id
+    }
+
+    /// Whether who calls from there may be a peer: it is on a subnet of this node, on
+    /// this machine, or was configured as a peer.
+    #[must_use]
+    pub fn admits(&self, address: SocketAddr) -> bool {
+        self.near.admits(address)
     }
 
     /// Where this node takes control connections.

@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use crate::canonical;
 use crate::join_desk::{Certified, JoinDesk, RevokedCheck, Served};
 use crate::join_gate::JoinGate;
 use crate::name::Name;
@@ -224,10 +225,7 @@ impl JoinServerTask {
         if self.listener.is_some() || Instant::now() < self.next_bind {
             return;
         }
-        match TcpListener::bind(self.config.listen)
-            .await
-            .and_then(|l| Ok((l.local_addr()?, l)))
-        {
+        match crate::listen(self.config.listen).and_then(|l| Ok((l.local_addr()?, l))) {
             Ok((address, listener)) => {
                 info!(%address, "listening for nodes that join");
                 self.trouble = None;
@@ -337,7 +335,8 @@ async fn accept(
     match listener {
         Some(listener) => {
             sleep_until(next).await;
-            listener.accept().await
+            let (stream, address) = listener.accept().await?;
+            Ok((stream, canonical(address)))
         }
         None => std::future::pending().await,
     }

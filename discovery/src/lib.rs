@@ -6,7 +6,6 @@
 //! hold is asked here; which of them to ask, and moving the bytes, is left to others.
 
 mod authority;
-mod beacon_link;
 mod beacon_seal;
 mod beacon_socket;
 mod beacon_stats;
@@ -39,10 +38,15 @@ mod join_error;
 mod join_gate;
 mod join_protocol;
 mod join_server;
+mod link;
+mod link_news;
 mod link_test;
+mod link_watch;
+mod listener;
 mod membership;
 mod membership_watch;
 mod name;
+mod neighbourhood;
 mod peer_info;
 mod pinned_authority;
 mod reject_reason;
@@ -88,7 +92,9 @@ pub use join_error::JoinError;
 pub use join_protocol::Refusal;
 pub use join_server::{JoinEvent, JoinServer, JoinServerConfig};
 pub use libp2p::PeerId;
+pub use link::canonical;
 pub use link_test::{LinkOutcome, LinkTest, test_links};
+pub use listener::listen;
 pub use membership::{Membership, MembershipError};
 pub use membership_watch::MembershipWatch;
 pub use name::{MAX_NAME, Name, NameError};

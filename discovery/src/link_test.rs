@@ -5,7 +5,7 @@
 //! one is heard.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -13,8 +13,8 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::Config;
-use crate::beacon_link::{self, Link};
-use crate::beacon_socket::BeaconSocket;
+use crate::beacon_socket::{BeaconSocket, Groups};
+use crate::link::{Link, LinkChoice, links};
 
 /// What begins a test datagram: to every node that hears it, it is no beacon.
 const MAGIC: [u8; 4] = *b"PLT\x01";
@@ -55,23 +55,24 @@ pub enum LinkOutcome {
 /// # Errors
 /// When the interfaces cannot be listed or the system gives no random numbers.
 pub async fn test_links(config: &Config) -> io::Result<Vec<LinkTest>> {
-    let Some(group) = config.beacon else {
-        return Ok(Vec::new());
+    let groups = Groups::of(config);
+    let choice = LinkChoice {
+        listen: config.listen.ip(),
+        names: config.interfaces.clone(),
     };
-    let links = beacon_link::choose(
-        beacon_link::links()?,
-        config.listen.ip(),
-        &config.interfaces,
-    );
+    let links = choice.for_beacons(&links()?);
     let mut tests = JoinSet::new();
     for link in links {
+        let Some(group) = groups.on(&link) else {
+            continue;
+        };
         let mut datagram = [0; 20];
         datagram[..MAGIC.len()].copy_from_slice(&MAGIC);
         getrandom::fill(&mut datagram[MAGIC.len()..]).map_err(io::Error::other)?;
         tests.spawn(async move {
             LinkTest {
                 link: link.name.clone(),
-                address: link.address.into(),
+                address: link.address,
                 outcome: test(link, group, &datagram).await,
             }
         });
@@ -81,7 +82,7 @@ pub async fn test_links(config: &Config) -> io::Result<Vec<LinkTest>> {
     Ok(done)
 }
 
-async fn test(link: Link, group: std::net::SocketAddrV4, datagram: &[u8]) -> LinkOutcome {
+async fn test(link: Link, group: SocketAddr, datagram: &[u8]) -> LinkOutcome {
     let socket = match BeaconSocket::open(link, group) {
         Ok(socket) => socket,
         Err(error) => return LinkOutcome::Unusable(error.to_string()),

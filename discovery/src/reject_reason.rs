@@ -37,6 +37,8 @@ pub enum RejectReason {
     NotTls,
     /// It speaks TLS, but not the protocol of this port.
     WrongProtocol,
+    /// It is on another subnet, and no peer that was configured.
+    OffSubnet,
     /// It did not finish in time.
     Timeout,
     /// It closed the connection before it was known.
@@ -66,6 +68,7 @@ impl RejectReason {
             Self::BadCertificate => "bad_certificate",
             Self::NotTls => "not_tls",
             Self::WrongProtocol => "wrong_protocol",
+            Self::OffSubnet => "off_subnet",
             Self::Timeout => "timeout",
             Self::Closed => "closed",
             Self::RefusedUs(_) => "refused_us",
@@ -168,6 +171,7 @@ impl fmt::Display for RejectReason {
             Self::BadCertificate => "its certificate cannot be read",
             Self::NotTls => "it does not speak TLS",
             Self::WrongProtocol => "it does not speak this port's protocol",
+            Self::OffSubnet => "it is not on a subnet of this node, nor a configured peer",
             Self::Timeout => "it did not answer in time",
             Self::Closed => "it closed the connection before it was known",
             Self::RefusedUs(why) => return write!(f, "it turned us away: {why}"),

@@ -1,6 +1,6 @@
 //! Answering the question who lets in, on a node that does.
 
-use std::net::{IpAddr, SocketAddrV4};
+use std::net::SocketAddrV4;
 use std::time::{Duration, Instant};
 
 use tokio::net::UdpSocket;
@@ -9,8 +9,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use crate::beacon_link::Link;
 use crate::domain_id::Fingerprint;
+use crate::link::Link;
 use crate::seek_message::{QUESTION, Question};
 use crate::seek_pace::SeekPace;
 use crate::seek_socket::{self, SeekConfig};
@@ -114,7 +114,7 @@ async fn hear(
         let Some(question) = Question::parse(&datagram[..length]) else {
             continue;
         };
-        let on_link = matches!(from.ip(), IpAddr::V4(ip) if link.is_on_link(ip));
+        let on_link = link.is_on_link(from);
         let Some(here) = *welcoming.borrow() else {
             continue;
         };

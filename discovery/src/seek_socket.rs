@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 
-use crate::beacon_link::{Link, choose, links};
+use crate::link::{Link, LinkChoice, links};
 
 /// Where to ask and answer.
 #[derive(Debug, Clone)]
@@ -23,15 +23,24 @@ pub struct SeekConfig {
 impl SeekConfig {
     /// The links to ask and answer on, as they are now.
     pub(crate) fn links(&self) -> io::Result<Vec<Link>> {
-        Ok(choose(links()?, self.listen, &self.interfaces))
+        let choice = LinkChoice {
+            listen: self.listen,
+            names: self.interfaces.clone(),
+        };
+        let mut links = choice.for_beacons(&links()?);
+        links.retain(|link| link.address.is_ipv4());
+        Ok(links)
     }
 }
 
 /// A socket of this node's own on a link: what is sent from it can be answered.
 pub(crate) fn own(link: &Link) -> io::Result<UdpSocket> {
+    let IpAddr::V4(address) = link.address else {
+        return Err(io::ErrorKind::AddrNotAvailable.into());
+    };
     let own = udp()?;
-    own.bind(&SocketAddr::from((link.address, 0)).into())?;
-    own.set_multicast_if_v4(&link.address)?;
+    own.bind(&SocketAddr::from((address, 0)).into())?;
+    own.set_multicast_if_v4(&address)?;
     own.set_multicast_ttl_v4(1)?;
     own.set_ttl_v4(1)?;
     // The node that lets in may run on this machine.

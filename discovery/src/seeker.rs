@@ -10,8 +10,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use crate::beacon_link::Link;
 use crate::domain_id::Fingerprint;
+use crate::link::Link;
 use crate::seek_message::{QUESTION, Question};
 use crate::seek_socket::{self, SeekConfig};
 
@@ -145,7 +145,7 @@ async fn listen(
             }
         };
         let IpAddr::V4(ip) = from.ip() else { continue };
-        if !link.is_on_link(ip) {
+        if !link.is_on_link(from) {
             continue;
         }
         let Some(port) = question.port_in(&datagram[..length]) else {

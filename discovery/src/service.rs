@@ -1,7 +1,7 @@
 //! Starting and ending discovery.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,11 +12,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::beacon_seal::BeaconSeal;
+use crate::beacon_socket::Groups;
 use crate::beacon_task::{BeaconTask, Introduction, Wishes, wall};
 use crate::control_handshake::Handshake;
 use crate::control_message::Hello;
 use crate::control_swarm::control_swarm;
 use crate::handle::Shared;
+use crate::link::LinkChoice;
+use crate::link_watch::LinkWatch;
+use crate::neighbourhood::Neighbourhood;
 use crate::swarm_task::{SwarmState, SwarmTask};
 use crate::{Config, DiscoveryHandle, Holdings, Membership, Standing};
 use potluck_near::PeerTable;
@@ -43,12 +47,15 @@ pub enum StartError {
         #[source]
         error: io::Error,
     },
+    /// The network interfaces cannot be listed.
+    #[error("the network interfaces cannot be listed: {0}")]
+    Links(#[source] io::Error),
     /// The certificate and key of the membership cannot be used.
     #[error("the certificate of this node cannot be used: {0}")]
     Tls(#[from] rustls::Error),
-    /// The beacon's address is no multicast group.
-    #[error("{0} is no multicast group: they are 224.0.0.0 to 239.255.255.255")]
-    NotAGroup(SocketAddrV4),
+    /// A beacon's address is no multicast group.
+    #[error("{0} is no multicast group: they are 224.0.0.0 to 239.255.255.255 and ff00::/8")]
+    NotAGroup(SocketAddr),
     /// A static peer cannot be read.
     #[error("{0:?} is no static peer: it takes host:port")]
     StaticPeer(String),
@@ -81,9 +88,7 @@ pub fn start(
     holdings: Arc<dyn Holdings>,
     stop: CancellationToken,
 ) -> Result<(DiscoveryHandle, DiscoveryService), StartError> {
-    if let Some(group) = config.beacon.filter(|group| !group.ip().is_multicast()) {
-        return Err(StartError::NotAGroup(group));
-    }
+    let groups = groups(config)?;
     let began = Instant::now();
     let statics = config.static_peers.iter().map(|text| {
         let parsed = StaticPeer::parse(text, began);
@@ -98,7 +103,13 @@ pub fn start(
     let listen = config.listen.ip();
     let (listener, control_address) = listen_on(listen, config.control_port)?;
     let standing = Standing::new(membership)?;
-    let handshake = Handshake::new(me, standing.clone(), listen);
+    let choice = LinkChoice {
+        listen,
+        names: config.interfaces.clone(),
+    };
+    let (link_watch, links) = LinkWatch::new().map_err(StartError::Links)?;
+    let near = Neighbourhood::new(choice.clone(), links.clone());
+    let handshake = Handshake::new(me, standing.clone(), listen, near.clone());
     let connections = TaskTracker::new();
     let failed = |error| StartError::Listen {
         address: control_address,
@@ -137,7 +148,8 @@ pub fn start(
     };
 
     let mut tasks = JoinSet::new();
-    if let Some(group) = config.beacon {
+    tasks.spawn(link_watch.run(stop.clone()));
+    if groups.v4.is_some() || groups.v6.is_some() {
         let beacon = BeaconTask {
             introduction: Introduction {
                 me,
@@ -146,9 +158,9 @@ pub fn start(
                 data_port: hello.data_port,
                 name: membership.node_name().as_str().to_owned(),
             },
-            group,
-            listen,
-            interfaces: config.interfaces.clone(),
+            groups,
+            choice,
+            links,
             seal: BeaconSeal::new(membership.beacon_key().expose()),
             seed: seed ^ generation,
             heard,
@@ -165,6 +177,7 @@ pub fn start(
         hello,
         standing: standing.clone(),
         listen,
+        near: near.clone(),
         holdings,
         commands: commands_in,
         heard: heard_in,
@@ -178,6 +191,7 @@ pub fn start(
         commands,
         peers: peers_in,
         shared,
+        near,
         standing,
         local_id: me,
         control_address,
@@ -217,13 +231,23 @@ impl DiscoveryService {
     }
 }
 
+/// The groups to use.
+fn groups(config: &Config) -> Result<Groups, StartError> {
+    let groups = Groups::of(config);
+    let v4 = groups.v4.map(SocketAddr::V4);
+    let mut all = [v4, groups.v6.map(SocketAddr::V6)].into_iter().flatten();
+    match all.find(|group| !group.ip().is_multicast()) {
+        Some(group) => Err(StartError::NotAGroup(group)),
+        None => Ok(groups),
+    }
+}
+
 fn listen_on(ip: IpAddr, port: u16) -> Result<(TcpListener, SocketAddr), StartError> {
     let address = SocketAddr::new(ip, port);
     let open = || -> io::Result<(TcpListener, SocketAddr)> {
-        let listener = std::net::TcpListener::bind(address)?;
-        listener.set_nonblocking(true)?;
+        let listener = crate::listen(address)?;
         let address = listener.local_addr()?;
-        Ok((TcpListener::from_std(listener)?, address))
+        Ok((listener, address))
     };
     open().map_err(|error| StartError::Listen { address, error })
 }

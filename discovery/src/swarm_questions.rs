@@ -183,10 +183,13 @@ impl SwarmTask {
                 let mut control = connection.remote;
                 control.set_port(hello.control_port);
                 connection.control = (hello.control_port != 0).then_some(control);
+                // With the scope that its control connection has.
+                let mut address = connection.remote;
+                address.set_port(hello.data_port);
                 let info = PeerInfo {
                     id: peer,
                     name: connection.name.clone(),
-                    address: (connection.remote.ip(), hello.data_port).into(),
+                    address,
                     since: SystemTime::now(),
                     certificate_expires: connection.expires,
                     generation: hello.generation,

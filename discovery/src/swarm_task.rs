@@ -21,6 +21,7 @@ use crate::control_message::Hello;
 use crate::control_swarm::ControlBehaviour;
 use crate::control_transport::multiaddr;
 use crate::handle::{Command, Shared};
+use crate::neighbourhood::Neighbourhood;
 use crate::swarm_answers::{Answered, Waiting};
 use crate::swarm_questions::Asked;
 use crate::{Departure, Direction, DiscoveryEvent, Holdings, PeerInfo, RejectReason, Standing};
@@ -72,6 +73,7 @@ pub(crate) struct SwarmTask {
     pub(crate) hello: Hello,
     pub(crate) standing: Standing,
     pub(crate) listen: IpAddr,
+    pub(crate) near: Neighbourhood,
     pub(crate) holdings: Arc<dyn Holdings>,
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) heard: mpsc::Receiver<Heard>,
@@ -104,7 +106,7 @@ pub(crate) struct SwarmState {
     /// Questions of peers that are being answered on the blocking pool.
     pub(crate) answering: JoinSet<Answered>,
     pub(crate) waiting: VecDeque<Waiting>,
-    resolving: JoinSet<(usize, Option<SocketAddr>)>,
+    resolving: JoinSet<(usize, Vec<SocketAddr>)>,
     /// When each peer was heard last on its connection.
     pub(crate) alive: BTreeMap<PeerId, Instant>,
     /// When each peer was called last for a connection with newer certificates.
@@ -136,10 +138,8 @@ impl SwarmTask {
                 },
                 Some(command) = self.commands.recv() => self.on_command(command),
                 Some(heard) = self.heard.recv() => self.on_heard(heard),
-                Some(Ok((index, address))) = self.state.resolving.join_next() => {
-                    if let Some(address) = address {
-                        self.table.handle_resolved(index, address, now());
-                    }
+                Some(Ok((index, addresses))) = self.state.resolving.join_next() => {
+                    self.on_resolved(index, &addresses);
                 }
                 // Last: the network could keep the task busy with nothing else.
                 event = self.swarm.select_next_some() => self.on_event(event),
@@ -216,7 +216,6 @@ impl SwarmTask {
 
     fn resolve(&mut self) {
         for (index, host, port) in self.table.statics_to_resolve() {
-            let v4 = self.listen.is_ipv4();
             self.state.resolving.spawn(async move {
                 let found = tokio::net::lookup_host((host.as_str(), port)).await;
                 let addresses = match found {
@@ -226,10 +225,20 @@ impl SwarmTask {
                         Vec::new()
                     }
                 };
-                let fitting = addresses.iter().find(|address| address.is_ipv4() == v4);
-                (index, fitting.or(addresses.first()).copied())
+                (index, addresses)
             });
         }
+    }
+
+    fn on_resolved(&mut self, index: usize, addresses: &[SocketAddr]) {
+        let mut all = addresses.iter();
+        let fitting = all.find(|address| address.is_ipv4() == self.listen.is_ipv4());
+        let Some(address) = fitting.or(addresses.first()) else {
+            return;
+        };
+        let ips = addresses.iter().map(|address| address.ip()).collect();
+        self.near.set_static(index, ips);
+        self.table.handle_resolved(index, *address, now());
     }
 
     /// Does what the table decided, and tells the beacon what it needs to know.

@@ -1,5 +1,6 @@
 //! The trust of a domain, as discovery has it, for the data port.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -14,22 +15,28 @@ use crate::trust::{Judged, Refusal, Trust};
 pub struct DomainTrust {
     standing: Standing,
     note: Box<dyn Fn(Rejected) + Send + Sync>,
+    admits: Box<dyn Fn(SocketAddr) -> bool + Send + Sync>,
 }
 
 impl DomainTrust {
-    /// The trust that discovery goes by; refusals are told to it.
+    /// The trust that discovery goes by, in who is near; refusals are told to it.
     #[must_use]
     pub fn new(discovery: DiscoveryHandle) -> Self {
-        let standing = discovery.standing();
-        Self::noting(standing, move |rejected| discovery.note_rejection(rejected))
+        let (standing, near) = (discovery.standing(), discovery.clone());
+        Self {
+            admits: Box::new(move |address| near.admits(address)),
+            ..Self::noting(standing, move |rejected| discovery.note_rejection(rejected))
+        }
     }
 
-    /// The trust of this standing; refusals are told to whoever is named.
+    /// The trust of this standing, wherever a caller is; refusals are told to whoever
+    /// is named.
     #[must_use]
     pub fn noting(standing: Standing, note: impl Fn(Rejected) + Send + Sync + 'static) -> Self {
         Self {
             standing,
             note: Box::new(note),
+            admits: Box::new(|_| true),
         }
     }
 }
@@ -45,6 +52,10 @@ impl Trust for DomainTrust {
 
     fn server_name(&self) -> ServerName<'static> {
         self.standing.data().server_name()
+    }
+
+    fn admits(&self, address: SocketAddr) -> bool {
+        (self.admits)(address)
     }
 
     fn judge_caller(&self, connection: &rustls::ServerConnection) -> Result<Judged, RejectReason> {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use potluck_discovery::{CallerPlace, CallerPlaces, Direction, PeerId, RejectReason};
+use potluck_discovery::{CallerPlace, CallerPlaces, Direction, PeerId, RejectReason, canonical};
 use potluck_plan::ServeQueueConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -154,6 +154,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             }
             accepted = listener.accept() => match accepted {
                 Ok((stream, address)) => {
+                    let address = canonical(address);
                     // Here, not in the task: what was accepted is counted.
                     let place = shared.callers.take(address.ip());
                     connections.spawn(serve(stream, address, Arc::clone(&shared), place));
@@ -178,6 +179,9 @@ async fn serve(stream: TcpStream, address: SocketAddr, shared: Arc<Shared>, plac
             direction: Direction::Inbound,
         });
     };
+    if !shared.trust.admits(address) {
+        return refuse(None, RejectReason::OffSubnet);
+    }
     let limit = shared.config.handshake_timeout;
     let proving = tokio::time::timeout(limit, handshake(stream, &shared));
     let Some(proven) = place.hold(proving).await else {

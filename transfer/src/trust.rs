@@ -21,6 +21,9 @@ pub trait Trust: Send + Sync + 'static {
     /// The name that every node's certificate bears.
     fn server_name(&self) -> ServerName<'static>;
 
+    /// Whether who calls from there may be a peer at all. Asked before the handshake.
+    fn admits(&self, address: SocketAddr) -> bool;
+
     /// Judges who calls, after the handshake.
     ///
     /// # Errors

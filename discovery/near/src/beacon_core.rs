@@ -6,7 +6,7 @@
 //! has enough peers, or got none lately, does not ask.
 
 use std::collections::VecDeque;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use libp2p_identity::PeerId;
@@ -58,7 +58,7 @@ pub struct Origin {
     /// The index of the interface that heard it.
     pub interface: u32,
     /// The sender.
-    pub address: SocketAddrV4,
+    pub address: SocketAddr,
 }
 
 /// How many peers are missing.

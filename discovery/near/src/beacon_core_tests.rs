@@ -3,7 +3,10 @@ use crate::beacon::tests::{beacon, peer};
 
 const FROM: Origin = Origin {
     interface: 1,
-    address: SocketAddrV4::new(std::net::Ipv4Addr::new(10, 0, 0, 9), 4000),
+    address: SocketAddr::new(
+        std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 9)),
+        4000,
+    ),
 };
 
 fn need(wanted: u16) -> Option<Need> {

@@ -1,6 +1,6 @@
 //! Peers that were named in the configuration.
 
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Instant;
 
 use libp2p_identity::PeerId;
@@ -33,17 +33,32 @@ pub(crate) enum StaticState {
 }
 
 impl StaticPeer {
-    /// Reads `host:port` or `host`; `None` if it is neither.
+    /// Reads `host:port` or `host`; `None` if it is neither. An IPv6 address with a port
+    /// stands in brackets, one of link-local scope names its interface: `[fe80::1%eth0]`.
     #[must_use]
     pub fn parse(text: &str, now: Instant) -> Option<Self> {
         let text = text.trim();
-        let (host, data_port) = match text.parse::<SocketAddr>() {
-            Ok(address) => (address.ip().to_string(), address.port()),
-            Err(_) => match text.rsplit_once(':') {
-                Some((host, port)) if !host.contains(':') => (host.to_owned(), port.parse().ok()?),
-                _ => (text.trim_matches(['[', ']']).to_owned(), DEFAULT_PORT),
+        let (host, port) = match text.strip_prefix('[') {
+            Some(rest) => {
+                let (host, port) = rest.split_once(']')?;
+                let ip = host.split_once('%').map_or(host, |(ip, _)| ip);
+                ip.parse::<Ipv6Addr>().ok()?;
+                (
+                    host,
+                    port.strip_prefix(':').or(port.is_empty().then_some("")),
+                )
+            }
+            None => match text.rsplit_once(':') {
+                Some((host, port)) if !host.contains(':') => (host, Some(port)),
+                _ => (text, Some("")),
             },
         };
+        let data_port = match port? {
+            "" if text.ends_with(':') => return None,
+            "" => DEFAULT_PORT,
+            port => port.parse().ok()?,
+        };
+        let host = host.to_owned();
         let good = !host.is_empty() && (1..u16::MAX).contains(&data_port);
         good.then_some(Self {
             host,
@@ -73,13 +88,25 @@ mod tests {
             ("127.0.0.3:7000", "127.0.0.3", 7000),
             ("[::1]:7000", "::1", 7000),
             ("[::1]", "::1", 7381),
+            ("::1", "::1", 7381),
+            ("[fe80::1%eth0]:7000", "fe80::1%eth0", 7000),
+            ("[fe80::1%3]", "fe80::1%3", 7381),
             ("10.0.0.1", "10.0.0.1", 7381),
         ] {
             let read = StaticPeer::parse(text, now).unwrap();
             assert_eq!((read.host.as_str(), read.data_port), (host, port));
             assert_eq!(read.control_port(), port + 1);
         }
-        for bad in ["", ":7000", "cellar:0", "cellar:65535", "cellar:many"] {
+        for bad in [
+            "",
+            ":7000",
+            "cellar:0",
+            "cellar:65535",
+            "cellar:many",
+            "[::1]7",
+            "[cellar]:7",
+            "cellar:",
+        ] {
             assert!(StaticPeer::parse(bad, now).is_none(), "{bad:?}");
         }
     }

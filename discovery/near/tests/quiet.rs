@@ -21,7 +21,7 @@ fn origin(number: usize) -> Origin {
     let [_, _, high, low] = u32::try_from(number).expect("few nodes").to_be_bytes();
     Origin {
         interface: 1,
-        address: std::net::SocketAddrV4::new([10, 1, high, low].into(), 7383),
+        address: std::net::SocketAddr::new([10, 1, high, low].into(), 7383),
     }
 }
 

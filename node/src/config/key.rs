@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::settings::{Profile, Settings, Share};
 use super::value::{
     Expected, Value, boolean, cache_size, choice, count, duration, hosts, http, list, listen,
-    multicast, path, paths, rate,
+    multicast, multicast6, path, paths, rate,
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -122,7 +122,7 @@ macro_rules! key {
 
 /// Every key, in the order of the documentation.
 #[rustfmt::skip]
-pub(super) static KEYS: [Key; 32] = [
+pub(super) static KEYS: [Key; 33] = [
     key!("data_dir", Plain::DataDir, s.data_dir = path),
     key!("profile", Plain::Text("bits"), s.profile =
         |v| choice(v, &[("bits", Profile::Bits), ("lan", Profile::Lan)])),
@@ -134,6 +134,7 @@ pub(super) static KEYS: [Key; 32] = [
     key!("peering.listen", Plain::Text("0.0.0.0:7381"), s.peering.listen = listen),
     key!("peering.interfaces", Plain::Nothing, s.peering.interfaces = list),
     key!("peering.beacon", Plain::Text("239.255.73.81:7383"), s.peering.beacon = multicast),
+    key!("peering.beacon6", Plain::Text("[ff12::7381:7383]:7383"), s.peering.beacon6 = multicast6),
     key!("peering.static_peers", Plain::Nothing, s.peering.static_peers = hosts),
     key!("peering.max_clients", Plain::Number(3), lan Plain::Number(64), s.peering.max_clients =
         |v| count(v, 1, 10_000)),

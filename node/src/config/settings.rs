@@ -1,6 +1,6 @@
 //! The effective settings.
 
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -56,6 +56,8 @@ pub struct Peering {
     pub interfaces: Vec<String>,
     /// The group of the beacon.
     pub beacon: Option<SocketAddrV4>,
+    /// The same with IPv6.
+    pub beacon6: Option<SocketAddrV6>,
     /// Peers to dial by name or address.
     pub static_peers: Vec<String>,
     /// Peers served at once.
@@ -152,6 +154,7 @@ impl Default for Settings {
                 listen: SocketAddr::from(([0, 0, 0, 0], 7381)),
                 interfaces: Vec::new(),
                 beacon: None,
+                beacon6: None,
                 static_peers: Vec::new(),
                 max_clients: 0,
                 max_bandwidth_served: Rate::ZERO,

@@ -1,7 +1,7 @@
 //! A setting's value as it was written, and how each kind of value is read.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -173,6 +173,22 @@ pub(super) fn multicast(value: &Value) -> Result<Option<SocketAddrV4>, Expected>
     }
 }
 
+/// The beacon's group with IPv6; empty for none. Only groups that end at a router are
+/// of use: link-local ones.
+pub(super) fn multicast6(value: &Value) -> Result<Option<SocketAddrV6>, Expected> {
+    let expected = || "write a multicast address of link-local scope and a port such as \"[ff12::7381:7383]:7383\", or \"\" for none";
+    match value {
+        Value::Text(text) if text.is_empty() => Ok(None),
+        Value::Text(text) => text
+            .parse::<SocketAddrV6>()
+            .ok()
+            .filter(|group| group.ip().segments()[0] & 0xff0f == 0xff02 && group.port() != 0)
+            .map(Some)
+            .ok_or_else(|| expected().into()),
+        _ => Err(expected().into()),
+    }
+}
+
 /// A list of texts; from environment and command line with commas between them.
 pub(super) fn list(value: &Value) -> Result<Vec<String>, Expected> {
     match value {
@@ -197,6 +213,7 @@ pub(super) fn hosts(value: &Value) -> Result<Vec<String>, Expected> {
     let fits = |text: &String| {
         text.parse::<SocketAddr>().is_ok()
             || text.parse::<IpAddr>().is_ok()
+            || is_ipv6(text)
             || match text.split_once(':') {
                 Some((host, port)) => is_name(host) && port.parse::<u16>().is_ok_and(|p| p != 0),
                 None => is_name(text),
@@ -208,6 +225,20 @@ pub(super) fn hosts(value: &Value) -> Result<Vec<String>, Expected> {
             "{wrong:?} is no peer: write \"host:port\" or \"host\""
         )),
     }
+}
+
+/// `[address]`, `[address%interface]`, with or without a port.
+fn is_ipv6(text: &str) -> bool {
+    let Some((address, port)) = text.strip_prefix('[').and_then(|rest| rest.split_once(']')) else {
+        return false;
+    };
+    let ip = match address.split_once('%') {
+        Some((ip, interface)) if is_name(interface) => ip,
+        Some(_) => return false,
+        None => address,
+    };
+    let port = port.strip_prefix(':').unwrap_or("7381");
+    ip.parse::<Ipv6Addr>().is_ok() && port.parse::<u16>().is_ok_and(|port| port != 0)
 }
 
 fn is_name(text: &str) -> bool {
@@ -238,6 +269,10 @@ mod tests {
         assert!(cache_size(&text("81%")).is_err());
         assert!(rate(&text("1 parsec")).unwrap_err().contains("Mbps"));
         assert!(multicast(&text("10.0.0.1:1")).is_err());
+        assert!(multicast6(&text("[ff12::1]:9")).is_ok());
+        assert!(multicast6(&text("[ff05::1]:9")).is_err());
+        assert!(hosts(&text("[fe80::1%eth0]:7381,[::1],cellar:9")).is_ok());
+        assert!(hosts(&text("[fe80::1%]:7381")).is_err());
         assert_eq!(multicast(&text("")), Ok(None));
         assert!(listen(&text("0.0.0.0:65534")).is_err());
         assert!(

@@ -9,7 +9,7 @@ const CHECK: &str = "multicast";
 
 /// Sends a datagram to the beacon's group on each interface and listens for it.
 pub(super) async fn examine(settings: &Peering) -> Vec<Finding> {
-    let Some(group) = settings.beacon else {
+    let Some(port) = port(settings) else {
         return vec![Finding::skipped(
             CHECK,
             "peering.beacon is empty: peers are found by peering.static_peers only",
@@ -18,6 +18,7 @@ pub(super) async fn examine(settings: &Peering) -> Vec<Finding> {
     let config = Config {
         interfaces: settings.interfaces.clone(),
         beacon: settings.beacon,
+        beacon6: settings.beacon6,
         ..Config::for_listen(settings.listen)
     };
     match test_links(&config).await {
@@ -31,11 +32,15 @@ pub(super) async fn examine(settings: &Peering) -> Vec<Finding> {
             "there is no interface to find peers on",
             "plug one in, or mend peering.listen and peering.interfaces",
         )],
-        Ok(tests) => tests
-            .iter()
-            .map(|test| finding(test, group.port()))
-            .collect(),
+        Ok(tests) => tests.iter().map(|test| finding(test, port)).collect(),
     }
+}
+
+/// The port of the beacon, where there is one.
+fn port(settings: &Peering) -> Option<u16> {
+    let v6 = settings.beacon6.filter(|_| settings.listen.is_ipv6());
+    let v4 = settings.beacon.map(|group| group.port());
+    v4.or(v6.map(|group| group.port()))
 }
 
 fn finding(test: &LinkTest, port: u16) -> Finding {

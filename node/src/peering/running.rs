@@ -5,13 +5,12 @@ use std::sync::Arc;
 use potluck_cache::Cache;
 use potluck_content::{ContentId, Manifest};
 use potluck_discovery::{
-    Config, DiscoveryHandle, Holding, Holdings, Membership, RenewError, Wanted,
+    Config, DiscoveryHandle, Holding, Holdings, Membership, RenewError, Wanted, listen,
 };
 use potluck_plan::ServeQueueConfig;
 use potluck_transfer::{
     CacheHoldings, DomainTrust, EngineHandle, Neighbours, PeerServer, PeerServerConfig, Trust,
 };
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -101,7 +100,7 @@ impl Running {
         if !settings.serve || self.server.is_some() {
             return Ok(false);
         }
-        let started = match TcpListener::bind(settings.listen).await {
+        let started = match listen(settings.listen) {
             Ok(listener) => PeerServer::start(
                 PeerServerConfig {
                     queue: ServeQueueConfig {
@@ -142,6 +141,7 @@ fn discovery_config(settings: &Settings) -> Config {
     Config {
         interfaces: settings.interfaces.clone(),
         beacon: settings.beacon,
+        beacon6: settings.beacon6,
         static_peers: settings.static_peers.clone(),
         max_peers: settings.max_peers,
         ..Config::for_listen(settings.listen)

@@ -132,6 +132,16 @@ impl Host {
         Ok(())
     }
 
+    /// The host's interface, where it has one of its own.
+    pub const INTERFACE: &str = Switch::INTERFACE;
+
+    /// Runs `ip` with these arguments on the host, to change its addresses or routes.
+    pub fn ip(&self, args: &[&str]) -> Result<()> {
+        let link = self.link("interface to change")?;
+        carry_out(Command::new("ip").args(["-n", &link.namespace]).args(args))?;
+        Ok(())
+    }
+
     /// Pulls the host's cable, or puts it back.
     pub fn set_link(&self, up: bool) -> Result<()> {
         let link = self.link("a cable to pull")?;

@@ -1,5 +1,6 @@
 //! A small circle of trust.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -124,6 +125,10 @@ impl Trust for TestTrust {
 
     fn server_name(&self) -> ServerName<'static> {
         ServerName::try_from(NAME).unwrap()
+    }
+
+    fn admits(&self, _: SocketAddr) -> bool {
+        true
     }
 
     fn judge_caller(&self, connection: &rustls::ServerConnection) -> Result<Judged, RejectReason> {
