@@ -17,6 +17,7 @@ mod nginx;
 mod node;
 mod process;
 mod stranger;
+pub mod subnet;
 mod wait;
 
 pub use bad_origin::{BadOrigin, Misdeed};
