@@ -7,6 +7,7 @@ use potluck_content::{Bitfield, ChainingValue, ContentId, Digest, EntityKey, Lay
 use serde::{Deserialize, Serialize};
 
 use crate::byte_string::ByteString;
+use crate::knock::Knocked;
 use crate::{Holding, MAX_WANTED, Wanted};
 
 /// The protocol on a stream of a control connection.
@@ -34,6 +35,7 @@ pub(crate) enum Question {
     Hello(Hello),
     Have(Vec<Option<Wanted>>),
     Manifest(ContentId),
+    Knock,
     Ping,
 }
 
@@ -48,6 +50,8 @@ pub(crate) struct Response {
     manifest: Option<ManifestForm>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) pong: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) knocked: Option<Knocked>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) refusal: Option<Refusal>,
 }
@@ -119,6 +123,10 @@ impl Request {
         }
     }
 
+    pub(crate) fn knock() -> Self {
+        Self::of_kind("knock")
+    }
+
     pub(crate) fn ping() -> Self {
         Self::of_kind("ping")
     }
@@ -139,6 +147,7 @@ impl Request {
                 Ok(Question::Have(wanted.collect()))
             }
             ("manifest", _, Some(content)) => Ok(Question::Manifest(content)),
+            ("knock", _, _) => Ok(Question::Knock),
             ("ping", _, _) => Ok(Question::Ping),
             ("hello" | "have" | "manifest", _, _) => {
                 Err(Refusal::new(BAD, "a field is missing or too long"))
@@ -173,6 +182,13 @@ impl Response {
     pub(crate) fn hello(hello: Hello) -> Self {
         Self {
             hello: Some(hello),
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn knocked(knocked: Knocked) -> Self {
+        Self {
+            knocked: Some(knocked),
             ..Self::default()
         }
     }
@@ -290,6 +306,7 @@ mod tests {
         let wanted = wanted.map(Some).to_vec();
         assert_eq!(understood, Question::Have(wanted));
         assert_eq!(Request::ping().question(), Ok(Question::Ping));
+        assert_eq!(Request::knock().question(), Ok(Question::Knock));
         let understood = Request::manifest(id).question();
         assert_eq!(understood, Ok(Question::Manifest(id)));
     }

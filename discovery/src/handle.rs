@@ -9,9 +9,12 @@ use potluck_content::{ContentId, Manifest};
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 
 use crate::beacon_stats::{BeaconCounters, BeaconStats};
+use crate::knock::Knocked;
 use crate::neighbourhood::Neighbourhood;
 use crate::{DiscoveryEvent, Holding, PeerFault, PeerInfo, Rejected, Standing, Wanted};
 
+/// A peer takes a second to find that a port is closed.
+const KNOCK_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a manifest may take: half a megabyte at most, read from a disk that may
 /// be busy.
 const MANIFEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -67,6 +70,10 @@ pub(crate) enum Command {
         peer: PeerId,
         content: ContentId,
         reply: oneshot::Sender<Result<Manifest, AskError>>,
+    },
+    Knock {
+        peer: PeerId,
+        reply: oneshot::Sender<Result<Knocked, AskError>>,
     },
     Fault {
         peer: PeerId,
@@ -135,6 +142,16 @@ impl DiscoveryHandle {
             reply,
         };
         self.ask(command, MANIFEST_TIMEOUT, answer).await
+    }
+
+    /// Lets a peer call this node's ports and say which it reached.
+    ///
+    /// # Errors
+    /// When no right answer came within three seconds; an older peer refuses.
+    pub async fn knock(&self, peer: PeerId) -> Result<Knocked, AskError> {
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Knock { peer, reply };
+        self.ask(command, KNOCK_TIMEOUT, answer).await
     }
 
     /// Takes a peer off the list for what it did: its connection is closed, the

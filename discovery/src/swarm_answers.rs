@@ -2,15 +2,19 @@
 
 use std::sync::Arc;
 
+use libp2p::PeerId;
 use libp2p::request_response::ResponseChannel;
 use potluck_content::ContentId;
 
 use crate::control_message::{BAD, BUSY, FULL, Question, Refusal, Request, Response};
+use crate::knock::knock;
 use crate::swarm_task::SwarmTask;
 use crate::{Holdings, Wanted};
 
 /// Answers that are looked up at once: each takes a thread of the blocking pool.
 const MAX_ANSWERING: usize = 8;
+/// Knocks at the ports of peers under way at once: each may take a second.
+const MAX_KNOCKS: usize = 4;
 /// Questions that wait for it.
 const MAX_WAITING: usize = 512;
 
@@ -34,6 +38,7 @@ pub(crate) struct Answered {
 impl SwarmTask {
     pub(crate) fn on_question(
         &mut self,
+        peer: PeerId,
         request: Request,
         channel: ResponseChannel<Response>,
         in_vain: bool,
@@ -56,6 +61,7 @@ impl SwarmTask {
                 let refusal = Refusal::new(BAD, "this node is of another domain");
                 return self.respond(channel, refusal.into());
             }
+            Question::Knock => return self.on_knock(peer, channel),
             Question::Have(wanted) => Lookup::Have(wanted),
             Question::Manifest(content) => Lookup::Manifest(content),
         };
@@ -65,6 +71,25 @@ impl SwarmTask {
         }
         self.state.waiting.push_back(Waiting { question, channel });
         self.look_up();
+    }
+
+    /// A peer wants to know whether its ports can be reached.
+    fn on_knock(&mut self, peer: PeerId, channel: ResponseChannel<Response>) {
+        let mut connections = self.state.connections.values();
+        let connection = connections.find(|it| it.peer == peer && it.is_in_use());
+        let control = connection.and_then(|connection| connection.control);
+        let Some(data) = self.table.info(&peer).map(|info| info.address) else {
+            let refusal = Refusal::new(BAD, "you are no peer of this node");
+            return self.respond(channel, refusal.into());
+        };
+        if self.state.knocking.len() >= MAX_KNOCKS {
+            let refusal = Refusal::new(BUSY, "this node has too much to do");
+            return self.respond(channel, refusal.into());
+        }
+        self.state.knocking.spawn(async move {
+            let response = Response::knocked(knock(data, control).await);
+            Answered { channel, response }
+        });
     }
 
     /// Gives waiting questions to the blocking pool.

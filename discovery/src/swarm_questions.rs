@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::control_message::{BAD, FULL, Hello, NOT_HELD, Refusal, Request, Response};
 use crate::handle::{AskError, Command};
+use crate::knock::Knocked;
 use crate::swarm_task::{SwarmTask, now};
 use crate::{Departure, Direction, Holding, PeerInfo, RejectReason};
 use potluck_near::Setback;
@@ -37,6 +38,9 @@ enum AskedWhat {
         content: ContentId,
         reply: oneshot::Sender<Result<Manifest, AskError>>,
     },
+    Knock {
+        reply: oneshot::Sender<Result<Knocked, AskError>>,
+    },
 }
 
 impl SwarmTask {
@@ -58,6 +62,9 @@ impl SwarmTask {
             } => {
                 let what = AskedWhat::Manifest { content, reply };
                 self.ask_listed(peer, Request::manifest(content), what);
+            }
+            Command::Knock { peer, reply } => {
+                self.ask_listed(peer, Request::knock(), AskedWhat::Knock { reply });
             }
             Command::Fault { peer, fault } => self.on_fault(peer, fault.reason),
         }
@@ -91,7 +98,7 @@ impl SwarmTask {
                 self.state.alive.insert(peer, Instant::now());
                 let connection = self.state.connections.get(&connection_id);
                 let in_vain = connection.is_none_or(|connection| connection.in_vain);
-                self.on_question(request, channel, in_vain);
+                self.on_question(peer, request, channel, in_vain);
             }
             Event::Message {
                 peer,
@@ -166,6 +173,15 @@ impl SwarmTask {
                     None => response
                         .into_manifest(content)
                         .map_err(AskError::WrongAnswer),
+                };
+                self.judge(peer, &answer);
+                let _ = reply.send(answer);
+            }
+            AskedWhat::Knock { reply } => {
+                let none = || AskError::WrongAnswer("no result".to_owned());
+                let answer = match refusal {
+                    Some(refusal) => Err(AskError::Refused(refusal.message)),
+                    None => response.knocked.ok_or_else(none),
                 };
                 self.judge(peer, &answer);
                 let _ = reply.send(answer);
@@ -263,6 +279,7 @@ impl AskedWhat {
             Self::Hello | Self::Ping => {}
             Self::Have { reply, .. } => drop(reply.send(Err(error))),
             Self::Manifest { reply, .. } => drop(reply.send(Err(error))),
+            Self::Knock { reply } => drop(reply.send(Err(error))),
         }
     }
 }

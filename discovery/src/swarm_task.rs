@@ -105,6 +105,8 @@ pub(crate) struct SwarmState {
     pub(crate) asked: BTreeMap<OutboundRequestId, Asked>,
     /// Questions of peers that are being answered on the blocking pool.
     pub(crate) answering: JoinSet<Answered>,
+    /// Ports of peers that are being called for them.
+    pub(crate) knocking: JoinSet<Answered>,
     pub(crate) waiting: VecDeque<Waiting>,
     resolving: JoinSet<(usize, Vec<SocketAddr>)>,
     /// When each peer was heard last on its connection.
@@ -136,6 +138,7 @@ impl SwarmTask {
                         std::panic::resume_unwind(error.into_panic());
                     },
                 },
+                Some(Ok(answered)) = self.state.knocking.join_next() => self.on_answered(answered),
                 Some(command) = self.commands.recv() => self.on_command(command),
                 Some(heard) = self.heard.recv() => self.on_heard(heard),
                 Some(Ok((index, addresses))) = self.state.resolving.join_next() => {
@@ -314,6 +317,7 @@ impl SwarmTask {
 
     async fn wind_down(mut self) {
         self.state.answering.abort_all();
+        self.state.knocking.abort_all();
         let peers: Vec<PeerInfo> = self.table.listed().cloned().collect();
         self.peers.send_replace(Arc::from([]));
         for peer in peers {

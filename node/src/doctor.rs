@@ -8,6 +8,7 @@ mod finding;
 mod links;
 mod neighbours;
 mod ports;
+mod reachability;
 
 use std::time::{Duration, SystemTime};
 
@@ -19,7 +20,7 @@ use crate::api::State;
 /// spread over a tenth of a second, and a call or two must come about.
 const LISTEN: Duration = Duration::from_millis(1_500);
 
-/// Examines a running node. Takes about two seconds.
+/// Examines a running node. Takes two to five seconds.
 pub async fn examine(state: &State) -> DoctorDocument {
     let mut findings = Vec::new();
     let discovery = state.peering.discovery();
@@ -38,7 +39,11 @@ pub async fn examine(state: &State) -> DoctorDocument {
     findings.extend(ports::examine(state).await);
     findings.extend(links);
     match &discovery {
-        Some(discovery) => findings.extend(neighbours::examine(state, discovery, now).await),
+        Some(discovery) => {
+            let settings = &state.settings.peering;
+            findings.extend(reachability::examine(settings, discovery).await);
+            findings.extend(neighbours::examine(state, discovery, now).await);
+        }
         None => findings.push(no_discovery(state)),
     }
     DoctorDocument::of(findings)

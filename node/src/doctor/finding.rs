@@ -19,8 +19,8 @@ pub enum Health {
 /// One line of the self-test.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
-    /// What was looked at: `clock`, `certificate`, `ports`, `multicast`, `beacons`,
-    /// `peers` or `refused`.
+    /// What was looked at: `clock`, `certificate`, `ports`, `multicast`, `reachability`,
+    /// `beacons`, `peers` or `refused`.
     pub check: String,
     /// How well it is.
     pub health: Health,
