@@ -96,9 +96,6 @@ pub enum Refusal {
     /// The certificate that is to be renewed is none of this domain's.
     #[error("it did not issue this certificate")]
     NotOurs,
-    /// The certificate that is to be renewed begins later than now.
-    #[error("this certificate does not hold yet: compare the clocks")]
-    NotYet,
     /// The certificate that is to be renewed ended too long ago.
     #[error("this certificate ended too long ago to be renewed: join again with a join code")]
     TooLate,

@@ -1,5 +1,6 @@
 //! When a certificate is renewed: after two thirds of its life, a little later on some
-//! nodes than on others; after a failure again and again, never more often than once a
+//! nodes than on others; at once if it does not hold yet, because it was issued while a
+//! clock was ahead; after a failure again and again, never more often than once a
 //! second, never less often than once an hour.
 
 use std::time::{Duration, SystemTime};
@@ -28,10 +29,10 @@ impl RenewalSchedule {
     /// now may have most of its time behind it, because the authority itself ends soon:
     /// at least a third of what is left passes before it is renewed.
     pub(crate) fn new(
-        not_before: SystemTime,
-        not_after: SystemTime,
+        (not_before, not_after): (SystemTime, SystemTime),
         obtained: Option<SystemTime>,
         seed: u64,
+        now: SystemTime,
     ) -> Self {
         let mut schedule = Self {
             not_before,
@@ -46,6 +47,9 @@ impl RenewalSchedule {
             let left = not_after.duration_since(obtained).unwrap_or_default();
             let rest = (left / 3).max(MIN_PAUSE);
             schedule.next = schedule.next.max(obtained + rest);
+        }
+        if now < not_before {
+            schedule.next = now;
         }
         schedule
     }
@@ -95,7 +99,9 @@ mod tests {
     #[test]
     fn it_begins_after_two_thirds_and_not_everywhere_at_once() {
         let dues: std::collections::BTreeSet<_> = (0..50)
-            .map(|seed| RenewalSchedule::new(begin(), begin() + DAY * 30, None, seed).next())
+            .map(|seed| {
+                RenewalSchedule::new((begin(), begin() + DAY * 30), None, seed, begin()).next()
+            })
             .collect();
         assert!(dues.len() > 25, "{} moments", dues.len());
         assert!(*dues.first().unwrap() >= begin() + DAY * 20);
@@ -105,7 +111,7 @@ mod tests {
     #[test]
     fn pauses_stay_within_their_limits_and_leave_time_for_many_tries() {
         for life in [Duration::from_secs(60), DAY, DAY * 800] {
-            let mut schedule = RenewalSchedule::new(begin(), begin() + life, None, 7);
+            let mut schedule = RenewalSchedule::new((begin(), begin() + life), None, 7, begin());
             let mut now = schedule.next();
             let mut tries = 0;
             while now < begin() + life * 2 {
@@ -124,7 +130,7 @@ mod tests {
 
     #[test]
     fn failures_are_told_ever_more_seldom() {
-        let mut schedule = RenewalSchedule::new(begin(), begin() + DAY, None, 1);
+        let mut schedule = RenewalSchedule::new((begin(), begin() + DAY), None, 1, begin());
         let told: Vec<_> = (1..=20)
             .filter(|_| schedule.failed(begin() + DAY))
             .collect();
@@ -133,17 +139,24 @@ mod tests {
 
     #[test]
     fn a_certificate_that_makes_no_sense_is_due_at_once() {
-        let schedule = RenewalSchedule::new(begin(), begin() - DAY, None, 1);
+        let schedule = RenewalSchedule::new((begin(), begin() - DAY), None, 1, begin());
         assert_eq!(schedule.next(), begin());
+    }
+
+    #[test]
+    fn a_certificate_from_the_future_is_due_at_once() {
+        let now = begin() - DAY * 700;
+        let schedule = RenewalSchedule::new((begin(), begin() + DAY), None, 1, now);
+        assert_eq!(schedule.next(), now);
     }
 
     #[test]
     fn what_was_just_obtained_is_not_renewed_at_once() {
         let minute = Duration::from_secs(60);
         let (obtained, end) = (begin() + minute * 60, begin() + minute * 69);
-        let schedule = RenewalSchedule::new(begin(), end, Some(obtained), 1);
+        let schedule = RenewalSchedule::new((begin(), end), Some(obtained), 1, obtained);
         assert_eq!(schedule.next(), obtained + minute * 3);
-        let ended = RenewalSchedule::new(begin(), begin(), Some(obtained), 1);
+        let ended = RenewalSchedule::new((begin(), begin()), Some(obtained), 1, obtained);
         assert_eq!(ended.next(), obtained + MIN_PAUSE);
     }
 }

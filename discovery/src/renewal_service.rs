@@ -147,7 +147,8 @@ impl RenewalTask {
             None => {}
             Some(Ok(Some(membership))) => {
                 let (begin, end) = (membership.not_before(), membership.expires());
-                let plan = RenewalSchedule::new(begin, end, self.obtained, self.config.seed);
+                let now = SystemTime::now();
+                let plan = RenewalSchedule::new((begin, end), self.obtained, self.config.seed, now);
                 debug!(due = ?plan.next(), "a renewal is planned");
                 self.expires = end;
                 self.plan = Some(plan);
