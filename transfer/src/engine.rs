@@ -48,6 +48,9 @@ pub struct EngineConfig {
     /// Peers that are asked who holds a content; a random choice, so that no peer is
     /// asked by everybody.
     pub max_asked: usize,
+    /// How soon peers are asked again while a transfer lasts; then at ever longer
+    /// intervals, a minute at most.
+    pub ask_again: Duration,
     /// For random choices.
     pub seed: u64,
 }
@@ -60,6 +63,7 @@ impl Default for EngineConfig {
             min_peer_rate: plan.min_peer_rate,
             origin_delay: plan.origin_delay,
             max_asked: 16,
+            ask_again: Duration::from_secs(5),
             seed: 0,
         }
     }

@@ -17,7 +17,7 @@ use crate::engine::fetch::{OriginSource, Sink, from_origin, from_peer};
 use crate::engine::neighbours::Neighbours;
 use crate::engine::piece_store::{Event, PieceStore};
 use crate::engine::request::TransferError;
-use crate::engine::search::{Expected, Search};
+use crate::engine::search::{Found, News, Search};
 use crate::origin::OriginError;
 use crate::peer_client::{PeerAddress, PeerClient};
 use crate::rates::now;
@@ -53,20 +53,14 @@ impl FileRun {
         &mut self,
         mut show: impl FnMut(Accounting, usize) + Send,
     ) -> Result<(), TransferError> {
-        let expected = Expected {
-            content: self.content,
-            size: Some(self.store.layout.size()),
-        };
-        if self.search.is_none() {
-            self.plan.handle_window_closed(now());
-        }
+        self.look_at_window();
         loop {
             if self.carry_out()? {
                 return Ok(());
             }
             let mut wake = self.plan.poll_timeout().map(|(at, _)| at);
-            if let Some(closes) = self.search.as_ref().and_then(|s| s.window.poll_timeout()) {
-                wake = Some(wake.map_or(closes, |at| at.min(closes)));
+            if let Some(look) = self.search.as_ref().map(Search::poll_timeout) {
+                wake = Some(wake.map_or(look, |at| at.min(look)));
             }
             tokio::select! {
                 biased;
@@ -80,22 +74,18 @@ impl FileRun {
                         std::panic::resume_unwind(error.into_panic());
                     }
                 }
-                answer = next_answer(&mut self.search, expected) => match answer {
-                    Some(holder) => {
-                        if let Some((peer, holding)) = holder {
-                            self.join(peer, holding);
-                        }
-                        self.look_at_window();
+                news = next_news(&mut self.search) => {
+                    match news {
+                        News::Found(found) => self.adopt(found)?,
+                        News::Holder(peer, holding) => self.join(peer, holding),
+                        News::Nothing => {}
                     }
-                    None => {
-                        self.search = None;
-                        self.plan.handle_window_closed(now());
-                    }
-                },
+                    self.look_at_window();
+                }
                 () = sleep_until(wake) => {
                     self.plan.handle_timeout(now());
                     if let Some(search) = &mut self.search {
-                        search.window.handle_timeout(now());
+                        search.handle_timeout(&self.peers);
                     }
                     self.look_at_window();
                 }
@@ -114,10 +104,34 @@ impl FileRun {
         self.plan.handle_peer_joined(key, holding, now());
     }
 
+    /// Somebody proved what peers hold after the transfer had begun without them.
+    fn adopt(&mut self, found: Found) -> Result<(), TransferError> {
+        let differing = self.store.partial.differing(&found.manifest);
+        let of_origin = self.plan.pieces_from(Source::Origin);
+        if differing
+            .iter()
+            .any(|index| of_origin.binary_search(index).is_ok())
+        {
+            tracing::warn!(content = %found.manifest.id(), "peers hold something else than the origin has");
+            self.search = None;
+            return Ok(());
+        }
+        self.store.partial.discard_pieces(&differing)?;
+        self.plan.forget(&differing, now());
+        self.accounting.discard_cached(self.bytes_of(&differing));
+        self.content = Some(found.manifest.id());
+        self.store.set_manifest(Some(found.manifest));
+        for (peer, holding) in found.holders {
+            self.join(peer, holding);
+        }
+        Ok(())
+    }
+
     /// Drops every peer and everything that is not surely the origin's: what they gave,
     /// or said that the content is, is not what the origin has.
     pub(crate) fn distrust_peers(&mut self) -> Result<(), TransferError> {
-        self.store.forget_manifest();
+        // It turned out to be of another content.
+        self.store.set_manifest(None);
         self.content = None;
         self.search = None;
         for key in 0..self.peers.len() {
@@ -154,11 +168,8 @@ impl FileRun {
     }
 
     fn look_at_window(&mut self) {
-        if self
-            .search
-            .as_ref()
-            .is_some_and(|search| !search.window.is_open())
-        {
+        let search = self.search.as_ref();
+        if search.is_none_or(|search| !search.window.is_open()) {
             self.plan.handle_window_closed(now());
         }
     }
@@ -255,12 +266,9 @@ impl FileRun {
     }
 }
 
-async fn next_answer(
-    search: &mut Option<Search>,
-    expected: Expected,
-) -> Option<Option<(PeerAddress, PeerHolding)>> {
+async fn next_news(search: &mut Option<Search>) -> News {
     match search {
-        Some(search) => search.next_answer(expected).await,
+        Some(search) => search.next().await,
         None => std::future::pending().await,
     }
 }

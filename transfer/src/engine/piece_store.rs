@@ -101,9 +101,9 @@ impl PieceStore {
             .clone()
     }
 
-    /// The manifest turned out to be of another content.
-    pub(crate) fn forget_manifest(&self) {
-        *self.manifest.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    /// Changes against what pieces are checked from now on.
+    pub(crate) fn set_manifest(&self, manifest: Option<Manifest>) {
+        *self.manifest.lock().unwrap_or_else(PoisonError::into_inner) = manifest;
     }
 
     /// Everything that came so far.

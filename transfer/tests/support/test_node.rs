@@ -14,6 +14,7 @@ use potluck_transfer::{
 };
 use tempfile::TempDir;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use crate::support::test_domain::{TestDomain, TestTrust};
 
@@ -32,6 +33,8 @@ pub struct TestNode {
 pub struct TestNeighbours {
     known: Mutex<Vec<(PeerAddress, Arc<dyn Holdings>)>>,
     faults: Mutex<Vec<(PeerId, String)>>,
+    /// While this says so, questions for manifests are not answered.
+    stuck: watch::Sender<bool>,
 }
 
 impl TestNode {
@@ -82,7 +85,10 @@ impl TestNode {
         });
         let traffic = TrafficCounts::default();
         let engine = Engine::start(
-            EngineConfig::default(),
+            EngineConfig {
+                ask_again: Duration::from_millis(50),
+                ..EngineConfig::default()
+            },
             cache.clone(),
             origin,
             rates.clone(),
@@ -149,6 +155,11 @@ impl TestNode {
 }
 
 impl TestNeighbours {
+    /// Lets peers be stuck, or no longer, when they are asked for manifests.
+    pub fn set_stuck(&self, stuck: bool) {
+        self.stuck.send_replace(stuck);
+    }
+
     pub fn faults(&self) -> Vec<(PeerId, String)> {
         self.faults.lock().unwrap().clone()
     }
@@ -184,7 +195,9 @@ impl Neighbours for TestNeighbours {
 
     fn manifest(&self, peer: PeerId, content: ContentId, _timeout: Duration) -> Asking<Manifest> {
         let holdings = self.holdings(peer);
+        let mut stuck = self.stuck.subscribe();
         Box::pin(async move {
+            let _ = stuck.wait_for(|stuck| !stuck).await;
             holdings
                 .ok_or(AskError::NotAPeer)?
                 .manifest(&content)
