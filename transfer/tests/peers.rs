@@ -163,8 +163,10 @@ async fn a_cap_is_kept() {
     while received < 187_500 {
         received += body.read(&mut buffer).await.unwrap();
     }
-    let seconds = start.elapsed().as_secs_f64();
-    assert!((seconds - 1.5).abs() < 0.1, "1.5 Mbit took {seconds} s");
+    // How exact a cap is, the token bucket's tests say on a made-up clock. Here: it is
+    // asked at all, and a busy machine can only make it slower.
+    let taken = start.elapsed();
+    assert!(taken >= Duration::from_millis(1_400), "{taken:?}");
 }
 
 #[tokio::test]
