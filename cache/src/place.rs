@@ -1,93 +1,31 @@
 //! Putting a file where the user wants it.
 
-use std::collections::hash_map::RandomState;
-use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, OpenOptions};
-use std::hash::{BuildHasher, Hasher};
+use std::fs::File;
 use std::io;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::SystemTime;
 
 use rustix::io::Errno;
 
-use crate::PlaceError;
-use crate::error::is_full;
+use crate::placement::place_error;
+use crate::{PlaceError, Placement};
 
 /// Makes `destination` a copy of the first `size` bytes of `source`: a clone that shares
-/// them where the filesystem can, never a hard link. The bytes get there under a
-/// temporary name in the same directory and are synced before the one rename, so nobody
-/// ever sees half a file, also after a crash. A file that was there is replaced.
+/// them where the filesystem can, never a hard link. See [`Placement`] for how.
 ///
 /// # Errors
-/// When it cannot be put there. Then the destination is as it was, and no temporary
-/// file is left.
+/// When it cannot be put there. Then the destination is as it was.
 pub fn place_file(
     source: &File,
     size: u64,
     destination: &Path,
     mtime: Option<SystemTime>,
 ) -> Result<(), PlaceError> {
-    let is_dir = || PlaceError::IsADirectory(destination.to_owned());
-    let name = destination.file_name().ok_or_else(is_dir)?;
-    if destination.as_os_str().as_bytes().ends_with(b"/") || destination.is_dir() {
-        return Err(is_dir());
-    }
-    let directory = match destination.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    check_directory(directory)?;
-    let (temporary, file) = create_temporary(directory, name)?;
-    let placed = copy(source, &file, size)
-        .and_then(|()| mtime.map_or(Ok(()), |time| file.set_modified(time)))
-        .and_then(|()| file.sync_all())
-        .and_then(|()| fs::rename(&temporary, destination));
-    placed.map_err(|error| {
-        let _ = fs::remove_file(&temporary);
-        place_error(destination, error)
-    })
-}
-
-/// Tells a missing directory from a wrong one before anything is tried.
-fn check_directory(directory: &Path) -> Result<(), PlaceError> {
-    match fs::metadata(directory) {
-        Ok(meta) if meta.is_dir() => Ok(()),
-        Ok(_) => Err(PlaceError::NotADirectory(directory.to_owned())),
-        Err(error) => match error.kind() {
-            io::ErrorKind::NotFound => Err(PlaceError::DirectoryMissing(directory.to_owned())),
-            _ => Err(place_error(directory, error)),
-        },
-    }
-}
-
-fn create_temporary(directory: &Path, name: &OsStr) -> Result<(PathBuf, File), PlaceError> {
-    loop {
-        let path = directory.join(temporary_name(name));
-        match OpenOptions::new().write(true).create_new(true).open(&path) {
-            Ok(file) => return Ok((path, file)),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(place_error(directory, error)),
-        }
-    }
-}
-
-/// `.NAME.potluck-XXXXXX`, with NAME cut so that a long one still makes a legal name.
-fn temporary_name(name: &OsStr) -> OsString {
-    const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
-    const MAX_NAME: usize = 255;
-    const ADDED: usize = 1 + ".potluck-".len() + 6;
-    let mut random = RandomState::new().build_hasher().finish();
-    let kept = name.len().min(MAX_NAME - ADDED);
-    let mut bytes = vec![b'.'];
-    bytes.extend(&name.as_bytes()[..kept]);
-    bytes.extend(b".potluck-");
-    for _ in 0..6 {
-        bytes.push(LETTERS[(random % 32) as usize]);
-        random /= 32;
-    }
-    OsString::from_vec(bytes)
+    let placement = Placement::begin(destination)?;
+    copy(source, placement.file(), size).map_err(|error| place_error(destination, error))?;
+    placement.seal(mtime)?;
+    placement.finish()
 }
 
 /// Clones; else lets the kernel copy; else copies through memory. Never moves the
@@ -136,22 +74,10 @@ fn cut_short() -> io::Error {
     io::Error::new(io::ErrorKind::UnexpectedEof, "the cached file is too short")
 }
 
-fn place_error(path: &Path, source: io::Error) -> PlaceError {
-    let path = path.to_owned();
-    match source.kind() {
-        _ if is_full(&source) => PlaceError::NoSpace(path),
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            PlaceError::NotWritable(path)
-        }
-        io::ErrorKind::NotADirectory => PlaceError::NotADirectory(path),
-        io::ErrorKind::IsADirectory => PlaceError::IsADirectory(path),
-        _ => PlaceError::Io { path, source },
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::time::Duration;
 
     fn source(dir: &Path, bytes: &[u8]) -> File {

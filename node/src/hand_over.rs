@@ -1,14 +1,11 @@
 //! Finished files whose places the daemon may not write: it hands their bytes over,
 //! and the owner's own process puts them there with the owner's rights.
 
-use std::fs::Permissions;
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
+use potluck_cache::{PlaceError, Placement};
 use serde_json::json;
-use tempfile::{NamedTempFile, TempPath};
 
 use crate::client::{Client, ClientError};
 use crate::jobs::{FileDocument, JobDocument, check_destination};
@@ -23,6 +20,9 @@ pub enum HandOverError {
     /// A file cannot go where it should.
     #[error("{0}")]
     Destination(String),
+    /// A file cannot be put where it should.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
     /// The operating system refused.
     #[error("cannot write {}: {source}", path.display())]
     Write {
@@ -33,84 +33,66 @@ pub enum HandOverError {
     },
 }
 
-/// Completes a job with the rights of this process: every file goes under a temporary
-/// name beside its destination first, and only when all are there each gets its name
-/// by one rename. Then the job is ended.
+/// Completes a job with the rights of this process: every finished file is written beside
+/// its destination first, and only when all are there does each get its name. Then the
+/// job is ended; files that are not finished are given up.
 ///
 /// # Errors
 /// As [`HandOverError`] says. The job can be completed again then.
 pub async fn hand_over(client: &Client, job: &JobDocument) -> Result<JobDocument, HandOverError> {
-    let destinations: Vec<PathBuf> = job
-        .files
-        .iter()
-        .map(|file| file.path.clone().into())
-        .collect();
-    for destination in &destinations {
-        check_destination(destination)
+    let finished = || {
+        let files = job.files.iter().enumerate();
+        files.filter(|(_, file)| file.content_id.is_some())
+    };
+    for (_, file) in finished() {
+        check_destination(Path::new(&file.path))
             .map_err(|error| HandOverError::Destination(error.message))?;
     }
     let mut received = Vec::new();
-    for (number, file) in job.files.iter().enumerate() {
+    for (number, file) in finished() {
         received.push(receive(client, &job.id, number, file).await?);
     }
-    let placed = tokio::task::spawn_blocking(move || {
-        for (temporary, destination) in received.into_iter().zip(destinations) {
-            let renamed = temporary.persist(&destination);
-            renamed.map_err(|error| write_error(&destination, error.error))?;
-        }
-        Ok::<_, HandOverError>(())
-    });
-    placed
-        .await
-        .map_err(io::Error::other)
-        .map_err(|error| write_error(Path::new("the files"), error))??;
+    blocking("the files", move || {
+        received.into_iter().try_for_each(Placement::finish)
+    })
+    .await?;
     let path = format!("/v1/jobs/{}/complete", job.id);
     Ok(client.post(&path, &json!({ "placed": true })).await?)
 }
 
-/// Fetches one file to a temporary name, all of it on the disk.
+/// Fetches one file to beside its destination, all of it on the disk.
 async fn receive(
     client: &Client,
     job: &str,
     number: usize,
     file: &FileDocument,
-) -> Result<TempPath, HandOverError> {
+) -> Result<Placement, HandOverError> {
     let destination = PathBuf::from(&file.path);
     let mtime = file.modified.as_deref().and_then(parse_rfc3339);
     let failed = |error| write_error(&destination, error);
-    let (target, temporary) = temporary_beside(&destination).map_err(failed)?.into_parts();
-    let mut target = tokio::fs::File::from_std(target);
+    let beside = destination.clone();
+    let placement = blocking(&file.path, move || Placement::begin(&beside)).await?;
+    let mut target = tokio::fs::File::from_std(placement.file().try_clone().map_err(failed)?);
     let path = format!("/v1/jobs/{job}/files/{number}/content");
     match client.download(&path, &mut target).await {
         Err(ClientError::Write(error)) => return Err(failed(error)),
         other => other?,
     };
-    let target = target.into_std().await;
-    let finished = tokio::task::spawn_blocking(move || finish(&target, mtime));
-    finished
-        .await
-        .map_err(io::Error::other)
-        .and_then(|finished| finished)
-        .map_err(failed)?;
-    Ok(temporary)
+    blocking(&file.path, move || {
+        placement.seal(mtime)?;
+        Ok(placement)
+    })
+    .await
 }
 
-fn temporary_beside(destination: &Path) -> io::Result<NamedTempFile> {
-    let name = destination.file_name().unwrap_or_default();
-    let directory = destination.parent().unwrap_or(Path::new("/"));
-    // A long name and what is added to it must still make a legal name.
-    let shown: String = name.to_string_lossy().chars().take(50).collect();
-    tempfile::Builder::new()
-        .prefix(&format!(".{shown}.potluck-"))
-        .permissions(Permissions::from_mode(0o666))
-        .tempfile_in(directory)
-}
-
-fn finish(file: &std::fs::File, mtime: Option<SystemTime>) -> io::Result<()> {
-    if let Some(mtime) = mtime {
-        file.set_modified(mtime)?;
-    }
-    file.sync_all()
+/// Does work on the disk where it holds nobody up.
+async fn blocking<T: Send + 'static>(
+    path: &str,
+    work: impl FnOnce() -> Result<T, PlaceError> + Send + 'static,
+) -> Result<T, HandOverError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    let done = done.map_err(|error| write_error(Path::new(path), io::Error::other(error)))?;
+    Ok(done?)
 }
 
 fn write_error(path: &Path, source: io::Error) -> HandOverError {
@@ -144,7 +126,8 @@ mod tests {
                     "bytes_total": BYTES.len(), "bytes_transferred": BYTES.len(),
                     "bytes_from_peers": 0, "bytes_from_origin": BYTES.len(),
                     "bytes_from_cache": 0, "bytes_discarded": 0,
-                    "content_id": null, "validator": null, "modified": "2020-01-02T03:04:05Z",
+                    "content_id": format!("b3:{}", "0".repeat(64)), "validator": null,
+                    "modified": "2020-01-02T03:04:05Z",
                 })
             })
             .collect();
@@ -210,6 +193,17 @@ mod tests {
             let changed = std::fs::metadata(&path).unwrap().modified().unwrap();
             assert_eq!(crate::timestamp::day(changed), "2020-01-02");
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_finished_is_given_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let into = tempfile::tempdir().unwrap();
+        let mut job = job(into.path(), &["a", "b"]);
+        job.files[1].content_id = None;
+        let (client, _server) = serve(dir.path(), true, job.clone()).await;
+        assert_eq!(hand_over(&client, &job).await.unwrap(), job);
+        assert_eq!(names_in(into.path()), ["a"]);
     }
 
     #[tokio::test]
