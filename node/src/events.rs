@@ -127,13 +127,7 @@ impl EventLog {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(error),
             };
-            // A line that a crash cut off is no event.
-            let lines = BufReader::new(file).lines().map_while(Result::ok);
-            events.extend(
-                lines
-                    .filter_map(|line| serde_json::from_str::<Event>(&line).ok())
-                    .filter(|event| wanted(event)),
-            );
+            events.extend(events_in(file).filter(|event| wanted(event)));
         }
         Ok(events.into())
     }
@@ -165,23 +159,21 @@ struct Files {
     file: File,
     size: u64,
     next_id: u64,
+    /// The last line has no end.
+    is_torn: bool,
 }
 
 impl Files {
     fn open(dir: &Path) -> io::Result<Self> {
         let last_id = (0..=MAX_OLD_FILES).find_map(|age| last_id(&file_name(dir, age)));
-        let mut file = append_to(&file_name(dir, 0))?;
-        let mut size = file.metadata()?.len();
-        if size > 0 && !ends_with_newline(&file_name(dir, 0))? {
-            // A crash cut the last line off; the next one must not be glued to it.
-            file.write_all(b"\n")?;
-            size += 1;
-        }
+        let file = append_to(&file_name(dir, 0))?;
+        let size = file.metadata()?.len();
         Ok(Self {
             dir: dir.into(),
             file,
             size,
             next_id: last_id.map_or(1, |id| id + 1),
+            is_torn: size > 0 && !ends_with_newline(&file_name(dir, 0))?,
         })
     }
 
@@ -199,9 +191,16 @@ impl Files {
             }
             self.file = append_to(&file_name(&self.dir, 0))?;
             self.size = 0;
+            self.is_torn = false;
+        }
+        if self.is_torn {
+            line.insert(0, b'\n');
         }
         self.size += line.len() as u64;
-        self.file.write_all(&line)
+        // On a full disk a part may be written; the next event must not be glued to it.
+        let written = self.file.write_all(&line);
+        self.is_torn = written.is_err();
+        written
     }
 }
 
@@ -238,11 +237,16 @@ fn append_to(path: &Path) -> io::Result<File> {
 }
 
 fn last_id(path: &Path) -> Option<u64> {
-    let lines = BufReader::new(File::open(path).ok()?)
-        .lines()
-        .map_while(Result::ok);
-    let events = lines.filter_map(|line| serde_json::from_str::<Event>(&line).ok());
-    events.last().map(|event| event.id)
+    events_in(File::open(path).ok()?)
+        .last()
+        .map(|event| event.id)
+}
+
+/// The events of a file. What a crash or a full disk left of others is passed over,
+/// whatever bytes it is.
+fn events_in(file: File) -> impl Iterator<Item = Event> {
+    let lines = BufReader::new(file).split(b'\n').map_while(Result::ok);
+    lines.filter_map(|line| serde_json::from_slice(&line).ok())
 }
 
 fn ends_with_newline(path: &Path) -> io::Result<bool> {
@@ -277,7 +281,7 @@ mod tests {
         log.stop();
         writer.join();
         let mut file = append_to(&file_name(dir.path(), 0)).unwrap();
-        file.write_all(b"{\"time\":\"torn").unwrap();
+        file.write_all(b"{\"time\":\"torn \xff\xfe").unwrap();
         let (log, _writer) = EventLog::open(dir.path()).unwrap();
         log.record("three", None, json!({}));
         let expected = [(1, "one".into()), (2, "two".into()), (3, "three".into())];

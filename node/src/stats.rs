@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::ops::AddAssign;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use potluck_plan::Accounting;
@@ -89,7 +89,7 @@ impl Stats {
         if counts == Counts::default() {
             return;
         }
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.inner();
         inner.is_saved = false;
         let kept = &mut inner.kept;
         *kept.days.entry(day(now)).or_default() += counts;
@@ -103,7 +103,7 @@ impl Stats {
     /// Counts what was given to peers, from what this process has given so far.
     pub fn add_served(&self, so_far: u64, now: SystemTime) {
         let more = {
-            let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut inner = self.inner();
             let more = so_far.saturating_sub(inner.served);
             inner.served = so_far;
             more
@@ -118,7 +118,7 @@ impl Stats {
     /// The sum since the day that `since` falls on, or of all time, and when that began.
     #[must_use]
     pub fn sum(&self, since: Option<SystemTime>) -> (Counts, String) {
-        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let inner = self.inner();
         let kept = &inner.kept;
         let first = since
             .map(day)
@@ -144,17 +144,26 @@ impl Stats {
     /// When the disk fails.
     pub fn save(&self) -> io::Result<()> {
         let kept = {
-            let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut inner = self.inner();
             if std::mem::replace(&mut inner.is_saved, true) {
                 return Ok(());
             }
             inner.kept.clone()
         };
+        self.write(&kept)
+            .inspect_err(|_| self.inner().is_saved = false)
+    }
+
+    fn write(&self, kept: &Kept) -> io::Result<()> {
         let temporary = self.path.with_extension("tmp");
         let mut file = File::create(&temporary)?;
-        file.write_all(&serde_json::to_vec(&kept)?)?;
+        file.write_all(&serde_json::to_vec(kept)?)?;
         file.sync_all()?;
         fs::rename(&temporary, &self.path)
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -185,6 +194,23 @@ mod tests {
         assert_eq!(stats.sum(Some(days(3))).0.jobs_completed, 2);
         assert_eq!(stats.sum(Some(today)).0.bytes_served, 5);
         assert_eq!(stats.sum(Some(days(99))).1, rfc3339(days(10)));
+    }
+
+    #[test]
+    fn what_could_not_be_saved_is_saved_the_next_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("missing/stats.json");
+        let stats = Stats::open(&path, SystemTime::UNIX_EPOCH);
+        let counts = Counts {
+            jobs_completed: 1,
+            ..Counts::default()
+        };
+        stats.add(counts, SystemTime::UNIX_EPOCH);
+        stats.save().unwrap_err();
+        fs::create_dir(dir.path().join("missing")).unwrap();
+        stats.save().unwrap();
+        let again = Stats::open(&path, SystemTime::UNIX_EPOCH);
+        assert_eq!(again.sum(None).0, counts);
     }
 
     #[test]
