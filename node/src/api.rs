@@ -21,7 +21,7 @@ use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -47,6 +47,9 @@ pub use problem::{CALLER_PLACES, Problem};
 /// The most bytes of a request's body: 200 files of 2,200 characters and then some.
 const MAX_BODY: usize = 4 << 20;
 
+/// How long callers that are being answered may hold up the end of the node.
+const CUT_OFF: Duration = Duration::from_millis(500);
+
 /// What the API speaks for. Cheap to clone.
 #[derive(Clone)]
 pub struct State {
@@ -64,6 +67,8 @@ pub struct State {
     pub events: EventLog,
     /// What holds.
     pub settings: Arc<Settings>,
+    /// Cancelled when the node stops: streams that are followed end then.
+    pub stopping: CancellationToken,
 }
 
 impl State {
@@ -111,31 +116,44 @@ pub fn bind(path: &Path) -> io::Result<UnixListener> {
 }
 
 /// Answers on the control socket until `stop`.
-pub async fn serve(listener: UnixListener, state: State, stop: CancellationToken) {
+pub async fn serve(listener: UnixListener, state: State) {
+    let stop = state.stopping.clone();
     let service = router(state).into_make_service_with_connect_info::<SocketPeer>();
     let served =
         axum::serve(listener, service).with_graceful_shutdown(stop.clone().cancelled_owned());
-    tokio::select! {
-        served = served => if let Err(error) = served {
-            tracing::error!(%error, "the control socket failed");
-        },
-        // Streams that are followed would hold up the end for ever.
-        () = async {
-            stop.cancelled().await;
-            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-        } => {}
+    let served = until_cut_off(served.into_future(), stop).await;
+    if let Err(error) = served {
+        tracing::error!(%error, "the control socket failed");
     }
 }
 
 /// Answers `/metrics` over TCP until `stop`: the only thing that may be asked without
 /// the socket.
-pub async fn serve_metrics(listener: TcpListener, state: State, stop: CancellationToken) {
+pub async fn serve_metrics(listener: TcpListener, state: State) {
+    let stop = state.stopping.clone();
     let router = Router::new()
         .route("/metrics", get(metrics::show))
         .with_state(state);
-    let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
-    if let Err(error) = served.await {
+    let served =
+        axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
+    let served = until_cut_off(served.into_future(), stop).await;
+    if let Err(error) = served {
         tracing::error!(%error, "the port for metrics failed");
+    }
+}
+
+/// Serves to its end, but not for ever after `stop`: a caller that is stuck would hold
+/// up the end of the node.
+async fn until_cut_off(
+    served: impl Future<Output = io::Result<()>>,
+    stop: CancellationToken,
+) -> io::Result<()> {
+    tokio::select! {
+        served = served => served,
+        () = async {
+            stop.cancelled().await;
+            tokio::time::sleep(CUT_OFF).await;
+        } => Ok(()),
     }
 }
 

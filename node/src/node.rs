@@ -167,15 +167,12 @@ impl Node {
             stats,
             events,
             settings,
+            stopping: stop_api.clone(),
         };
         let mut api = JoinSet::new();
-        api.spawn(api::serve(listener, state.clone(), stop_api.clone()));
+        api.spawn(api::serve(listener, state.clone()));
         if let Some(listener) = metrics {
-            api.spawn(api::serve_metrics(
-                listener,
-                state.clone(),
-                stop_api.clone(),
-            ));
+            api.spawn(api::serve_metrics(listener, state.clone()));
         }
         api.spawn(tidy(state.clone(), stop_api.clone()));
         Ok(Self {

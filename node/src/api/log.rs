@@ -64,6 +64,8 @@ pub(super) async fn events(
         }
     });
     use futures::StreamExt as _;
+    // An end in order, so that whoever follows knows that nothing was cut off.
+    let coming = coming.take_until(state.stopping.cancelled_owned());
     Ok(lines_of(Body::from_stream(past.chain(coming))))
 }
 

@@ -52,6 +52,25 @@ fn a_job_goes_on_after_kill_9() {
 }
 
 #[test]
+fn who_follows_the_events_is_told_of_the_end() {
+    let world = World::new();
+    let daemon = world.daemon();
+    let said = fs::File::create(world.path("said")).unwrap();
+    let mut follower = world
+        .command(&["--json", "events", "--follow"])
+        .stdout(said)
+        .spawn()
+        .unwrap();
+    world.json(&["job", "create"]);
+    until("the event is heard", || {
+        let said = fs::read_to_string(world.path("said")).unwrap();
+        said.contains("job_created")
+    });
+    assert_eq!(daemon.stop(), Some(0));
+    assert_eq!(follower.wait().unwrap().code(), Some(0));
+}
+
+#[test]
 fn a_second_daemon_is_refused() {
     let world = World::new();
     let daemon = world.daemon();
