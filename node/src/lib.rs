@@ -13,6 +13,7 @@ pub mod hand_over;
 pub mod jobs;
 pub mod node;
 pub mod peering;
+mod public_url;
 pub mod stats;
 pub mod timestamp;
 

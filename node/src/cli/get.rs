@@ -19,6 +19,7 @@ use super::output::Output;
 use crate::client::{Client, ClientError};
 use crate::hand_over::hand_over;
 use crate::jobs::{JobDocument, check_destination};
+use crate::public_url::public_url;
 pub(super) use destinations::name_of;
 use progress::Progress;
 
@@ -207,7 +208,7 @@ fn request(args: &GetArgs, paths: &[PathBuf]) -> Result<serde_json::Value, Failu
         }));
     }
     Ok(json!({
-        "name": args.urls.first(),
+        "name": args.urls.first().map(|url| public_url(url)),
         "priority": priority,
         "use_peers": args.no_peers.then_some(false),
         "start": true,

@@ -9,6 +9,8 @@ use potluck_content::{ContentId, Digest, Entity, Validator};
 use potluck_plan::{Accounting, JobError, JobFiles, JobKey, JobMachine, JobState, Priority};
 use serde::{Deserialize, Serialize};
 
+use crate::public_url::public_url;
+
 /// The name of a job: 16 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -171,6 +173,12 @@ impl JobFile {
     #[must_use]
     pub const fn is_transferred(&self) -> bool {
         self.content.is_some()
+    }
+
+    /// Its URL without a password: for logs.
+    #[must_use]
+    pub fn public_url(&self) -> String {
+        public_url(&self.url)
     }
 
     /// The version of the URL that is being transferred, where it is known.

@@ -71,6 +71,17 @@ fn who_follows_the_events_is_told_of_the_end() {
 }
 
 #[test]
+fn passwords_in_urls_are_in_no_event() {
+    let (world, origin) = (World::new(), Origin::start(1_000));
+    let _daemon = world.daemon();
+    let url = origin.url("file").replace("http://", "http://me:secret@");
+    world.json(&["get", &url, "-o", "x"]);
+    let events = world.run(&["--json", "events"]).stdout;
+    assert!(events.contains("transfer_stopped"), "{events}");
+    assert!(!events.contains("secret"), "{events}");
+}
+
+#[test]
 fn a_second_daemon_is_refused() {
     let world = World::new();
     let daemon = world.daemon();

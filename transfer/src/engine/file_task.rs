@@ -176,7 +176,7 @@ impl FileTask {
                 ..self.request.before
             };
         }
-        tracing::debug!(url = %self.request.url, code = error.code, %error, "transfer failed");
+        tracing::debug!(code = error.code, %error, "transfer failed");
         error
     }
 

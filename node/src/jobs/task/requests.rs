@@ -76,6 +76,7 @@ impl JobsTask {
         if new.start {
             job.machine.resume(job.progress(), now)?;
         }
+        let urls: Vec<String> = job.files.iter().map(JobFile::public_url).collect();
         let entry = Entry::new(job);
         let document = entry.show();
         self.entries.insert(id, entry);
@@ -84,11 +85,6 @@ impl JobsTask {
             return Err(error.into());
         }
         self.queue.add(id.key(), by.uid, new.priority)?;
-        let urls: Vec<&str> = document
-            .files
-            .iter()
-            .map(|file| file.url.as_str())
-            .collect();
         self.record(
             id,
             "job_created",

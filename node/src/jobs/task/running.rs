@@ -70,7 +70,7 @@ impl JobsTask {
                 }
                 if let Some(shown) = entry.job.files.get_mut(file) {
                     shown.error = None;
-                    let fields = json!({ "url": shown.url, "path": shown.path });
+                    let fields = json!({ "url": shown.public_url(), "path": shown.path });
                     self.record(id, "transfer_started", &fields);
                 }
             }
@@ -200,7 +200,7 @@ impl JobsTask {
             return;
         };
         let fields = json!({
-            "url": file.url,
+            "url": file.public_url(),
             "bytes_total": file.size.unwrap_or(0),
             "bytes_transferred": file.accounting.total(),
             "bytes_from_peers": file.accounting.peers,
