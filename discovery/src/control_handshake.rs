@@ -14,14 +14,16 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tokio_util::compat::TokioAsyncReadCompatExt as _;
 
+use crate::caller_places::CallerPlaces;
 use crate::neighbourhood::Neighbourhood;
 use crate::{PortTls, RejectReason, Standing, VerifiedPeer};
 
 /// Connecting and proving together take no longer than this. On a local network
 /// both take milliseconds; an idle caller is sent away after it.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
-/// Callers of one address that are being proven at the same time.
-const MAX_PENDING_OF_ADDRESS: usize = 32;
+/// Callers that are being proven at the same time, in all and of one address.
+const MAX_CALLERS: usize = 128;
+const MAX_CALLERS_OF_ADDRESS: usize = 32;
 /// Streams that a peer may have open at once: each question takes one.
 const MAX_STREAMS: usize = 64;
 
@@ -37,8 +39,8 @@ pub(crate) enum HandshakeError {
     /// The other side is this node.
     #[error("it is this node itself")]
     Myself,
-    /// Too many callers from one address.
-    #[error("too many connections from one address at once")]
+    /// Others call, and this caller took long to prove itself.
+    #[error("too many callers at once")]
     Crowded,
 }
 
@@ -57,7 +59,7 @@ struct Inner {
     bind: Option<IpAddr>,
     /// What was proven, until the swarm takes the connection over.
     proven: Mutex<BTreeMap<(PeerId, SocketAddr), Proven>>,
-    pending: Mutex<BTreeMap<IpAddr, usize>>,
+    callers: CallerPlaces,
 }
 
 /// What a handshake has proven.
@@ -77,21 +79,32 @@ impl Handshake {
                 near,
                 bind: (!listen.is_unspecified()).then_some(listen),
                 proven: Mutex::default(),
-                pending: Mutex::default(),
+                callers: CallerPlaces::new(MAX_CALLERS, MAX_CALLERS_OF_ADDRESS),
             }),
         }
     }
 
-    /// Proves a caller.
-    pub(crate) async fn accept(
+    /// Proves a caller, which is counted from now on.
+    pub(crate) fn accept(
         self,
+        tcp: TcpStream,
+        remote: SocketAddr,
+    ) -> impl Future<Output = Result<(PeerId, StreamMuxerBox), HandshakeError>> {
+        let place = self.inner.callers.take(remote.ip());
+        async move {
+            let proven = place.hold(self.prove(tcp, remote)).await;
+            proven.unwrap_or(Err(HandshakeError::Crowded))
+        }
+    }
+
+    async fn prove(
+        &self,
         tcp: TcpStream,
         remote: SocketAddr,
     ) -> Result<(PeerId, StreamMuxerBox), HandshakeError> {
         if !self.inner.near.admits(remote) {
             return Err(HandshakeError::Refused(RejectReason::OffSubnet));
         }
-        let _place = self.place(remote.ip()).ok_or(HandshakeError::Crowded)?;
         let tls = self.inner.standing.control();
         // Small questions and answers should not wait for each other.
         let _ = tcp.set_nodelay(true);
@@ -165,37 +178,6 @@ impl Handshake {
         let ends = tls.end_with(&peer);
         proven.insert((id, remote), Proven { peer, ends, at });
         Ok((id, muxer))
-    }
-
-    fn place(&self, address: IpAddr) -> Option<Place> {
-        let mut pending = lock(&self.inner.pending);
-        let count = pending.entry(address).or_insert(0);
-        if *count >= MAX_PENDING_OF_ADDRESS {
-            return None;
-        }
-        *count += 1;
-        Some(Place {
-            inner: Arc::clone(&self.inner),
-            address,
-        })
-    }
-}
-
-/// One of the places for callers of an address; free again when dropped.
-struct Place {
-    inner: Arc<Inner>,
-    address: IpAddr,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut pending = lock(&self.inner.pending);
-        if let Some(count) = pending.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                pending.remove(&self.address);
-            }
-        }
     }
 }
 

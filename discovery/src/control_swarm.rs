@@ -15,8 +15,9 @@ use crate::control_handshake::Handshake;
 use crate::control_message::{MAX_REQUEST, MAX_RESPONSE, PROTOCOL, Request, Response};
 use crate::control_transport::ControlTransport;
 
-/// Callers that are being proven at once; further ones are turned away.
-const MAX_PENDING_INCOMING: u32 = 128;
+/// Callers that are being proven at once, or have lost their place to others and are
+/// still to be told: a bound behind that of the handshake.
+const MAX_PENDING_INCOMING: u32 = 512;
 /// A second connection can come up while two nodes call each other; one of the two is
 /// closed. A third is for a node that lost its connections and does not know it yet.
 const MAX_PER_PEER: u32 = 3;

@@ -212,6 +212,8 @@ impl SwarmTask {
             }),
             DialError::WrongPeerId { obtained, .. } => {
                 self.handshake.take_proven(*obtained, address);
+                // Who was called did nothing wrong: it may be called again soon.
+                self.note_failed_call(target, address, RejectReason::WrongPeer);
                 None
             }
             _ => None,
@@ -222,18 +224,22 @@ impl SwarmTask {
                 Setback::Unreachable
             }
             Some(HandshakeError::Refused(reason)) => {
-                let peer = match target {
-                    DialTarget::Peer(peer) => Some(peer),
-                    DialTarget::Static(_) => None,
-                };
-                let name = peer.and_then(|peer| self.table.name(&peer));
-                self.note_rejection(address, peer, name, reason.clone(), Direction::Outbound);
+                self.note_failed_call(target, address, reason.clone());
                 Setback::Refused
             }
             _ => Setback::Unreachable,
         };
         tracing::debug!(%address, %error, "call failed");
         self.table.handle_dial_failed(target, setback, now());
+    }
+
+    fn note_failed_call(&self, target: DialTarget, address: SocketAddr, reason: RejectReason) {
+        let peer = match target {
+            DialTarget::Peer(peer) => Some(peer),
+            DialTarget::Static(_) => None,
+        };
+        let name = peer.and_then(|peer| self.table.name(&peer));
+        self.note_rejection(address, peer, name, reason, Direction::Outbound);
     }
 
     pub(crate) fn note_rejection(
