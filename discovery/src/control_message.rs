@@ -27,6 +27,9 @@ pub(crate) struct Request {
     wanted: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     content: Option<ContentId>,
+    /// What came was no question at all.
+    #[serde(skip)]
+    unreadable: bool,
 }
 
 /// A question that was understood.
@@ -129,6 +132,18 @@ impl Request {
 
     pub(crate) fn ping() -> Self {
         Self::of_kind("ping")
+    }
+
+    /// Stands for something that is no question.
+    pub(crate) fn unreadable() -> Self {
+        Self {
+            unreadable: true,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) const fn is_unreadable(&self) -> bool {
+        self.unreadable
     }
 
     fn of_kind(kind: &str) -> Self {

@@ -4,15 +4,15 @@ use std::io;
 use std::time::Duration;
 
 use libp2p::core::transport::Transport as _;
-use libp2p::request_response::cbor;
 use libp2p::request_response::{self, ProtocolSupport};
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::{PeerId, StreamProtocol, Swarm, connection_limits};
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
+use crate::control_codec::ControlCodec;
 use crate::control_handshake::Handshake;
-use crate::control_message::{MAX_REQUEST, MAX_RESPONSE, PROTOCOL, Request, Response};
+use crate::control_message::PROTOCOL;
 use crate::control_transport::ControlTransport;
 
 /// Callers that are being proven at once, or have lost their place to others and are
@@ -32,7 +32,7 @@ const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 #[derive(NetworkBehaviour)]
 pub(crate) struct ControlBehaviour {
     limits: connection_limits::Behaviour,
-    pub(crate) requests: cbor::Behaviour<Request, Response>,
+    pub(crate) requests: request_response::Behaviour<ControlCodec>,
 }
 
 /// Makes the swarm, listening. Its tasks are counted by `tasks`.
@@ -51,11 +51,8 @@ pub(crate) fn control_swarm(
         // Some more than peers, so that those who come in vain can be told so.
         .with_max_established(Some(max_established.saturating_mul(2).saturating_add(16)))
         .with_max_established_per_peer(Some(MAX_PER_PEER));
-    let codec = cbor::codec::Codec::default()
-        .set_request_size_maximum(MAX_REQUEST)
-        .set_response_size_maximum(MAX_RESPONSE);
     let requests = request_response::Behaviour::with_codec(
-        codec,
+        ControlCodec::default(),
         [(StreamProtocol::new(PROTOCOL), ProtocolSupport::Full)],
         request_response::Config::default()
             .with_request_timeout(REQUEST_TIMEOUT)

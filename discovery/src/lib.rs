@@ -15,6 +15,7 @@ mod byte_string;
 mod caller_places;
 mod certificate_policy;
 mod config;
+mod control_codec;
 mod control_handshake;
 mod control_message;
 mod control_swarm;

@@ -8,6 +8,7 @@ use potluck_content::{ContentId, Manifest};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::control_codec::is_unreadable;
 use crate::control_message::{BAD, FULL, Hello, NOT_HELD, Refusal, Request, Response};
 use crate::handle::{AskError, Command};
 use crate::knock::Knocked;
@@ -98,6 +99,9 @@ impl SwarmTask {
                 self.state.alive.insert(peer, Instant::now());
                 let connection = self.state.connections.get(&connection_id);
                 let in_vain = connection.is_none_or(|connection| connection.in_vain);
+                if request.is_unreadable() {
+                    return self.on_fault(peer, "its question cannot be read".to_owned());
+                }
                 self.on_question(peer, request, channel, in_vain);
             }
             Event::Message {
@@ -260,6 +264,11 @@ impl SwarmTask {
             return self.ask(peer, asked.request, asked.what, true);
         }
         tracing::debug!(%peer, %error, "question failed");
+        if matches!(error, OutboundFailure::Io(error) if is_unreadable(error)) {
+            let wrong = AskError::WrongAnswer("it cannot be read".to_owned());
+            self.judge(peer, &Err::<(), _>(wrong.clone()));
+            return asked.what.fail(wrong);
+        }
         match asked.what {
             AskedWhat::Hello | AskedWhat::Ping if !closed => {
                 self.dismiss(peer, Departure::Unreachable, Setback::Unreachable);
