@@ -10,6 +10,7 @@ mod beacon;
 mod beacon_core;
 mod dice;
 mod peer_calls;
+mod peer_entries;
 mod peer_info;
 mod peer_sightings;
 mod peer_state;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use libp2p_identity::PeerId;
 
+use crate::beacon::MAX_KNOWN;
 use crate::beacon_core::Need;
 use crate::peer_state::{PeerState, Setback};
 use crate::peer_table::PeerTable;
@@ -26,7 +27,13 @@ impl PeerTable {
         if self.free_calls() == 0 {
             return None;
         }
-        let due = self.callable().map(|(_, _, from)| from).min()?;
+        let statics = self.callable_statics().map(|(_, _, from)| from).min();
+        let due = self
+            .entries
+            .next_callable()
+            .into_iter()
+            .chain(statics)
+            .min()?;
         let rate = DIAL_INTERVAL * DIAL_BURST;
         let paid = self.dials_paid.checked_sub(rate).unwrap_or(due);
         Some(due.max(paid))
@@ -34,15 +41,11 @@ impl PeerTable {
 
     /// How many peers are missing that nobody is known for.
     pub fn need(&self) -> Option<Need> {
-        let candidates = self
-            .entries
-            .values()
-            .filter(|entry| matches!(entry.state, PeerState::Candidate { .. }));
-        let provided = self.occupied() + candidates.count();
+        let provided = self.occupied() + self.entries.candidates();
         let missing = self.target().checked_sub(provided).filter(|&n| n > 0)?;
         Some(Need {
             wanted: u16::try_from(missing).unwrap_or(u16::MAX),
-            known: self.entries.keys().copied().collect(),
+            known: self.entries.keys().take(MAX_KNOWN).copied().collect(),
         })
     }
 
@@ -70,30 +73,31 @@ impl PeerTable {
 
     /// How many calls may begin now, but for their rate.
     fn free_calls(&self) -> usize {
-        let entries = self.entries.values();
-        let dialing = entries.filter(|entry| matches!(entry.state, PeerState::Dialing));
         let statics = self.statics.iter();
         let static_dialing = statics.filter(|it| matches!(it.state, StaticState::Dialing));
-        let free = MAX_DIALS.saturating_sub(dialing.count() + static_dialing.count());
+        let free = MAX_DIALS.saturating_sub(self.entries.dialing() + static_dialing.count());
         free.min(self.target().saturating_sub(self.occupied()))
     }
 
-    /// Everybody who could be called, and from when on.
-    fn callable(&self) -> impl Iterator<Item = (DialTarget, SocketAddr, Instant)> {
-        let heard = self.entries.iter().filter_map(|(peer, entry)| {
-            let from = match entry.state {
-                PeerState::Candidate { from } => from,
-                PeerState::BackedOff { until, .. } => until,
-                _ => return None,
-            };
-            Some((DialTarget::Peer(*peer), entry.address?, from))
-        });
+    /// The configured peers that could be called, and from when on.
+    fn callable_statics(&self) -> impl Iterator<Item = (DialTarget, SocketAddr, Instant)> {
         let statics = self.statics.iter().enumerate();
-        let configured = statics.filter_map(|(index, it)| match it.state {
+        statics.filter_map(|(index, it)| match it.state {
             StaticState::Waiting { from } => Some((DialTarget::Static(index), it.address?, from)),
             _ => None,
+        })
+    }
+
+    /// Everybody who may be called now.
+    fn due(&self, now: Instant) -> Vec<(DialTarget, SocketAddr)> {
+        let heard = self.entries.callable(now).filter_map(|peer| {
+            let address = self.entries.get(peer)?.address?;
+            Some((DialTarget::Peer(*peer), address))
         });
-        heard.chain(configured)
+        let statics = self.callable_statics().filter(|(_, _, from)| *from <= now);
+        heard
+            .chain(statics.map(|(target, address, _)| (target, address)))
+            .collect()
     }
 
     /// A configured peer whose entry is gone is called by its address again.
@@ -111,24 +115,19 @@ impl PeerTable {
     pub(crate) fn call_those_due(&mut self, now: Instant) {
         self.release_statics(now);
         let mut free = self.free_calls();
-        if free == 0 {
+        if free == 0 || self.is_out_of_calls(now) {
             return;
         }
-        let due = self.callable().filter(|(_, _, from)| *from <= now);
-        let mut due: Vec<_> = due.collect();
-        while free > 0 && !due.is_empty() {
-            let paid = self.dials_paid.max(now);
-            if paid > now + DIAL_INTERVAL * DIAL_BURST {
-                return;
-            }
-            self.dials_paid = paid + DIAL_INTERVAL;
+        let mut due = self.due(now);
+        while free > 0 && !due.is_empty() && !self.is_out_of_calls(now) {
+            self.dials_paid = self.dials_paid.max(now) + DIAL_INTERVAL;
             // Any of them: if all called the same few, those would soon be full.
             let choice = self.dice.below(due.len() as u64);
             let choice = usize::try_from(choice).expect("an index");
-            let (target, address, _) = due.swap_remove(choice);
+            let (target, address) = due.swap_remove(choice);
             match target {
                 DialTarget::Peer(peer) => {
-                    if let Some(entry) = self.entries.get_mut(&peer) {
+                    if let Some(mut entry) = self.entries.get_mut(&peer) {
                         entry.state = PeerState::Dialing;
                     }
                 }
@@ -138,6 +137,11 @@ impl PeerTable {
                 .push_back(TableAction::Dial { target, address });
             free -= 1;
         }
+    }
+
+    /// Whether as many calls were made lately as may be.
+    fn is_out_of_calls(&self, now: Instant) -> bool {
+        self.dials_paid.max(now) > now + DIAL_INTERVAL * DIAL_BURST
     }
 
     /// When it is our turn to call a node that was only just heard.

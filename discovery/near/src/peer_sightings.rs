@@ -22,10 +22,10 @@ impl PeerTable {
             return;
         }
         let from = self.turn(&seen.peer, now);
-        if !self.entries.contains_key(&seen.peer) && !self.make_room(now) {
+        if !self.entries.contains_key(&seen.peer) && !self.entries.make_room(&seen.peer, now) {
             return;
         }
-        let entry = self.entries.entry(seen.peer).or_insert(PeerEntry {
+        let mut entry = self.entries.get_or_insert(seen.peer, || PeerEntry {
             generation: seen.generation,
             address: None,
             name: String::new(),
@@ -47,13 +47,14 @@ impl PeerTable {
             entry.leaving = false;
             entry.restart(seen, from, now, &mut self.actions);
         }
+        drop(entry);
         self.call_those_due(now);
     }
 
     /// A node said goodbye.
     pub fn handle_goodbye(&mut self, peer: &PeerId, generation: u64) {
         self.changed = true;
-        let Some(entry) = self.entries.get_mut(peer) else {
+        let Some(mut entry) = self.entries.get_mut(peer) else {
             return;
         };
         if generation < entry.generation {
@@ -61,9 +62,11 @@ impl PeerTable {
         }
         match entry.state {
             PeerState::Candidate { .. } => {
+                drop(entry);
                 self.entries.remove(peer);
             }
             PeerState::BackedOff { why, .. } if why != Setback::Fault => {
+                drop(entry);
                 self.entries.remove(peer);
             }
             PeerState::BackedOff { .. } => {}

@@ -4,23 +4,24 @@
 //! answered a Hello over the proven connection. The list never holds more than
 //! `max_peers`; how fast it calls is bounded.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use libp2p_identity::PeerId;
 
 use crate::dice::Dice;
+use crate::peer_entries::PeerEntries;
 use crate::peer_state::{PeerEntry, PeerState, Setback};
 use crate::static_peer::{StaticPeer, StaticState};
 use crate::table_action::{Admission, DialTarget, TableAction};
 use crate::{Departure, PeerInfo};
 
-/// How many nodes are remembered, peers or not.
-const MAX_ENTRIES: usize = 1024;
 /// A node that is no peer and was silent for this long is forgotten: longer than the
 /// announcements of a large site are apart.
 const FORGET_AFTER: Duration = Duration::from_secs(45 * 60);
+/// How often those are looked for.
+const FORGET_INTERVAL: Duration = Duration::from_secs(60);
 /// A peer that was listed for less counts as a failure when it goes.
 const STABLE_AFTER: Duration = Duration::from_secs(30);
 
@@ -29,10 +30,12 @@ pub struct PeerTable {
     pub(crate) me: PeerId,
     pub(crate) max_peers: usize,
     pub(crate) dice: Dice,
-    pub(crate) entries: BTreeMap<PeerId, PeerEntry>,
+    pub(crate) entries: PeerEntries,
     pub(crate) statics: Vec<StaticPeer>,
     /// When the calls that were made are forgotten.
     pub(crate) dials_paid: Instant,
+    /// When nodes that were silent for long are looked for.
+    next_forgetting: Instant,
     pub(crate) actions: VecDeque<TableAction>,
     /// Something changed since `take_changed`.
     pub(crate) changed: bool,
@@ -53,9 +56,10 @@ impl PeerTable {
             me,
             max_peers,
             dice: Dice::new(seed),
-            entries: BTreeMap::new(),
+            entries: PeerEntries::default(),
             statics,
             dials_paid: now,
+            next_forgetting: now,
             actions: VecDeque::new(),
             changed: false,
         }
@@ -78,10 +82,10 @@ impl PeerTable {
         }
         let occupied = self.occupied();
         let known = self.entries.contains_key(&peer);
-        if !known && !self.make_room(now) {
+        if !known && !self.entries.make_room(&peer, now) {
             return Admission::Full;
         }
-        let entry = self.entries.entry(peer).or_insert(PeerEntry {
+        let mut entry = self.entries.get_or_insert(peer, || PeerEntry {
             generation: 0,
             address: None,
             name: String::new(),
@@ -104,6 +108,7 @@ impl PeerTable {
                 Admission::Welcome
             }
             _ if occupied >= self.max_peers => {
+                drop(entry);
                 if !known {
                     self.entries.remove(&peer);
                 }
@@ -119,7 +124,7 @@ impl PeerTable {
     /// A proven node has answered a Hello.
     pub fn handle_hello(&mut self, info: PeerInfo, now: Instant) {
         self.changed = true;
-        let Some(entry) = self.entries.get_mut(&info.id) else {
+        let Some(mut entry) = self.entries.get_mut(&info.id) else {
             return;
         };
         if !entry.state.is_connected() {
@@ -156,7 +161,7 @@ impl PeerTable {
     ) {
         self.changed = true;
         let from = self.turn(peer, now);
-        let Some(entry) = self.entries.get_mut(peer) else {
+        let Some(mut entry) = self.entries.get_mut(peer) else {
             return;
         };
         let stable = match &entry.state {
@@ -170,12 +175,16 @@ impl PeerTable {
             // Closed by a decision of ours, which set the state already.
             _ => return,
         };
-        if entry.leaving {
-            self.entries.remove(peer);
-        } else if stable && setback == Setback::Unreachable {
+        let leaving = entry.leaving;
+        let again = stable && setback == Setback::Unreachable && !leaving;
+        if again {
             entry.failures = 0;
             entry.state = PeerState::Candidate { from };
-        } else {
+        }
+        drop(entry);
+        if leaving {
+            self.entries.remove(peer);
+        } else if !again {
             self.back_off(*peer, setback, now);
         }
         self.call_those_due(now);
@@ -239,7 +248,7 @@ impl PeerTable {
         now: Instant,
     ) {
         self.changed = true;
-        let Some(entry) = self.entries.get_mut(&peer) else {
+        let Some(entry) = self.entries.get(&peer) else {
             return;
         };
         if let PeerState::Listed { info, .. } = &entry.state {
@@ -257,9 +266,13 @@ impl PeerTable {
     /// and then.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.changed = true;
-        self.entries.retain(|_, entry| {
-            entry.state.is_occupied() || now.saturating_duration_since(entry.heard) < FORGET_AFTER
-        });
+        if self.next_forgetting <= now {
+            self.next_forgetting = now + FORGET_INTERVAL;
+            self.entries.retain(|entry| {
+                let silent = now.saturating_duration_since(entry.heard);
+                entry.state.is_occupied() || silent < FORGET_AFTER
+            });
+        }
         self.call_those_due(now);
     }
 
@@ -304,33 +317,17 @@ impl PeerTable {
 
     /// How many places are taken, by peers and by those who are being called.
     pub(crate) fn occupied(&self) -> usize {
-        let entries = self.entries.values();
-        let entries = entries.filter(|entry| entry.state.is_occupied()).count();
         let statics = self.statics.iter();
         let dialing = statics.filter(|it| matches!(it.state, StaticState::Dialing));
-        entries + dialing.count()
+        self.entries.occupied() + dialing.count()
     }
 
     fn back_off(&mut self, peer: PeerId, why: Setback, now: Instant) {
-        if let Some(entry) = self.entries.get_mut(&peer) {
+        if let Some(mut entry) = self.entries.get_mut(&peer) {
             entry.failures = entry.failures.saturating_add(1);
             let until = now + self.dice.about(why.delay(entry.failures));
             entry.state = PeerState::BackedOff { until, why };
         }
-    }
-
-    /// Makes room for one more entry; says whether there is some.
-    pub(crate) fn make_room(&mut self, now: Instant) -> bool {
-        if self.entries.len() < MAX_ENTRIES {
-            return true;
-        }
-        let idle = self.entries.iter().filter(|(_, entry)| {
-            !entry.state.is_occupied()
-                && !matches!(entry.state, PeerState::BackedOff { why: Setback::Fault, until } if now < until)
-        });
-        let oldest = idle.min_by_key(|(_, entry)| entry.heard);
-        let oldest = oldest.map(|(peer, _)| *peer);
-        oldest.is_some_and(|peer| self.entries.remove(&peer).is_some())
     }
 }
 

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::beacon::tests::peer;
 use crate::peer_calls::{DIAL_BURST, GRACE};
+use crate::peer_entries::MAX_ENTRIES;
 use crate::table_action::Sighting;
 
 /// Two ids, the smaller first.

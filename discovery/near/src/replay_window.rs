@@ -12,7 +12,7 @@ use crate::beacon::Beacon;
 const MAX_CLOCK_DIFFERENCE: Duration = Duration::from_secs(60);
 
 /// How many senders are remembered.
-const MAX_SENDERS: usize = 4096;
+const MAX_SENDERS: usize = 8192;
 
 /// After this time a sender's datagrams are stale by their own clock.
 const FORGET_AFTER: Duration = Duration::from_secs(150);
