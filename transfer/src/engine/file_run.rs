@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use potluck_content::{ContentId, PieceIndex};
 use potluck_discovery::Holding as PeerHolding;
@@ -44,7 +44,7 @@ pub(crate) struct FileRun {
     pub(crate) origin_error: Option<OriginError>,
     pub(crate) housekeeping: JoinSet<()>,
     pub(crate) unsaved: u64,
-    pub(crate) saved_at: std::time::Instant,
+    pub(crate) saved_at: Instant,
 }
 
 impl FileRun {
@@ -58,10 +58,7 @@ impl FileRun {
             if self.carry_out()? {
                 return Ok(());
             }
-            let mut wake = self.plan.poll_timeout().map(|(at, _)| at);
-            if let Some(look) = self.search.as_ref().map(Search::poll_timeout) {
-                wake = Some(wake.map_or(look, |at| at.min(look)));
-            }
+            let wake = self.poll_timeout();
             tokio::select! {
                 biased;
                 Some((request, event)) = self.events.recv() => {
@@ -82,7 +79,10 @@ impl FileRun {
                     }
                     self.look_at_window();
                 }
+                // Then more can be saved.
+                Some(_) = self.housekeeping.join_next() => {}
                 () = sleep_until(wake) => {
+                    self.save();
                     self.plan.handle_timeout(now());
                     if let Some(search) = &mut self.search {
                         search.handle_timeout(&self.peers);
@@ -167,6 +167,15 @@ impl FileRun {
         self.store.settle().await;
     }
 
+    /// When to look at the plan, the peers and what is not saved yet.
+    fn poll_timeout(&self) -> Option<Instant> {
+        let plan = self.plan.poll_timeout().map(|(at, _)| at);
+        let search = self.search.as_ref().map(Search::poll_timeout);
+        let save = (self.unsaved > 0 && self.housekeeping.is_empty())
+            .then(|| self.saved_at + CHECKPOINT_TIME);
+        [plan, search, save].into_iter().flatten().min()
+    }
+
     fn look_at_window(&mut self) {
         let search = self.search.as_ref();
         if search.is_none_or(|search| !search.window.is_open()) {
@@ -242,7 +251,6 @@ impl FileRun {
 
     /// Makes new bytes durable now and then, one time at once.
     fn save(&mut self) {
-        while self.housekeeping.try_join_next().is_some() {}
         let due = self.unsaved >= CHECKPOINT_BYTES
             || (self.unsaved > 0
                 && now().saturating_duration_since(self.saved_at) >= CHECKPOINT_TIME);
@@ -273,7 +281,7 @@ async fn next_news(search: &mut Option<Search>) -> News {
     }
 }
 
-async fn sleep_until(at: Option<std::time::Instant>) {
+async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
