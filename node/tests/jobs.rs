@@ -446,6 +446,30 @@ async fn one_background_job_runs_and_gives_way() {
 }
 
 #[tokio::test]
+async fn a_change_reaches_the_run_under_way() {
+    let mut world = World::new();
+    let jobs = world.start();
+    let job = jobs.create(ME, world.job(&["hang"])).await.unwrap();
+    until(&jobs, &job.id, JobState::Transferring).await;
+    for change in [
+        Change::Priority(Priority::Foreground),
+        Change::UsePeers(false),
+        Change::Name("other".to_owned()),
+    ] {
+        jobs.set(ME, job.id.clone(), change).await.unwrap();
+        until(&jobs, &job.id, JobState::Transferring).await;
+    }
+    let asked = world.fake.asked.lock().unwrap();
+    let seen: Vec<_> = asked.iter().map(|a| (a.priority, a.use_peers)).collect();
+    let expected = [
+        (Priority::Normal, true),
+        (Priority::Foreground, true),
+        (Priority::Foreground, false),
+    ];
+    assert_eq!(seen, expected);
+}
+
+#[tokio::test]
 async fn wrong_files_are_refused_before_anything_moves() {
     let mut world = World::new();
     world.config.limits.jobs_per_user = 2;

@@ -203,6 +203,14 @@ impl JobQueue {
         self.set_standing(job, Standing::Later { at });
     }
 
+    /// A running job was stopped only to be started anew: it keeps its turn.
+    pub fn begin_again(&mut self, job: JobKey) {
+        let standing = self.jobs.get(&job).map(|entry| entry.standing);
+        if let Some(Standing::Running { .. }) = standing {
+            self.actions.push_back(JobAction::Start(job));
+        }
+    }
+
     /// Changes the level of a job.
     pub fn set_priority(&mut self, job: JobKey, priority: Priority) {
         if let Some(entry) = self.jobs.get_mut(&job) {
@@ -441,6 +449,23 @@ mod tests {
             [JobAction::Preempt(low), JobAction::Start(high)]
         );
         assert_eq!(queue.poll_timeout(), None);
+    }
+
+    #[test]
+    fn what_is_begun_again_keeps_its_turn() {
+        let mut queue = queue();
+        let job = add(&mut queue, 1, Priority::Normal);
+        let other = add(&mut queue, 2, Priority::Normal);
+        assert_eq!(actions(&mut queue), [JobAction::Start(job)]);
+        queue.begin_again(job);
+        queue.begin_again(other);
+        assert_eq!(actions(&mut queue), [JobAction::Start(job)]);
+        queue.set_priority(job, Priority::Low);
+        queue.begin_again(job);
+        assert_eq!(
+            actions(&mut queue),
+            [JobAction::Preempt(job), JobAction::Start(other)]
+        );
     }
 
     #[test]

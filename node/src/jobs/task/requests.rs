@@ -116,25 +116,24 @@ impl JobsTask {
             Ok(())
         })
         .await?;
-        // A run under way does not know the new files; it is begun again and does.
         let entry = self.entry(id)?;
-        match entry.job.state() {
-            JobState::Connecting | JobState::Transferring => {
-                self.stop_run(id, "files added");
-                let requeued = self.entry(id)?.job.machine.requeue(now());
-                requeued?;
-                self.queue.set_idle(id.key());
-                self.queue.set_ready(id.key());
-            }
-            JobState::Transferred => {
-                let entry = self.entry(id)?;
-                let progress = entry.job.progress();
-                entry.job.machine.resume(progress, now())?;
-                self.queue.set_ready(id.key());
-            }
-            _ => {}
+        if entry.job.state() == JobState::Transferred {
+            let progress = entry.job.progress();
+            entry.job.machine.resume(progress, now())?;
+            self.queue.set_ready(id.key());
         }
+        self.begin_again(id, "files added")?;
         Ok(self.entry(id)?.show())
+    }
+
+    /// A run under way does not know what was changed; it is begun again and does.
+    fn begin_again(&mut self, id: JobId, why: &str) -> Result<(), Refusal> {
+        if self.entry(id)?.job.state().is_running() {
+            self.stop_run(id, why);
+            self.entry(id)?.job.machine.requeue(now())?;
+            self.queue.begin_again(id.key());
+        }
+        Ok(())
     }
 
     fn list(&self, by: Caller, all: bool) -> Vec<Arc<JobDocument>> {
@@ -199,6 +198,7 @@ impl JobsTask {
         change: Change,
     ) -> Result<Arc<JobDocument>, Refusal> {
         let id = self.find(by, name)?;
+        let renamed = matches!(change, Change::Name(_));
         let document = self
             .change(id, |_, entry| {
                 let state = entry.job.state();
@@ -219,7 +219,11 @@ impl JobsTask {
             })
             .await?;
         self.queue.set_priority(id.key(), document.priority);
-        Ok(document)
+        if renamed {
+            return Ok(document);
+        }
+        self.begin_again(id, "changed")?;
+        Ok(self.entry(id)?.show())
     }
 
     fn take(&mut self, by: Caller, name: &str, index: usize) -> Result<Taken, Refusal> {
