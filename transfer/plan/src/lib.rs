@@ -21,9 +21,11 @@ mod accounting;
 mod file_plan;
 mod governor;
 mod job_error;
+mod job_limits;
 mod job_machine;
 mod job_queue;
 mod job_state;
+mod job_times;
 mod priority;
 mod rate;
 mod rate_meter;
@@ -39,9 +41,11 @@ pub use file_plan::{
 };
 pub use governor::{Governor, GovernorConfig};
 pub use job_error::{ErrorContext, JobError, Retry, StatusClass, classify_status};
-pub use job_machine::{Completion, JobFiles, JobMachine, JobRefusal, JobTimes};
-pub use job_queue::{JobAction, JobKey, JobLimits, JobQueue, LimitReached};
+pub use job_limits::{JobLimits, LimitReached};
+pub use job_machine::{Completion, JobFiles, JobMachine, JobRefusal};
+pub use job_queue::{JobAction, JobKey, JobQueue};
 pub use job_state::JobState;
+pub use job_times::JobTimes;
 pub use priority::{Priority, PriorityError};
 pub use rate::{Rate, RateError};
 pub use serve_queue::{
