@@ -62,18 +62,21 @@ impl BeaconSeal {
         datagram
     }
 
+    /// Whether a datagram has the outer form of a beacon. Costs next to nothing.
+    pub(crate) fn has_form(datagram: &[u8]) -> bool {
+        let lengths = HEADER_LEN + TAG_LEN + 1..=MAX_DATAGRAM;
+        lengths.contains(&datagram.len()) && datagram.starts_with(&MAGIC)
+    }
+
     /// Opens a datagram in place.
     pub(crate) fn open(&self, datagram: &mut [u8]) -> Result<Beacon, OpenError> {
-        if datagram.len() <= HEADER_LEN + TAG_LEN || datagram.len() > MAX_DATAGRAM {
+        if !Self::has_form(datagram) {
             return Err(OpenError::Malformed);
         }
         let (header, sealed) = datagram
             .split_first_chunk_mut::<HEADER_LEN>()
             .ok_or(OpenError::Malformed)?;
-        let salt = header
-            .strip_prefix(&MAGIC)
-            .and_then(|salt| <&[u8; SALT_LEN]>::try_from(salt).ok())
-            .ok_or(OpenError::Malformed)?;
+        let salt = header.last_chunk().expect("the header ends with the salt");
         let (key, nonce) = self.one_time(salt);
         let plain = key
             .open_in_place(nonce, Aad::from(*header), sealed)

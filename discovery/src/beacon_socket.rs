@@ -13,10 +13,11 @@ use crate::Config;
 use crate::link::{Link, canonical};
 use potluck_near::MAX_DATAGRAM;
 
-/// Datagrams read from one link in one second; the rest is left to the system to
-/// drop. A thousand nodes that start together send a few hundred a second, and a
-/// flood costs no more than this many decryptions, a few milliseconds.
-const MAX_PER_SECOND: u32 = 2000;
+/// Datagrams read from one link in one slice of time; the rest of the slice is left to
+/// the system, which keeps some of what comes and drops the others. So a flood costs no
+/// more than reading 20,000 a second, and nobody is deaf for long.
+const PER_SLICE: u32 = 200;
+const SLICE: Duration = Duration::from_millis(10);
 
 /// Sends to and hears one link.
 ///
@@ -102,11 +103,15 @@ impl BeaconSocket {
         }
     }
 
-    /// Hands what is heard to `heard` until the receiver is gone.
-    pub(crate) async fn listen(&self, heard: mpsc::Sender<Datagram>) {
+    /// Hands what is heard and admitted to `heard` until the receiver is gone.
+    pub(crate) async fn listen(
+        &self,
+        heard: mpsc::Sender<Datagram>,
+        admit: impl Fn(SocketAddr, &[u8]) -> bool,
+    ) {
         let mut from_all = [0; MAX_DATAGRAM + 1];
         let mut from_one = [0; MAX_DATAGRAM + 1];
-        let (mut second, mut count) = (Instant::now(), 0);
+        let (mut slice, mut count) = (Instant::now(), 0);
         loop {
             let (length, from, bytes) = tokio::select! {
                 read = self.shared.recv_from(&mut from_all) => match read {
@@ -118,17 +123,19 @@ impl BeaconSocket {
                     Err(error) => { self.pause_after(&error).await; continue }
                 },
             };
-            if second.elapsed() >= Duration::from_secs(1) {
-                (second, count) = (Instant::now(), 0);
-            }
             count += 1;
-            if count > MAX_PER_SECOND {
-                tokio::time::sleep_until(second + Duration::from_secs(1)).await;
+            if count >= PER_SLICE {
+                tokio::time::sleep_until(slice + SLICE).await;
+                (slice, count) = (Instant::now(), 0);
+            }
+            let (from, bytes) = (canonical(from), &bytes[..length]);
+            if !admit(from, bytes) {
+                continue;
             }
             let datagram = Datagram {
                 interface: self.link.index,
-                from: canonical(from),
-                bytes: bytes[..length].to_vec(),
+                from,
+                bytes: bytes.to_vec(),
             };
             if heard.send(datagram).await.is_err() {
                 return;

@@ -17,6 +17,8 @@ pub struct BeaconStats {
     pub stale: u64,
     /// Ignored: heard before.
     pub replayed: u64,
+    /// Ignored unopened: its source, or all together, send too many.
+    pub flooded: u64,
     /// Ignored: the sender is not on the same subnet.
     pub off_link: u64,
     /// Nodes that are heard, this one included.
@@ -31,6 +33,7 @@ pub(crate) struct BeaconCounters {
     pub(crate) foreign: AtomicU64,
     pub(crate) stale: AtomicU64,
     pub(crate) replayed: AtomicU64,
+    pub(crate) flooded: AtomicU64,
     pub(crate) off_link: AtomicU64,
     pub(crate) population: AtomicU64,
 }
@@ -45,6 +48,7 @@ impl BeaconCounters {
             foreign: get(&self.foreign),
             stale: get(&self.stale),
             replayed: get(&self.replayed),
+            flooded: get(&self.flooded),
             off_link: get(&self.off_link),
             population: get(&self.population),
         }

@@ -12,10 +12,13 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::DiscoveryEvent;
+use crate::beacon_gate::BeaconGate;
 use crate::beacon_seal::{BeaconSeal, OpenError};
 use crate::beacon_socket::{BeaconSocket, Datagram, Groups};
 use crate::handle::Shared;
 use crate::link::{Link, LinkChoice};
+use potluck_near::ClockWatch;
 use potluck_near::Sighting;
 use potluck_near::{Beacon, BeaconMessage, ShortHash};
 use potluck_near::{BeaconAction, BeaconCore, Need, Origin};
@@ -64,7 +67,9 @@ pub(crate) struct BeaconTask {
 struct Running {
     task: BeaconTask,
     core: BeaconCore,
+    gate: BeaconGate,
     guard: ReplayGuard,
+    clocks: ClockWatch,
     sequence: u64,
     links: BTreeMap<Link, Arc<BeaconSocket>>,
     readers: BTreeMap<Link, tokio::task::AbortHandle>,
@@ -82,12 +87,15 @@ impl BeaconTask {
         let (datagrams, mut incoming) = mpsc::channel(QUEUE);
         let core = BeaconCore::new(self.introduction.me, self.seed, Instant::now().into_std());
         let shared = Arc::clone(&self.shared);
+        let gate = BeaconGate::new(self.seed, Arc::clone(&self.shared));
         let mut wishes = self.wishes.clone();
         let mut links = self.links.clone();
         let mut running = Running {
             task: self,
             core,
+            gate,
             guard: ReplayGuard::default(),
+            clocks: ClockWatch::default(),
             sequence: 0,
             links: BTreeMap::new(),
             readers: BTreeMap::new(),
@@ -170,9 +178,11 @@ impl Running {
                 tracing::info!(link = link.name, address = %link.address, "beacon: link in use");
                 let socket = Arc::new(socket);
                 let (listening, heard) = (Arc::clone(&socket), self.datagrams.clone());
-                let reader = self
-                    .reading
-                    .spawn(async move { listening.listen(heard).await });
+                let gate = self.gate.clone();
+                let reader = self.reading.spawn(async move {
+                    let admit = |from, bytes: &[u8]| gate.admit(from, bytes);
+                    listening.listen(heard, admit).await;
+                });
                 self.readers.insert(link.clone(), reader);
                 self.shut.remove(&link);
                 self.links.insert(link, socket);
@@ -212,10 +222,17 @@ impl Running {
             return;
         }
         match self.guard.check(&beacon, wall(), now()) {
-            Ok(()) => count(&counters.accepted),
-            Err(ReplayError::Stale) => return count(&counters.stale),
+            Ok(()) => {
+                count(&counters.accepted);
+                self.gate.know(datagram.from.ip());
+            }
+            Err(ReplayError::Stale) => {
+                count(&counters.stale);
+                return self.compare_clocks(&beacon);
+            }
             Err(ReplayError::Replayed) => return count(&counters.replayed),
         }
+        self.compare_clocks(&beacon);
         let origin = Origin {
             interface: datagram.interface,
             address: datagram.from,
@@ -237,6 +254,20 @@ impl Running {
         };
         // When the swarm cannot follow, the next announcement will do.
         let _ = self.task.heard.try_send(heard);
+    }
+
+    fn compare_clocks(&mut self, beacon: &Beacon) {
+        let trouble = self
+            .clocks
+            .handle_time(beacon.sender, beacon.time, wall(), now());
+        self.task.shared.set_clock(self.clocks.offset(now()));
+        let Some(trouble) = trouble else { return };
+        let name = &beacon.name;
+        tracing::warn!(?trouble, name, "clocks differ");
+        let name = name.clone();
+        // Nobody listening is no failure.
+        let event = DiscoveryEvent::ClockDiffers { trouble, name };
+        let _ = self.task.shared.events.send(event);
     }
 
     fn carry_out(&mut self) {
@@ -319,3 +350,7 @@ pub(crate) fn wall() -> u64 {
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     })
 }
+
+#[cfg(test)]
+#[path = "beacon_faults_tests.rs"]
+mod faults_tests;

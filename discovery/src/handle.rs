@@ -8,6 +8,8 @@ use libp2p::PeerId;
 use potluck_content::{ContentId, Manifest};
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 
+use potluck_near::ClockOffset;
+
 use crate::beacon_stats::{BeaconCounters, BeaconStats};
 use crate::knock::Knocked;
 use crate::neighbourhood::Neighbourhood;
@@ -86,6 +88,7 @@ pub(crate) struct Shared {
     pub(crate) events: broadcast::Sender<DiscoveryEvent>,
     pub(crate) need_peers: Notify,
     pub(crate) beacon: BeaconCounters,
+    pub(crate) clock: Mutex<Option<ClockOffset>>,
 }
 
 impl DiscoveryHandle {
@@ -189,6 +192,17 @@ impl DiscoveryHandle {
         self.standing.clone()
     }
 
+    /// How this machine's clock stands to those of the nodes that were heard in the last
+    /// minutes, whether they are peers or not; `None` while nobody is heard.
+    #[must_use]
+    pub fn clock_offset(&self) -> Option<ClockOffset> {
+        *self
+            .shared
+            .clock
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The identity of this node.
     #[must_use]
     pub const fn local_id(&self) -> PeerId {
@@ -234,6 +248,10 @@ impl DiscoveryHandle {
 }
 
 impl Shared {
+    pub(crate) fn set_clock(&self, offset: Option<ClockOffset>) {
+        *self.clock.lock().unwrap_or_else(PoisonError::into_inner) = offset;
+    }
+
     pub(crate) fn note_rejection(&self, rejected: Rejected) {
         let list = self.rejected.lock();
         let noted = list.unwrap_or_else(PoisonError::into_inner).note(rejected);

@@ -6,6 +6,7 @@
 //! hold is asked here; which of them to ask, and moving the bytes, is left to others.
 
 mod authority;
+mod beacon_gate;
 mod beacon_seal;
 mod beacon_socket;
 mod beacon_stats;
@@ -102,7 +103,7 @@ pub use membership::{Membership, MembershipError};
 pub use membership_watch::MembershipWatch;
 pub use name::{MAX_NAME, Name, NameError};
 pub use peer_info::{Direction, DiscoveryEvent, PeerFault, PortKind, Rejected};
-pub use potluck_near::{DEFAULT_PORT, Departure, PeerInfo};
+pub use potluck_near::{ClockOffset, ClockTrouble, DEFAULT_PORT, Departure, PeerInfo};
 pub use reject_reason::RejectReason;
 pub use renewal::{RenewalError, RenewalOptions, Renewed, renew};
 pub use renewal_service::{RenewalConfig, RenewalEvent, RenewalService};

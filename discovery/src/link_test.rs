@@ -88,7 +88,7 @@ async fn test(link: Link, group: SocketAddr, datagram: &[u8]) -> LinkOutcome {
         Err(error) => return LinkOutcome::Unusable(error.to_string()),
     };
     let (heard, mut incoming) = mpsc::channel(QUEUE);
-    let listening = socket.listen(heard);
+    let listening = socket.listen(heard, |_, _| true);
     let trying = async {
         for _ in 0..TRIES {
             if let Err(error) = socket.broadcast(datagram) {

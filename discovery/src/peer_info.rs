@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::SystemTime;
 
 use libp2p::PeerId;
-use potluck_near::{Departure, PeerInfo};
+use potluck_near::{ClockTrouble, Departure, PeerInfo};
 
 use crate::RejectReason;
 
@@ -77,4 +77,11 @@ pub enum DiscoveryEvent {
     },
     /// Somebody was refused.
     PeerRejected(Rejected),
+    /// A clock is wrong, this node's or another's. Told once.
+    ClockDiffers {
+        /// Whose, and by how much.
+        trouble: ClockTrouble,
+        /// The name of the node that was heard last.
+        name: String,
+    },
 }

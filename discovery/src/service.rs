@@ -137,6 +137,7 @@ pub fn start(
         events: broadcast::channel(EVENTS).0,
         need_peers: Notify::new(),
         beacon: Default::default(),
+        clock: Default::default(),
     });
     // Strictly later than that of a former run, as long as the clock is not set back.
     let generation = wall();

@@ -32,8 +32,8 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
 
 pub use documents::{
-    CacheDocument, ContentDocument, DomainDocument, InvitationDocument, PeerDocument,
-    RejectedDocument, StatsDocument, StatusDocument,
+    BeaconDocument, CacheDocument, ContentDocument, DomainDocument, InvitationDocument,
+    PeerDocument, RejectedDocument, StatsDocument, StatusDocument,
 };
 
 use crate::config::Settings;

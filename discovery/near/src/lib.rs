@@ -8,7 +8,9 @@
 
 mod beacon;
 mod beacon_core;
+mod clock_watch;
 mod dice;
+mod flood_gate;
 mod peer_calls;
 mod peer_entries;
 mod peer_info;
@@ -22,6 +24,8 @@ mod table_action;
 
 pub use beacon::{Beacon, BeaconError, BeaconMessage, MAX_DATAGRAM, MAX_KNOWN, ShortHash};
 pub use beacon_core::{BeaconAction, BeaconCore, Need, Origin};
+pub use clock_watch::{ClockOffset, ClockTrouble, ClockWatch};
+pub use flood_gate::FloodGate;
 pub use libp2p_identity::PeerId;
 pub use peer_info::{Departure, PeerInfo};
 pub use peer_state::Setback;

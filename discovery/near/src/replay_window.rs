@@ -47,7 +47,12 @@ impl ReplayGuard {
     pub fn check(&mut self, beacon: &Beacon, wall: u64, now: Instant) -> Result<(), ReplayError> {
         let difference = Duration::from_millis(beacon.time.abs_diff(wall));
         if difference > MAX_CLOCK_DIFFERENCE || beacon.generation > beacon.time {
-            return Err(ReplayError::Stale);
+            // What was recorded earlier says nothing of the sender's clock.
+            let window = self.senders.get(&beacon.sender);
+            return Err(match window.is_some_and(|window| window.is_past(beacon)) {
+                true => ReplayError::Replayed,
+                false => ReplayError::Stale,
+            });
         }
         if !self.senders.contains_key(&beacon.sender) {
             self.make_room(now);
@@ -88,6 +93,11 @@ impl ReplayGuard {
 }
 
 impl Window {
+    /// Whether something later of the sender was seen.
+    fn is_past(&self, beacon: &Beacon) -> bool {
+        (beacon.generation, beacon.sequence) <= (self.generation, self.highest)
+    }
+
     /// Notes a number; says whether it is new.
     fn accept(&mut self, sequence: u64) -> bool {
         if let Some(ahead) = sequence.checked_sub(self.highest).filter(|&n| n > 0) {
@@ -162,6 +172,8 @@ mod tests {
         let from_the_future = guard.check(&hello(WALL + 1, 1), WALL, now);
         assert_eq!(from_the_future, Err(ReplayError::Stale));
         assert_eq!(guard.check(&hello(5, 1), WALL + 60_000, now), Ok(()));
+        let recorded = guard.check(&hello(5, 1), WALL + 90_000, now);
+        assert_eq!(recorded, Err(ReplayError::Replayed));
     }
 
     #[test]

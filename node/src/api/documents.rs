@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use potluck_cache::ContentRecord;
-use potluck_discovery::DomainStatus;
+use potluck_discovery::{BeaconStats, DomainStatus};
 use serde::{Deserialize, Serialize};
 
 use crate::stats::Stats;
@@ -87,6 +87,32 @@ pub struct StatsDocument {
     pub peers: u64,
     /// When counting began.
     pub since: String,
+    /// What became of the datagrams on the subnet since discovery began; nothing where
+    /// the node has no peers.
+    pub beacon: Option<BeaconDocument>,
+}
+
+/// The counters of the beacon.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct BeaconDocument {
+    /// Datagrams sent.
+    pub sent: u64,
+    /// Datagrams of other nodes that were taken in.
+    pub accepted: u64,
+    /// Ignored: not in the form of a beacon.
+    pub malformed: u64,
+    /// Ignored: of another domain, or forged.
+    pub foreign: u64,
+    /// Ignored unopened: there were too many.
+    pub flooded: u64,
+    /// Ignored: too old, or a clock is wrong.
+    pub stale: u64,
+    /// Ignored: heard before.
+    pub replayed: u64,
+    /// Ignored: the sender is not on the same subnet.
+    pub off_link: u64,
+    /// Nodes that are heard, this one included.
+    pub population: u64,
 }
 
 /// The cache as a whole.
@@ -173,6 +199,30 @@ impl StatsDocument {
             jobs_completed: counts.jobs_completed,
             peers,
             since,
+            beacon: None,
+        }
+    }
+
+    /// The same with the counters of the beacon.
+    #[must_use]
+    pub fn with_beacon(mut self, beacon: Option<BeaconStats>) -> Self {
+        self.beacon = beacon.map(BeaconDocument::from);
+        self
+    }
+}
+
+impl From<BeaconStats> for BeaconDocument {
+    fn from(stats: BeaconStats) -> Self {
+        Self {
+            sent: stats.sent,
+            accepted: stats.accepted,
+            malformed: stats.malformed,
+            foreign: stats.foreign,
+            flooded: stats.flooded,
+            stale: stats.stale,
+            replayed: stats.replayed,
+            off_link: stats.off_link,
+            population: stats.population,
         }
     }
 }

@@ -60,6 +60,29 @@ fn render(state: &State) -> String {
         "Peers on the list.",
         &[("", stats.peers)],
     );
+    if let Some(beacon) = discovery.map(|discovery| discovery.beacon_stats()) {
+        metric(
+            "potluck_beacon_datagrams_total",
+            "counter",
+            "Datagrams on the subnet, by what became of them.",
+            &[
+                ("{outcome=\"sent\"}", beacon.sent),
+                ("{outcome=\"accepted\"}", beacon.accepted),
+                ("{outcome=\"malformed\"}", beacon.malformed),
+                ("{outcome=\"foreign\"}", beacon.foreign),
+                ("{outcome=\"flooded\"}", beacon.flooded),
+                ("{outcome=\"stale\"}", beacon.stale),
+                ("{outcome=\"replayed\"}", beacon.replayed),
+                ("{outcome=\"off_link\"}", beacon.off_link),
+            ],
+        );
+        metric(
+            "potluck_nodes_heard",
+            "gauge",
+            "Nodes heard on the subnet, this one included.",
+            &[("", beacon.population)],
+        );
+    }
     metric(
         "potluck_cache_bytes",
         "gauge",

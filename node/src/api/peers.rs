@@ -55,12 +55,14 @@ pub(super) async fn stats(
     let since = query
         .since
         .and_then(|seconds| SystemTime::now().checked_sub(Duration::from_secs(seconds)));
-    let peers = state
-        .peering
-        .discovery()
+    let discovery = state.peering.discovery();
+    let peers = discovery
+        .as_ref()
         .map_or(0, |discovery| discovery.peers().len());
     state.count_served();
-    Ok(Json(StatsDocument::of(&state.stats, since, peers as u64)))
+    let stats = StatsDocument::of(&state.stats, since, peers as u64);
+    let beacon = discovery.map(|discovery| discovery.beacon_stats());
+    Ok(Json(stats.with_beacon(beacon)))
 }
 
 fn peer_document(state: &State, peer: &PeerInfo) -> PeerDocument {

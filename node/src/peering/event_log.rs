@@ -1,6 +1,6 @@
 //! What happens among peers and new members, put into the event log.
 
-use potluck_discovery::{DiscoveryEvent, JoinEvent, PortKind};
+use potluck_discovery::{ClockTrouble, DiscoveryEvent, JoinEvent, PortKind};
 use serde_json::json;
 use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -68,6 +68,21 @@ fn log_peer(event: &DiscoveryEvent, events: &EventLog) {
             }),
         ),
         DiscoveryEvent::PeerRejected(_) => {}
+        DiscoveryEvent::ClockDiffers { trouble, name } => {
+            let (whose, id, name, milliseconds) = match trouble {
+                ClockTrouble::Ours(offset) => ("ours", None, None, *offset),
+                ClockTrouble::Theirs(peer, offset) => {
+                    ("theirs", Some(peer.to_string()), Some(name), *offset)
+                }
+            };
+            let fields = json!({
+                "whose": whose,
+                "id": id,
+                "name": name,
+                "seconds": milliseconds / 1000,
+            });
+            events.record("clock_differs", None, fields);
+        }
     }
 }
 
