@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, PKCS_ED25519, PublicKeyData,
+    Issuer, KeyPair, KeyUsagePurpose, PKCS_ED25519, PublicKeyData, SigningKey as _,
 };
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
@@ -220,6 +220,12 @@ impl Authority {
             .signed_by(key, &self.issuer)
             .map_err(|error| cannot_make(&error))?;
         Ok(certificate.der().clone())
+    }
+
+    /// Signs bytes that are no certificate.
+    pub(crate) fn sign_bytes(&self, bytes: &[u8]) -> Result<Vec<u8>, AuthorityError> {
+        let signed = self.issuer.key().sign(bytes);
+        signed.map_err(|error| cannot_make(&error))
     }
 
     /// The name of the domain.

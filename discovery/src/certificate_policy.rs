@@ -16,6 +16,7 @@ use crate::domain_id::DomainId;
 use crate::identity::PublicKey;
 use crate::name::Name;
 use crate::reject_reason::RejectReason;
+use crate::revocations::Revocations;
 
 /// A node's own certificate and its authority's.
 pub(crate) const MAX_CHAIN: usize = 2;
@@ -48,6 +49,7 @@ impl VerifiedPeer {
 pub struct CertificatePolicy {
     certificate_name: String,
     authority: CertificateDer<'static>,
+    revocations: Option<Revocations>,
 }
 
 impl CertificatePolicy {
@@ -56,7 +58,22 @@ impl CertificatePolicy {
         Self {
             certificate_name: domain.certificate_name(),
             authority,
+            revocations: None,
         }
+    }
+
+    /// The same policy, which also turns away who was revoked.
+    pub(crate) fn without_revoked(self, revocations: &Revocations) -> Self {
+        Self {
+            revocations: Some(revocations.clone()),
+            ..self
+        }
+    }
+
+    /// Whether a node of the domain was revoked.
+    pub(crate) fn is_revoked(&self, peer: &PeerId) -> bool {
+        let revocations = self.revocations.as_ref();
+        revocations.is_some_and(|revocations| revocations.is_revoked(peer))
     }
 
     /// Judges the certificates that the other side showed, its own first, after
@@ -75,10 +92,13 @@ impl CertificatePolicy {
         let leaf = Leaf::parse(own)?;
         leaf.check_domain(&self.certificate_name)?;
         leaf.check_usage()?;
-        let public_key = leaf.public_key()?;
+        let peer_id = leaf.public_key()?.peer_id();
+        if self.is_revoked(&peer_id) {
+            return Err(RejectReason::Revoked);
+        }
         leaf.check_time(now)?;
         Ok(VerifiedPeer {
-            peer_id: public_key.peer_id(),
+            peer_id,
             name: leaf.name(),
             expires: leaf.not_after(),
         })

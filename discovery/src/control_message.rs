@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::byte_string::ByteString;
 use crate::knock::Knocked;
-use crate::{Holding, MAX_WANTED, Wanted};
+use crate::revocation_message::{ListForm, StampForm};
+use crate::{BadList, Holding, ListStamp, MAX_WANTED, SignedList, Wanted};
 
 /// The protocol on a stream of a control connection.
 pub(crate) const PROTOCOL: &str = "/potluck/control/1";
@@ -30,6 +31,9 @@ pub(crate) struct Request {
     /// What came was no question at all.
     #[serde(skip)]
     unreadable: bool,
+    /// The revocations that the asking node has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    revocations: Option<StampForm>,
 }
 
 /// A question that was understood.
@@ -40,6 +44,10 @@ pub(crate) enum Question {
     Manifest(ContentId),
     Knock,
     Ping,
+    /// For the list of revocations.
+    Revocations,
+    /// No question but news: the asking node has these revocations now.
+    Revoked(ListStamp),
 }
 
 /// An answer as it travels: exactly one field is there.
@@ -56,6 +64,8 @@ pub(crate) struct Response {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) knocked: Option<Knocked>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    revocations: Option<ListForm>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) refusal: Option<Refusal>,
 }
 
@@ -70,6 +80,9 @@ pub(crate) struct Hello {
     pub(crate) data_port: u16,
     /// Where it takes control connections.
     pub(crate) control_port: u16,
+    /// The revocations that it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) revocations: Option<StampForm>,
 }
 
 /// Why a question is not answered.
@@ -87,6 +100,8 @@ pub(crate) const NOT_HELD: &str = "not_held";
 pub(crate) const UNKNOWN: &str = "unknown_question";
 /// The question breaks a rule.
 pub(crate) const BAD: &str = "bad_question";
+/// The asking node was revoked.
+pub(crate) const REVOKED: &str = "revoked";
 /// The node has too much to do.
 pub(crate) const BUSY: &str = "busy";
 
@@ -146,6 +161,17 @@ impl Request {
         self.unreadable
     }
 
+    pub(crate) fn revocations() -> Self {
+        Self::of_kind("revocations")
+    }
+
+    pub(crate) fn revoked(stamp: ListStamp) -> Self {
+        Self {
+            revocations: Some(stamp.into()),
+            ..Self::of_kind("revoked")
+        }
+    }
+
     fn of_kind(kind: &str) -> Self {
         Self {
             kind: kind.to_owned(),
@@ -155,6 +181,10 @@ impl Request {
 
     /// Understands the question, or says why it is refused.
     pub(crate) fn question(self) -> Result<Question, Refusal> {
+        let stamp = self.revocations.and_then(|form| form.stamp());
+        if let ("revoked", Some(stamp)) = (self.kind.as_str(), stamp) {
+            return Ok(Question::Revoked(stamp));
+        }
         match (self.kind.as_str(), self.hello, self.content) {
             ("hello", Some(hello), _) => Ok(Question::Hello(hello)),
             ("have", _, _) if self.wanted.len() <= MAX_WANTED => {
@@ -164,7 +194,8 @@ impl Request {
             ("manifest", _, Some(content)) => Ok(Question::Manifest(content)),
             ("knock", _, _) => Ok(Question::Knock),
             ("ping", _, _) => Ok(Question::Ping),
-            ("hello" | "have" | "manifest", _, _) => {
+            ("revocations", _, _) => Ok(Question::Revocations),
+            ("hello" | "have" | "manifest" | "revoked", _, _) => {
                 Err(Refusal::new(BAD, "a field is missing or too long"))
             }
             _ => Err(Refusal::new(
@@ -213,6 +244,24 @@ impl Response {
             pong: Some(true),
             ..Self::default()
         }
+    }
+
+    pub(crate) fn revocations(signed: Option<&SignedList>) -> Self {
+        match signed {
+            Some(signed) => Self {
+                revocations: Some(signed.into()),
+                ..Self::default()
+            },
+            None => Refusal::new(NOT_HELD, "this node knows of no revocation").into(),
+        }
+    }
+
+    /// Reads a list of revocations; whether it counts is still to be seen.
+    pub(crate) fn into_revocations(self) -> Result<SignedList, String> {
+        let form = self
+            .revocations
+            .ok_or("the answer is to another question")?;
+        form.read().map_err(|error: BadList| error.to_string())
     }
 
     pub(crate) fn have(holdings: &[Option<Holding>]) -> Self {
@@ -304,74 +353,5 @@ fn wanted_of(text: &str) -> Option<Wanted> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn questions_are_understood() {
-        let id = ContentId::of(b"soup");
-        let key = EntityKey::from_bytes([3; 32]);
-        let sha = Digest::Sha256([4; 32]);
-        let wanted = [
-            Wanted::Entity(key),
-            Wanted::Content(id),
-            Wanted::Digest(sha),
-        ];
-        let understood = Request::have(&wanted).question().unwrap();
-        let wanted = wanted.map(Some).to_vec();
-        assert_eq!(understood, Question::Have(wanted));
-        assert_eq!(Request::ping().question(), Ok(Question::Ping));
-        assert_eq!(Request::knock().question(), Ok(Question::Knock));
-        let understood = Request::manifest(id).question();
-        assert_eq!(understood, Ok(Question::Manifest(id)));
-    }
-
-    #[test]
-    fn what_is_not_known_is_refused_not_an_error() {
-        let code = |request: Request| request.question().unwrap_err().code;
-        assert_eq!(code(Request::of_kind("borrow")), UNKNOWN);
-        assert_eq!(code(Request::of_kind("hello")), BAD);
-        let mut long = Request::have(&[]);
-        long.wanted = vec![String::new(); MAX_WANTED + 1];
-        assert_eq!(code(long), BAD);
-        let mut newer = Request::have(&[]);
-        newer.wanted = vec!["md9:00".to_owned()];
-        assert_eq!(newer.question(), Ok(Question::Have(vec![None])));
-    }
-
-    #[test]
-    fn holdings_arrive_as_they_were_sent() {
-        let mut some = Bitfield::empty(3);
-        some.set(potluck_content::PieceIndex(1));
-        let size = 3 * potluck_content::MIN_PIECE_LEN;
-        let content = ContentId::of(b"soup");
-        let holdings = vec![
-            None,
-            Some(Holding {
-                content,
-                size,
-                bitfield: Some(some),
-            }),
-        ];
-        let sent = Response::have(&holdings);
-        assert_eq!(sent.clone().into_have(2), Ok(holdings.clone()));
-        assert!(sent.clone().into_have(3).is_err());
-        assert!(Response::pong().into_have(2).is_err());
-        let mut wrong = sent;
-        if let Some(Some(form)) = wrong.have.as_mut().and_then(|forms| forms.last_mut()) {
-            form.size *= 100;
-        }
-        assert!(wrong.into_have(2).is_err());
-    }
-
-    #[test]
-    fn manifests_prove_themselves() {
-        let bytes = vec![5; 3 * 256 * 1024 + 1];
-        let manifest = Manifest::of(&bytes).unwrap();
-        let sent = Response::manifest(Some(&manifest));
-        assert_eq!(sent.clone().into_manifest(manifest.id()), Ok(manifest));
-        assert!(sent.into_manifest(ContentId::of(b"other")).is_err());
-        let none = Response::manifest(None);
-        assert_eq!(none.refusal.unwrap().code, NOT_HELD);
-    }
-}
+#[path = "control_message_tests.rs"]
+mod tests;

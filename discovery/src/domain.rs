@@ -12,6 +12,8 @@ use crate::identity::{IdentityError, NodeIdentity};
 use crate::membership::{Membership, MembershipError};
 use crate::name::Name;
 use crate::reject_reason::RejectReason;
+use crate::revocation_list::Revocation;
+use crate::revocations::Revocations;
 
 /// The shortest useful life of a certificate: shorter than this, clocks that
 /// differ a little turn members away.
@@ -50,6 +52,8 @@ pub struct DomainStatus {
     pub membership: Option<Membership>,
     /// The authority that lives here, which need not be that domain's.
     pub authority: Option<AuthorityStatus>,
+    /// The end of this node's membership, if it was revoked.
+    pub revoked: Option<Revocation>,
 }
 
 /// The authority that lives in a data directory.
@@ -141,9 +145,16 @@ pub fn show(data_dir: &Path) -> Result<DomainStatus, DomainError> {
         fingerprint: authority.fingerprint(),
         certificate_lifetime: authority.certificate_lifetime(),
     });
+    let membership = Membership::load(data_dir)?;
+    let mut revoked = None;
+    if let Some(membership) = &membership {
+        let list = Revocations::open(data_dir, membership)?.current();
+        revoked = list.entries.get(&membership.peer_id()).cloned();
+    }
     Ok(DomainStatus {
-        membership: Membership::load(data_dir)?,
+        membership,
         authority,
+        revoked,
     })
 }
 

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use libp2p::PeerId;
 use potluck_near::{ClockTrouble, Departure, PeerInfo};
 
-use crate::RejectReason;
+use crate::{RejectReason, Revocation};
 
 /// Who began a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -83,5 +83,12 @@ pub enum DiscoveryEvent {
         trouble: ClockTrouble,
         /// The name of the node that was heard last.
         name: String,
+    },
+    /// A node was revoked: any node of the domain, this one as well.
+    NodeRevoked {
+        /// The node.
+        id: PeerId,
+        /// When and why.
+        revocation: Revocation,
     },
 }

@@ -22,7 +22,7 @@ use crate::link::LinkChoice;
 use crate::link_watch::LinkWatch;
 use crate::neighbourhood::Neighbourhood;
 use crate::swarm_task::{SwarmState, SwarmTask};
-use crate::{Config, DiscoveryHandle, Holdings, Membership, Standing};
+use crate::{Config, DiscoveryHandle, Holdings, Standing};
 use potluck_near::PeerTable;
 use potluck_near::StaticPeer;
 
@@ -50,9 +50,6 @@ pub enum StartError {
     /// The network interfaces cannot be listed.
     #[error("the network interfaces cannot be listed: {0}")]
     Links(#[source] io::Error),
-    /// The certificate and key of the membership cannot be used.
-    #[error("the certificate of this node cannot be used: {0}")]
-    Tls(#[from] rustls::Error),
     /// A beacon's address is no multicast group.
     #[error("{0} is no multicast group: they are 224.0.0.0 to 239.255.255.255 and ff00::/8")]
     NotAGroup(SocketAddr),
@@ -84,7 +81,7 @@ pub struct DiscoveryService {
 /// When the control port cannot be opened or a setting cannot be used.
 pub fn start(
     config: &Config,
-    membership: &Membership,
+    standing: &Standing,
     holdings: Arc<dyn Holdings>,
     stop: CancellationToken,
 ) -> Result<(DiscoveryHandle, DiscoveryService), StartError> {
@@ -99,10 +96,10 @@ pub fn start(
     getrandom::fill(&mut seed).map_err(|_| StartError::Random)?;
     let seed = u64::from_le_bytes(seed);
 
+    let membership = standing.membership();
     let me = membership.peer_id();
     let listen = config.listen.ip();
     let (listener, control_address) = listen_on(listen, config.control_port)?;
-    let standing = Standing::new(membership)?;
     let choice = LinkChoice {
         listen,
         names: config.interfaces.clone(),
@@ -146,6 +143,7 @@ pub fn start(
         generation,
         data_port: config.listen.port(),
         control_port: control_address.port(),
+        revocations: None,
     };
 
     let mut tasks = JoinSet::new();
@@ -186,6 +184,8 @@ pub fn start(
         peers,
         shared: Arc::clone(&shared),
         state: SwarmState::default(),
+        revoked: standing.revocations().current(),
+        brings_together: standing.revocations().can_sign(),
     };
     tasks.spawn(swarm.run(stop.clone()));
     let handle = DiscoveryHandle {
@@ -193,7 +193,7 @@ pub fn start(
         peers: peers_in,
         shared,
         near,
-        standing,
+        standing: standing.clone(),
         local_id: me,
         control_address,
     };

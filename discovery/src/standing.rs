@@ -1,4 +1,5 @@
-//! What a node shows and asks at its two ports, as it is at the moment.
+//! What a node shows and asks at its two ports, and whom it turns away there, as it is
+//! at the moment.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -7,14 +8,16 @@ use libp2p::PeerId;
 use tokio::sync::watch;
 
 use crate::membership::Membership;
+use crate::revocations::Revocations;
 use crate::tls::PortTls;
 
-/// This node's standing in its domain: the TLS set-up of both ports. Clones see a
-/// change at once, so a renewed certificate counts from the next handshake on and
+/// This node's standing in its domain: the TLS set-up of both ports, and the
+/// revocations that they go by. Clones see a change at once, so a renewed certificate counts from the next handshake on and
 /// nothing that runs is disturbed.
 #[derive(Clone, Debug)]
 pub struct Standing {
     current: Arc<watch::Sender<Current>>,
+    revocations: Revocations,
 }
 
 #[derive(Clone, Debug)]
@@ -36,13 +39,14 @@ pub enum RenewError {
 }
 
 impl Standing {
-    /// The standing that a membership gives.
+    /// The standing that a membership gives among those who were not revoked.
     ///
     /// # Errors
     /// When its certificate and key cannot be used.
-    pub fn new(membership: &Membership) -> Result<Self, rustls::Error> {
-        let current = Current::of(membership)?;
+    pub fn new(membership: &Membership, revocations: Revocations) -> Result<Self, rustls::Error> {
+        let current = Current::of(membership, &revocations)?;
         Ok(Self {
+            revocations,
             current: Arc::new(watch::Sender::new(current)),
         })
     }
@@ -56,7 +60,7 @@ impl Standing {
         if !self.membership().is_renewed_by(membership) {
             return Err(RenewError::Another);
         }
-        let renewed = Current::of(membership)?;
+        let renewed = Current::of(membership, &self.revocations)?;
         self.current.send_replace(renewed);
         Ok(())
     }
@@ -85,6 +89,12 @@ impl Standing {
         self.current.borrow().data.clone()
     }
 
+    /// Who was revoked.
+    #[must_use]
+    pub fn revocations(&self) -> &Revocations {
+        &self.revocations
+    }
+
     /// The id of this node.
     #[must_use]
     pub fn peer_id(&self) -> PeerId {
@@ -93,10 +103,11 @@ impl Standing {
 }
 
 impl Current {
-    fn of(membership: &Membership) -> Result<Self, rustls::Error> {
+    fn of(membership: &Membership, revocations: &Revocations) -> Result<Self, rustls::Error> {
+        let (control, data) = PortTls::both(membership, revocations)?;
         Ok(Self {
-            control: PortTls::control(membership)?,
-            data: PortTls::data(membership)?,
+            control,
+            data,
             membership: membership.clone(),
         })
     }
@@ -121,7 +132,8 @@ mod tests {
             Membership::new(identity.clone(), certificate, ca, key.clone()).unwrap()
         };
         let me = NodeIdentity::generate().unwrap();
-        let standing = Standing::new(&member(&authority, &me, now)).unwrap();
+        let first = member(&authority, &me, now);
+        let standing = Standing::new(&first, Revocations::in_memory(&first)).unwrap();
         let before = standing.expires();
         let (clone, later) = (standing.clone(), now + day / 2);
         standing.renew(&member(&authority, &me, later)).unwrap();

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use libp2p::PeerId;
 use libp2p::request_response::ResponseChannel;
+use libp2p::swarm::ConnectionId;
 use potluck_content::ContentId;
 
-use crate::control_message::{BAD, BUSY, FULL, Question, Refusal, Request, Response};
+use crate::control_message::{BAD, BUSY, FULL, Question, REVOKED, Refusal, Request, Response};
 use crate::knock::knock;
 use crate::swarm_task::SwarmTask;
 use crate::{Holdings, Wanted};
@@ -39,14 +40,21 @@ impl SwarmTask {
     pub(crate) fn on_question(
         &mut self,
         peer: PeerId,
+        connection: ConnectionId,
         request: Request,
         channel: ResponseChannel<Response>,
-        in_vain: bool,
     ) {
+        let connection = self.state.connections.get(&connection);
+        let in_vain = connection.is_none_or(|connection| connection.in_vain);
+        let revoked = connection.is_some_and(|connection| connection.revoked.is_some());
         let question = match request.question() {
             Ok(question) => question,
             Err(refusal) => return self.respond(channel, refusal.into()),
         };
+        if revoked && question != Question::Revocations {
+            let refusal = Refusal::new(REVOKED, "this node was told that yours was revoked");
+            return self.respond(channel, refusal.into());
+        }
         if in_vain {
             let refusal = Refusal::new(FULL, "this node has as many peers as it wants");
             return self.respond(channel, refusal.into());
@@ -54,7 +62,10 @@ impl SwarmTask {
         let question = match question {
             Question::Ping => return self.respond(channel, Response::pong()),
             Question::Hello(hello) if hello.domain == self.hello.domain => {
-                let response = Response::hello(self.hello.clone());
+                let response = Response::hello(self.hello());
+                if let Some(list) = hello.revocations.and_then(|form| form.stamp()) {
+                    self.on_list_of(peer, list);
+                }
                 return self.respond(channel, response);
             }
             Question::Hello(_) => {
@@ -62,6 +73,14 @@ impl SwarmTask {
                 return self.respond(channel, refusal.into());
             }
             Question::Knock => return self.on_knock(peer, channel),
+            Question::Revocations => {
+                let signed = self.standing.revocations().signed();
+                return self.respond(channel, Response::revocations(signed.as_ref()));
+            }
+            Question::Revoked(list) => {
+                self.on_list_of(peer, list);
+                return self.respond(channel, Response::pong());
+            }
             Question::Have(wanted) => Lookup::Have(wanted),
             Question::Manifest(content) => Lookup::Manifest(content),
         };

@@ -75,6 +75,11 @@ impl SwarmTask {
             self.swarm.close_connection(id);
             return;
         };
+        if self.revoked.is_revoked(&peer) {
+            // Between its handshake and now.
+            self.swarm.close_connection(id);
+            return;
+        }
         let target = dialed.map(|(target, _)| target);
         let admission = self.table.handle_connected(peer, target, now());
         let direction = if endpoint.is_dialer() {
@@ -93,6 +98,7 @@ impl SwarmTask {
             control: None,
             since: Instant::now(),
             in_vain: admission != Admission::Welcome,
+            revoked: None,
             surplus: None,
         };
         let in_vain = connection.in_vain;
@@ -164,6 +170,7 @@ impl SwarmTask {
         }
         self.state.alive.remove(&peer);
         self.state.checks.remove(&peer);
+        self.forget_list_of(&peer);
         let mut setback = Setback::Unreachable;
         // With TLS 1.3 who called believes in the connection before the other side
         // has looked at its certificate: a refusal comes as an alert on it.

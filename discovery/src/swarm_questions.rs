@@ -13,7 +13,7 @@ use crate::control_message::{BAD, FULL, Hello, NOT_HELD, Refusal, Request, Respo
 use crate::handle::{AskError, Command};
 use crate::knock::Knocked;
 use crate::swarm_task::{SwarmTask, now};
-use crate::{Departure, Direction, Holding, PeerInfo, RejectReason};
+use crate::{Departure, Direction, Holding, ListStamp, PeerInfo, RejectReason};
 use potluck_near::Setback;
 
 /// Questions of our own under way at once.
@@ -28,9 +28,11 @@ pub(crate) struct Asked {
     again: bool,
 }
 
-enum AskedWhat {
+pub(crate) enum AskedWhat {
     Hello,
     Ping,
+    Revocations,
+    Revoked,
     Have {
         count: usize,
         reply: oneshot::Sender<Result<Vec<Option<Holding>>, AskError>>,
@@ -71,9 +73,18 @@ impl SwarmTask {
         }
     }
 
+    /// How this node introduces itself now.
+    pub(crate) fn hello(&self) -> Hello {
+        let stamp = self.standing.revocations().stamp();
+        Hello {
+            revocations: (stamp != ListStamp::NONE).then(|| stamp.into()),
+            ..self.hello.clone()
+        }
+    }
+
     /// Sends our Hello on a new connection.
     pub(crate) fn introduce(&mut self, peer: PeerId) {
-        let request = Request::hello(self.hello.clone());
+        let request = Request::hello(self.hello());
         self.ask(peer, request, AskedWhat::Hello, false);
     }
 
@@ -97,12 +108,10 @@ impl SwarmTask {
                     },
             } => {
                 self.state.alive.insert(peer, Instant::now());
-                let connection = self.state.connections.get(&connection_id);
-                let in_vain = connection.is_none_or(|connection| connection.in_vain);
                 if request.is_unreadable() {
                     return self.on_fault(peer, "its question cannot be read".to_owned());
                 }
-                self.on_question(peer, request, channel, in_vain);
+                self.on_question(peer, connection_id, request, channel);
             }
             Event::Message {
                 peer,
@@ -137,7 +146,7 @@ impl SwarmTask {
         }
     }
 
-    fn ask(&mut self, peer: PeerId, request: Request, what: AskedWhat, again: bool) {
+    pub(crate) fn ask(&mut self, peer: PeerId, request: Request, what: AskedWhat, again: bool) {
         // Without a connection libp2p would call the peer, which is the table's to decide.
         if !self.swarm.is_connected(&peer) {
             return what.fail(AskError::Disconnected);
@@ -159,7 +168,14 @@ impl SwarmTask {
         };
         let refusal = response.refusal.clone();
         match what {
-            AskedWhat::Ping => {}
+            AskedWhat::Ping | AskedWhat::Revoked => {}
+            AskedWhat::Revocations => {
+                let answer = match refusal {
+                    Some(refusal) => Err(AskError::Refused(refusal.message)),
+                    None => Ok(response),
+                };
+                self.on_list(peer, answer);
+            }
             AskedWhat::Hello => self.on_hello_answered(peer, response.hello, refusal),
             AskedWhat::Have { count, reply } => {
                 let answer = match refusal {
@@ -214,7 +230,11 @@ impl SwarmTask {
                     certificate_expires: connection.expires,
                     generation: hello.generation,
                 };
+                let list = hello.revocations.and_then(|form| form.stamp());
                 self.table.handle_hello(info, now());
+                if let Some(list) = list {
+                    self.on_list_of(peer, list);
+                }
             }
             Some(_) => self.on_fault(peer, "it introduced itself wrongly".to_owned()),
             None => {
@@ -236,7 +256,7 @@ impl SwarmTask {
         }
     }
 
-    fn on_fault(&mut self, peer: PeerId, reason: String) {
+    pub(crate) fn on_fault(&mut self, peer: PeerId, reason: String) {
         let info = self.table.info(&peer);
         let mut connections = self.state.connections.values();
         let connection = connections.find(|connection| connection.peer == peer);
@@ -273,11 +293,16 @@ impl SwarmTask {
             AskedWhat::Hello | AskedWhat::Ping if !closed => {
                 self.dismiss(peer, Departure::Unreachable, Setback::Unreachable);
             }
-            what => what.fail(match error {
-                OutboundFailure::Timeout => AskError::TimedOut,
-                _ => AskError::Disconnected,
-            }),
+            AskedWhat::Revocations => self.on_list(peer, Err(ask_error(error))),
+            what => what.fail(ask_error(error)),
         }
+    }
+}
+
+fn ask_error(error: &OutboundFailure) -> AskError {
+    match error {
+        OutboundFailure::Timeout => AskError::TimedOut,
+        _ => AskError::Disconnected,
     }
 }
 
@@ -285,7 +310,7 @@ impl AskedWhat {
     fn fail(self, error: AskError) {
         // Who asked may have given up.
         match self {
-            Self::Hello | Self::Ping => {}
+            Self::Hello | Self::Ping | Self::Revocations | Self::Revoked => {}
             Self::Have { reply, .. } => drop(reply.send(Err(error))),
             Self::Manifest { reply, .. } => drop(reply.send(Err(error))),
             Self::Knock { reply } => drop(reply.send(Err(error))),

@@ -24,7 +24,11 @@ use crate::handle::{Command, Shared};
 use crate::neighbourhood::Neighbourhood;
 use crate::swarm_answers::{Answered, Waiting};
 use crate::swarm_questions::Asked;
-use crate::{Departure, Direction, DiscoveryEvent, Holdings, PeerInfo, RejectReason, Standing};
+use crate::swarm_revocations::Spreading;
+use crate::{
+    Departure, Direction, DiscoveryEvent, Holdings, PeerInfo, RejectReason, RevocationList,
+    Standing,
+};
 use potluck_near::PeerTable;
 use potluck_near::Setback;
 use potluck_near::{DialTarget, TableAction};
@@ -39,6 +43,8 @@ const PING_INTERVAL: Duration = Duration::from_secs(15);
 const CHECK_TIME: Duration = Duration::from_secs(2);
 /// A node that came in vain has this long to hear so.
 const FAREWELL_TIME: Duration = Duration::from_secs(5);
+/// A revoked node has this long to fetch the list that says so. It gets nothing else.
+const REVOKED_TIME: Duration = Duration::from_secs(1);
 /// A connection that another one replaces stays open for this long: the peer may not
 /// have seen the other one yet, and would think that it lost us.
 const SURPLUS_TIME: Duration = Duration::from_secs(1);
@@ -60,6 +66,8 @@ pub(crate) struct Connection {
     pub(crate) since: Instant,
     /// There is no place for this peer: it is told so and the connection ends.
     pub(crate) in_vain: bool,
+    /// Since when the peer is known to be revoked: it is told so and the connection ends.
+    pub(crate) revoked: Option<Instant>,
     /// Since when another connection with the peer is to take its place.
     pub(crate) surplus: Option<Instant>,
 }
@@ -81,16 +89,22 @@ pub(crate) struct SwarmTask {
     pub(crate) peers: watch::Sender<Arc<[PeerInfo]>>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) state: SwarmState,
+    /// The revocations that were acted upon.
+    pub(crate) revoked: Arc<RevocationList>,
+    /// This node holds the authority and joins lists that differ.
+    pub(crate) brings_together: bool,
 }
 
 impl Connection {
     /// Whether it is what speaks with the peer.
     pub(crate) const fn is_in_use(&self) -> bool {
-        !self.in_vain && self.surplus.is_none()
+        !self.in_vain && self.surplus.is_none() && self.revoked.is_none()
     }
 
     fn is_over(&self, now: Instant) -> bool {
-        self.in_vain && now - self.since >= FAREWELL_TIME
+        self.revoked
+            .is_some_and(|since| now - since >= REVOKED_TIME)
+            || self.in_vain && now - self.since >= FAREWELL_TIME
             || self
                 .surplus
                 .is_some_and(|since| now - since >= SURPLUS_TIME)
@@ -113,6 +127,7 @@ pub(crate) struct SwarmState {
     pub(crate) alive: BTreeMap<PeerId, Instant>,
     /// When each peer was called last for a connection with newer certificates.
     pub(crate) replaced: BTreeMap<PeerId, Instant>,
+    pub(crate) spreading: Spreading,
     /// Peers that must answer before a time.
     pub(crate) checks: BTreeMap<PeerId, Instant>,
 }
@@ -124,6 +139,9 @@ impl SwarmTask {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut resolve = tokio::time::interval(RESOLVE_INTERVAL);
         resolve.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut revocations = self.standing.revocations().watch();
+        // What came since the task was made.
+        revocations.mark_changed();
         loop {
             let wake = self.table.poll_timeout().map(Instant::from_std);
             tokio::select! {
@@ -132,6 +150,16 @@ impl SwarmTask {
                 _ = tick.tick() => self.on_tick(),
                 _ = resolve.tick() => self.resolve(),
                 () = until(wake) => self.table.handle_timeout(now()),
+                Ok(()) = revocations.changed() => {
+                    let list = Arc::clone(&revocations.borrow_and_update());
+                    self.on_revocations(&list);
+                }
+                Some(taken) = self.state.spreading.taking.join_next() => match taken {
+                    Ok(taken) => self.on_taken(taken),
+                    Err(error) => if error.is_panic() {
+                        std::panic::resume_unwind(error.into_panic());
+                    },
+                },
                 Some(answered) = self.state.answering.join_next() => match answered {
                     Ok(answered) => self.on_answered(answered),
                     Err(error) => if error.is_panic() {
@@ -180,6 +208,7 @@ impl SwarmTask {
             self.end_of_certificate(id, wall);
         }
         self.replace_ending(now, wall);
+        self.ask_for_list_again(now);
         for peer in silent {
             if !self.is_pinged(&peer) {
                 self.ping(peer);
@@ -251,8 +280,7 @@ impl SwarmTask {
             match action {
                 TableAction::Dial { target, address } => self.dial(target, address),
                 TableAction::Close(peer) => {
-                    // Fails only when there is no connection left to close.
-                    let _ = self.swarm.disconnect_peer_id(peer);
+                    self.close(peer);
                 }
                 TableAction::Check(peer) => {
                     let until = Instant::now() + CHECK_TIME;
@@ -291,7 +319,19 @@ impl SwarmTask {
         }
     }
 
-    fn announce(&self, event: DiscoveryEvent) {
+    /// Closes all connections with a peer, but for those that tell it of its revocation.
+    fn close(&mut self, peer: PeerId) {
+        let connections = self.state.connections.values();
+        if !connections
+            .filter(|it| it.peer == peer)
+            .any(|it| it.revoked.is_some())
+        {
+            // Fails only when there is no connection left to close.
+            let _ = self.swarm.disconnect_peer_id(peer);
+        }
+    }
+
+    pub(crate) fn announce(&self, event: DiscoveryEvent) {
         // Nobody listening is no failure.
         let _ = self.shared.events.send(event);
     }

@@ -15,7 +15,9 @@ use rustls_pki_types::{CertificateDer, ServerName};
 
 use crate::certificate_policy::{CertificatePolicy, VerifiedPeer};
 use crate::membership::Membership;
+use crate::peer_verifier::{AnswererVerifier, CallerVerifier};
 use crate::reject_reason::RejectReason;
+use crate::revocations::Revocations;
 
 /// The protocol of the control port.
 pub const CONTROL_ALPN: &[u8] = b"potluck-control/1";
@@ -37,14 +39,33 @@ pub struct PortTls {
 }
 
 impl PortTls {
-    /// The set-up of the control port.
+    /// The set-up of the control port, for a domain that has revoked nobody.
     pub fn control(membership: &Membership) -> Result<Self, rustls::Error> {
-        Self::new(membership, &[CONTROL_ALPN], CONTROL_ALPN)
+        Self::new(
+            membership,
+            membership.policy(),
+            &[CONTROL_ALPN],
+            CONTROL_ALPN,
+        )
     }
 
-    /// The set-up of the data port.
+    /// The set-up of the data port, for a domain that has revoked nobody.
     pub fn data(membership: &Membership) -> Result<Self, rustls::Error> {
-        Self::new(membership, &[DATA_ALPN, HTTP_ALPN], DATA_ALPN)
+        let accepted = [DATA_ALPN, HTTP_ALPN];
+        Self::new(membership, membership.policy(), &accepted, DATA_ALPN)
+    }
+
+    /// The set-ups of both ports, control and data, which turn revoked nodes away.
+    pub(crate) fn both(
+        membership: &Membership,
+        revocations: &Revocations,
+    ) -> Result<(Self, Self), rustls::Error> {
+        let policy = || membership.policy().without_revoked(revocations);
+        let accepted = [DATA_ALPN, HTTP_ALPN];
+        Ok((
+            Self::new(membership, policy(), &[CONTROL_ALPN], CONTROL_ALPN)?,
+            Self::new(membership, policy(), &accepted, DATA_ALPN)?,
+        ))
     }
 
     /// For connections that come in.
@@ -100,6 +121,7 @@ impl PortTls {
 
     fn new(
         membership: &Membership,
+        policy: CertificatePolicy,
         accepted: &[&[u8]],
         offered: &[u8],
     ) -> Result<Self, rustls::Error> {
@@ -112,7 +134,7 @@ impl PortTls {
             .map_err(|error| rustls::Error::General(error.to_string()))?;
         let mut server = ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&[&rustls::version::TLS13])?
-            .with_client_cert_verifier(verifier)
+            .with_client_cert_verifier(Arc::new(CallerVerifier::new(verifier, &policy)))
             .with_cert_resolver(key.clone());
         forbid_resumption(&mut server);
         server.alpn_protocols = accepted.iter().map(|name| name.to_vec()).collect();
@@ -122,7 +144,8 @@ impl PortTls {
             .map_err(|error| rustls::Error::General(error.to_string()))?;
         let mut client = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])?
-            .with_webpki_verifier(verifier)
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AnswererVerifier::new(verifier, &policy)))
             .with_client_cert_resolver(key);
         client.resumption = Resumption::disabled();
         client.enable_early_data = false;
@@ -132,7 +155,7 @@ impl PortTls {
             server: Arc::new(server),
             client: Arc::new(client),
             server_name: membership.domain_id().server_name(),
-            policy: membership.policy(),
+            policy,
             expires: membership.expires(),
         })
     }

@@ -15,6 +15,7 @@ mod log;
 mod metrics;
 mod peers;
 mod problem;
+mod revocations;
 
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
@@ -40,6 +41,7 @@ use crate::config::Settings;
 use crate::events::EventLog;
 use crate::jobs::JobsHandle;
 use crate::peering::Peering;
+pub use crate::revocation::{RevocationDocument, RevocationsDocument};
 use crate::stats::Stats;
 use caller::SocketPeer;
 pub use problem::{CALLER_PLACES, Problem};
@@ -188,6 +190,10 @@ fn router(state: State) -> Router {
         .route("/v1/domain/invitations", post(domain::invite))
         .route("/v1/domain/join", post(domain::join))
         .route("/v1/domain/renew", post(domain::renew))
+        .route(
+            "/v1/domain/revocations",
+            get(revocations::list).post(revocations::add),
+        )
         .route("/v1/openapi.json", get(openapi))
         .route("/metrics", get(metrics::show))
         .fallback(async || Problem::not_found("there is no such resource"))

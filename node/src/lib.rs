@@ -14,6 +14,7 @@ pub mod jobs;
 pub mod node;
 pub mod peering;
 mod public_url;
+mod revocation;
 pub mod stats;
 pub mod timestamp;
 

@@ -7,15 +7,18 @@
 
 mod event_log;
 pub(crate) mod renewal;
+mod revoked;
 mod running;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use potluck_cache::Cache;
 use potluck_discovery::{
-    DiscoveryHandle, JoinServer, JoinServerConfig, Membership, MembershipWatch, SeekConfig,
+    DiscoveryHandle, JoinServer, JoinServerConfig, Membership, MembershipWatch, Revocations,
+    SeekConfig,
 };
 use potluck_transfer::EngineHandle;
 use serde_json::json;
@@ -26,6 +29,8 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Peering as PeeringSettings, Settings};
 use crate::events::EventLog;
 use crate::peering::event_log::log_joins;
+pub(crate) use crate::peering::revoked::own_revocation;
+use crate::peering::revoked::{Revoked, revoked_check};
 use crate::peering::running::{Parts, Running};
 use crate::timestamp::rfc3339;
 
@@ -50,6 +55,7 @@ pub struct Peering {
 struct Circle {
     membership: Option<Membership>,
     discovery: Option<DiscoveryHandle>,
+    revocations: Option<Revocations>,
     /// Why there is no more than this.
     trouble: Option<String>,
 }
@@ -58,6 +64,8 @@ struct PeeringTask {
     parts: Parts,
     watch: Option<MembershipWatch>,
     circle: watch::Sender<Circle>,
+    data_dir: PathBuf,
+    revoked: Revoked,
     running: Option<Running>,
 }
 
@@ -76,8 +84,11 @@ impl Peering {
         let look = Arc::new(Notify::new());
         let (join_events, joins) = mpsc::channel(64);
         let listen = join_address(settings.peering.listen);
+        let known = circle.clone();
+        let revocations = move || known.borrow().revocations.clone();
         let config = JoinServerConfig {
             seek: seek_config(&settings.peering),
+            revoked: revoked_check(&settings.data_dir, revocations),
             ..JoinServerConfig::new(&settings.data_dir, listen)
         };
         let join = Arc::new(JoinServer::start(config, stop.clone(), join_events));
@@ -92,6 +103,8 @@ impl Peering {
             },
             watch: Some(MembershipWatch::new(&settings.data_dir)),
             circle: circle_sender,
+            data_dir: settings.data_dir.clone(),
+            revoked: Revoked::default(),
             running: None,
         };
         tasks.spawn(task.run(Arc::clone(&look), stop.clone()));
@@ -115,6 +128,12 @@ impl Peering {
     #[must_use]
     pub fn membership(&self) -> Option<Membership> {
         self.circle.borrow().membership.clone()
+    }
+
+    /// Who was revoked in the node's domain, as far as it knows.
+    #[must_use]
+    pub fn revocations(&self) -> Option<Revocations> {
+        self.circle.borrow().revocations.clone()
     }
 
     /// What keeps the node from taking part, in words.
@@ -153,6 +172,7 @@ impl PeeringTask {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
+                () = self.revoked.changed() => self.on_revocations().await,
                 () = look.notified() => {}
                 () = tokio::time::sleep(LOOK) => {}
             }
@@ -164,7 +184,11 @@ impl PeeringTask {
         let Some(mut watch) = self.watch.take() else {
             return;
         };
+        let revocations = self.circle.borrow().revocations.clone();
         let looked = tokio::task::spawn_blocking(move || {
+            if let Some(Err(error)) = revocations.map(|revocations| revocations.refresh()) {
+                tracing::warn!(%error, "kept revocations cannot be read");
+            }
             let change = watch.check();
             (watch, change)
         });
@@ -177,6 +201,7 @@ impl PeeringTask {
             None => self.open_port_again().await,
             Some(Ok(None)) => {
                 self.end().await;
+                self.revoked = Revoked::default();
                 self.circle.send_replace(Circle::default());
             }
             Some(Ok(Some(membership))) => {
@@ -225,8 +250,14 @@ impl PeeringTask {
             membership: Some(membership.clone()),
             ..Circle::default()
         };
+        let opened = self.open_revocations(&membership).await;
+        circle.revocations = opened.as_ref().ok().cloned();
+        let opened = opened.and_then(|revocations| {
+            let own = self.revoked.follow(&revocations, membership.peer_id());
+            own.map_or(Ok(revocations), Err)
+        });
         if self.parts.settings.enabled {
-            match Running::start(&self.parts, &membership) {
+            match opened.and_then(|it| Running::start(&self.parts, &membership, it)) {
                 Ok(running) => {
                     circle.discovery = Some(running.discovery().clone());
                     self.running = Some(running);
@@ -236,6 +267,24 @@ impl PeeringTask {
         }
         self.circle.send_replace(circle);
         self.open_port_again().await;
+    }
+
+    async fn open_revocations(&self, membership: &Membership) -> Result<Revocations, String> {
+        let (data_dir, membership) = (self.data_dir.clone(), membership.clone());
+        let opening = move || Revocations::open(&data_dir, &membership);
+        match tokio::task::spawn_blocking(opening).await {
+            Ok(opened) => opened.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Nobody speaks with a revoked node, so it stops asking.
+    async fn on_revocations(&mut self) {
+        self.revoked.record(&self.parts.events);
+        if let Some(reason) = self.revoked.own() {
+            self.end().await;
+            self.say_trouble(reason);
+        }
     }
 
     async fn open_port_again(&mut self) {

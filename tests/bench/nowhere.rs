@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use potluck_content::{ContentHasher, ContentId, Manifest, PieceIndex};
-use potluck_discovery::{DomainOptions, Membership, Standing, create_domain};
+use potluck_discovery::{DomainOptions, Membership, Revocations, Standing, create_domain};
 use potluck_plan::{GovernorConfig, Rate};
 use potluck_tests::{Cost, Host, Lab, Nginx, Process, big_file, children_cpu, until};
 use potluck_transfer::{
@@ -136,7 +136,7 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
 
 fn trust(domain: &Path) -> Result<(Arc<dyn Trust>, Membership)> {
     let membership = Membership::load(domain)?.context("a membership")?;
-    let standing = Standing::new(&membership)?;
+    let standing = Standing::new(&membership, Revocations::in_memory(&membership))?;
     Ok((
         Arc::new(DomainTrust::noting(standing, |rejected| {
             eprintln!("{rejected:?}")

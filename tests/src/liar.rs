@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use potluck_content::{ContentId, Manifest};
-use potluck_discovery::{Config, Holding, Holdings, Membership, PortTls, Wanted};
+use potluck_discovery::{
+    Config, Holding, Holdings, Membership, PortTls, Revocations, Standing, Wanted,
+};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use tokio_util::sync::CancellationToken;
 
@@ -231,8 +233,9 @@ fn discover(
         .enable_all()
         .build()?;
     runtime.block_on(async {
+        let standing = Standing::new(membership, Revocations::in_memory(membership))?;
         let (_handle, service) =
-            potluck_discovery::start(config, membership, Arc::new(claims), stop)?;
+            potluck_discovery::start(config, &standing, Arc::new(claims), stop)?;
         Ok(service.join().await?)
     })
 }

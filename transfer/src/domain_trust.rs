@@ -9,6 +9,7 @@ use potluck_discovery::{
 };
 use rustls_pki_types::ServerName;
 
+use crate::ending::{Ended, Ending, end_of_certificate};
 use crate::trust::{Judged, Refusal, Trust};
 
 /// The certificates and the policy of this node's domain, as they are at the moment.
@@ -71,6 +72,17 @@ impl Trust for DomainTrust {
         let tls = self.standing.data();
         let verified = tls.check_client_side(connection, SystemTime::now());
         verified.map(|peer| judged(&tls, &peer))
+    }
+
+    fn ending(&self, judged: &Judged) -> Ending {
+        let in_time = end_of_certificate(judged.ends);
+        let (peer, mut revoked) = (judged.peer, self.standing.revocations().watch());
+        Box::pin(async move {
+            tokio::select! {
+                ended = in_time => ended,
+                Ok(_) = revoked.wait_for(|list| list.is_revoked(&peer)) => Ended::Revoked,
+            }
+        })
     }
 
     fn note_refusal(&self, refusal: Refusal) {

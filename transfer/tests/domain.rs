@@ -6,7 +6,7 @@ mod support;
 use std::sync::{Arc, Mutex};
 
 use potluck_content::ContentId;
-use potluck_discovery::{DomainOptions, Name, Standing, create_domain};
+use potluck_discovery::{DomainOptions, Name, Revocations, Standing, create_domain};
 use potluck_plan::GovernorConfig;
 use potluck_transfer::{
     DomainTrust, PeerAddress, PeerClient, PeerError, PeerServer, PeerServerConfig, Rates,
@@ -29,7 +29,8 @@ async fn members_are_served_and_others_are_told_why_not() {
     });
     let noted = Arc::new(Mutex::new(Vec::new()));
     let trust_of = |n: usize| -> Arc<dyn Trust> {
-        let standing = Standing::new(&memberships[n]).unwrap();
+        let standing =
+            Standing::new(&memberships[n], Revocations::in_memory(&memberships[n])).unwrap();
         let noted = Arc::clone(&noted);
         Arc::new(DomainTrust::noting(standing, move |rejected| {
             noted.lock().unwrap().push(rejected)

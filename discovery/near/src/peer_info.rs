@@ -37,6 +37,8 @@ pub enum Departure {
     Restarted,
     /// A certificate on its connection ended.
     CertificateEnded,
+    /// It was revoked.
+    Revoked,
     /// It did wrong.
     Fault(String),
     /// This node stops.
@@ -51,6 +53,7 @@ impl fmt::Display for Departure {
             Self::Unreachable => f.write_str("it did not answer"),
             Self::Restarted => f.write_str("it was restarted"),
             Self::CertificateEnded => f.write_str("a certificate ended"),
+            Self::Revoked => f.write_str("its certificate was revoked"),
             Self::Fault(why) => f.write_str(why),
             Self::Stopping => f.write_str("this node stops"),
         }

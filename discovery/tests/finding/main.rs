@@ -7,5 +7,6 @@ mod idle_callers;
 mod multicast;
 mod questions;
 mod refused;
+mod revoked;
 mod statics;
 mod support;

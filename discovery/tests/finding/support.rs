@@ -9,7 +9,7 @@ use potluck_content::{ContentId, Manifest};
 use potluck_discovery::{
     Authority, Config, DiscoveryHandle, DiscoveryService, DomainOptions, Holding, Holdings,
     InviteOptions, JoinOptions, JoinServer, JoinServerConfig, Membership, Name, PeerInfo, Rejected,
-    Validity, Wanted, create_domain, invite, join, start,
+    Revocations, Standing, Validity, Wanted, create_domain, invite, join, start,
 };
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -57,6 +57,13 @@ impl Site {
         }
         stop.cancel();
         Self { members, dirs }
+    }
+
+    /// The standing of a member, as kept in its data directory.
+    pub(crate) fn standing(&self, number: usize) -> Standing {
+        let member = &self.members[number];
+        let kept = Revocations::open(self.dirs[number].path(), member).unwrap();
+        Standing::new(member, kept).unwrap()
     }
 
     /// Gives a member a certificate that ends after `left`.
@@ -126,10 +133,14 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) fn start(member: &Membership, config: &Config) -> Self {
+        Self::start_as(&standing(member), config)
+    }
+
+    pub(crate) fn start_as(standing: &Standing, config: &Config) -> Self {
         let stop = CancellationToken::new();
         let shelf = Arc::new(Shelf::default());
         let holdings = Arc::clone(&shelf) as Arc<dyn Holdings>;
-        let (handle, service) = start(config, member, holdings, stop.clone()).unwrap();
+        let (handle, service) = start(config, standing, holdings, stop.clone()).unwrap();
         Self {
             handle,
             shelf,
@@ -186,6 +197,11 @@ pub(crate) fn group() -> SocketAddrV4 {
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let port = socket.local_addr().unwrap().port();
     SocketAddrV4::new(Ipv4Addr::new(239, 255, 73, 81), port)
+}
+
+/// The standing of a member of a domain that has revoked nobody yet.
+pub(crate) fn standing(member: &Membership) -> Standing {
+    Standing::new(member, Revocations::in_memory(member)).unwrap()
 }
 
 /// A node on a loopback address; the system chooses the control port.

@@ -6,6 +6,7 @@ use potluck_cache::ContentRecord;
 use potluck_discovery::{BeaconStats, DomainStatus};
 use serde::{Deserialize, Serialize};
 
+use crate::peering::own_revocation;
 use crate::stats::Stats;
 use crate::timestamp::rfc3339;
 
@@ -267,7 +268,7 @@ impl DomainDocument {
             peer_id: member.map(|member| member.peer_id().to_string()),
             certificate_expires: member.map(|member| rfc3339(member.expires())),
             authority: status.authority.is_some(),
-            trouble,
+            trouble: trouble.or_else(|| status.revoked.as_ref().map(own_revocation)),
         }
     }
 }

@@ -5,6 +5,7 @@ mod create;
 mod invite;
 mod join;
 mod renew;
+mod revoke;
 mod show;
 
 use clap::Subcommand;
@@ -32,6 +33,10 @@ pub(super) enum DomainCommand {
     Join(join::JoinArgs),
     /// Get a new certificate for this node now.
     Renew,
+    /// Turn a node out of the domain, for good and everywhere.
+    Revoke(revoke::RevokeArgs),
+    /// List the nodes that were turned out.
+    Revoked,
 }
 
 /// What every command of this kind works with.
@@ -60,6 +65,8 @@ pub(super) async fn run(
         DomainCommand::Invite(args) => invite::run(&here, args).await,
         DomainCommand::Join(args) => join::run(&here, args).await,
         DomainCommand::Renew => renew::run(&here).await,
+        DomainCommand::Revoke(args) => revoke::revoke(&here, args).await,
+        DomainCommand::Revoked => revoke::list(&here).await,
     }
 }
 

@@ -67,7 +67,8 @@ fn log_peer(event: &DiscoveryEvent, events: &EventLog) {
                 "reason": rejected.reason.to_string(),
             }),
         ),
-        DiscoveryEvent::PeerRejected(_) => {}
+        // Who was revoked is recorded with or without peers.
+        DiscoveryEvent::PeerRejected(_) | DiscoveryEvent::NodeRevoked { .. } => {}
         DiscoveryEvent::ClockDiffers { trouble, name } => {
             let (whose, id, name, milliseconds) = match trouble {
                 ClockTrouble::Ours(offset) => ("ours", None, None, *offset),

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use potluck_cache::Cache;
 use potluck_content::{ContentId, Manifest};
 use potluck_discovery::{
-    Config, DiscoveryHandle, Holding, Holdings, Membership, RenewError, Wanted, listen,
+    Config, DiscoveryHandle, Holding, Holdings, Membership, RenewError, Revocations, Standing,
+    Wanted, listen,
 };
 use potluck_plan::ServeQueueConfig;
 use potluck_transfer::{
@@ -41,7 +42,12 @@ impl Running {
     ///
     /// # Errors
     /// Why it cannot, in words.
-    pub(super) fn start(parts: &Parts, membership: &Membership) -> Result<Self, String> {
+    pub(super) fn start(
+        parts: &Parts,
+        membership: &Membership,
+        revocations: Revocations,
+    ) -> Result<Self, String> {
+        let standing = Standing::new(membership, revocations).map_err(|error| error.to_string())?;
         let holdings: Arc<dyn Holdings> = if parts.settings.serve {
             Arc::new(CacheHoldings::new(parts.cache.clone()))
         } else {
@@ -50,7 +56,7 @@ impl Running {
         let stop = CancellationToken::new();
         let config = discovery_config(&parts.settings);
         let (discovery, service) =
-            potluck_discovery::start(&config, membership, holdings, stop.clone())
+            potluck_discovery::start(&config, &standing, holdings, stop.clone())
                 .map_err(|error| error.to_string())?;
         let trust = Arc::new(DomainTrust::new(discovery.clone()));
         let mut tasks = JoinSet::new();
