@@ -1,32 +1,32 @@
 //! The domain's authority: the key that makes members.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, PKCS_ED25519, PublicKeyData, SigningKey as _,
+    Issuer, KeyUsagePurpose, PublicKeyData, SigningKey as _,
 };
 use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
-use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use crate::authority_error::AuthorityError;
+use crate::authority_facts::{AuthorityFacts, key_file};
+use crate::authority_key::{self, AuthorityKey, StoredKey};
+use crate::authority_settings::AuthoritySettings;
 use crate::certificate_policy::Leaf;
 use crate::domain_files::{self, FileError};
 use crate::domain_id::{DomainId, Fingerprint};
-use crate::hex::{hex, unhex};
 use crate::identity::PublicKey;
-use crate::membership::version_of;
 use crate::name::Name;
+use crate::passphrase::Passphrase;
 use crate::secret::BeaconKey;
 
 /// The folder of the authority in the data directory.
 pub(crate) const FOLDER: &str = "authority";
-const KEY_FILE: &str = "ca.key";
-const CERTIFICATE_FILE: &str = "ca.pem";
-const SETTINGS_FILE: &str = "authority.json";
-const VERSION: u32 = 1;
+pub(crate) const KEY_FILE: &str = "ca.key";
+pub(crate) const CERTIFICATE_FILE: &str = "ca.pem";
+pub(crate) const SETTINGS_FILE: &str = "authority.json";
 
 /// How long a node's certificate holds unless told otherwise: long enough for
 /// machines that are off for some weeks, short enough that a lost one is out soon.
@@ -38,12 +38,10 @@ const AUTHORITY_LIFETIME: Duration = Duration::from_secs(3650 * DAY);
 const CLOCK_SLACK: Duration = Duration::from_secs(3600);
 const DAY: u64 = 24 * 3600;
 
-/// The certificate authority of a domain.
+/// The certificate authority of a domain, with its key.
 pub struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    certificate: CertificateDer<'static>,
-    name: Name,
-    settings: Settings,
+    issuer: Issuer<'static, AuthorityKey>,
+    facts: AuthorityFacts,
 }
 
 /// The time in which a certificate holds.
@@ -53,41 +51,6 @@ pub struct Validity {
     pub not_before: SystemTime,
     /// Until when.
     pub not_after: SystemTime,
-}
-
-struct Settings {
-    certificate_lifetime: Duration,
-    beacon_key: BeaconKey,
-}
-
-#[derive(Serialize, Deserialize)]
-struct StoredSettings {
-    version: u32,
-    /// In seconds.
-    certificate_lifetime: u64,
-    beacon_key: String,
-}
-
-/// The authority cannot do its work.
-#[derive(Debug, thiserror::Error)]
-pub enum AuthorityError {
-    /// A file cannot be read or written.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// A file is damaged.
-    #[error("{0} is damaged: restore the authority's folder from a copy")]
-    Damaged(PathBuf),
-    /// The settings are of another version.
-    #[error("{path} is of version {found}; this program knows version {VERSION}")]
-    Version {
-        /// The file.
-        path: PathBuf,
-        /// Its version.
-        found: u32,
-    },
-    /// A key or certificate could not be made.
-    #[error("cannot make a certificate: {0}")]
-    Certificate(String),
 }
 
 impl Validity {
@@ -108,7 +71,7 @@ impl Authority {
         certificate_lifetime: Duration,
         now: SystemTime,
     ) -> Result<Self, AuthorityError> {
-        let key = KeyPair::generate_for(&PKCS_ED25519).map_err(|error| cannot_make(&error))?;
+        let key = AuthorityKey::generate()?;
         let mut params = params(name, Validity::starting(now, AUTHORITY_LIFETIME));
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -119,49 +82,65 @@ impl Authority {
             .clone();
         let beacon_key = BeaconKey::generate()
             .ok_or_else(|| AuthorityError::Certificate("no random numbers".to_owned()))?;
-        Ok(Self {
-            issuer: Issuer::new(params, key),
-            certificate,
-            name: name.clone(),
-            settings: Settings {
-                certificate_lifetime,
-                beacon_key,
-            },
-        })
+        let settings = AuthoritySettings {
+            certificate_lifetime,
+            beacon_key,
+            others: Vec::new(),
+        };
+        Self::assemble(certificate, settings, key)
+            .ok_or_else(|| AuthorityError::Certificate("it does not fit its key".to_owned()))
     }
 
-    /// Reads the authority that lives in `data_dir`; `None` if there is none.
-    pub fn load(data_dir: &Path) -> Result<Option<Self>, AuthorityError> {
-        let folder = data_dir.join(FOLDER);
-        let path = folder.join(CERTIFICATE_FILE);
-        let Some(pem) = domain_files::read(&path)? else {
-            return Ok(None);
+    /// Puts an authority together; `None` if the certificate is not one of this key.
+    pub(crate) fn assemble(
+        certificate: CertificateDer<'static>,
+        settings: AuthoritySettings,
+        key: AuthorityKey,
+    ) -> Option<Self> {
+        let (name, public) = {
+            let own = Leaf::parse(&certificate).ok()?;
+            (own.name(), own.public_key().ok()?)
         };
-        let certificate = CertificateDer::from_pem_slice(&pem)
-            .map_err(|_| AuthorityError::Damaged(path.clone()))?;
-        let name = Leaf::parse(&certificate)
-            .map_err(|_| AuthorityError::Damaged(path))?
-            .name();
-        let key = load_key(&folder.join(KEY_FILE))?;
-        let issuer =
-            Issuer::from_ca_cert_der(&certificate, key).map_err(|error| cannot_make(&error))?;
-        let settings = Settings::load(&folder.join(SETTINGS_FILE))?;
-        Ok(Some(Self {
-            issuer,
+        if public.as_bytes() != key.public() {
+            return None;
+        }
+        let issuer = Issuer::from_ca_cert_der(&certificate, key).ok()?;
+        let facts = AuthorityFacts {
             certificate,
             name,
             settings,
-        }))
+        };
+        Some(Self { issuer, facts })
+    }
+
+    /// Reads the authority that lives in `data_dir`; `None` if there is none. One that
+    /// is locked is an error; see [`unlock_authority`](crate::unlock_authority).
+    pub fn load(data_dir: &Path) -> Result<Option<Self>, AuthorityError> {
+        let Some(facts) = AuthorityFacts::load(data_dir)? else {
+            return Ok(None);
+        };
+        let path = key_file(data_dir);
+        let key = match StoredKey::load(&path)? {
+            StoredKey::Plain(key) => key,
+            StoredKey::Protected(_) => authority_key::unlocked(facts.fingerprint())
+                .ok_or_else(|| AuthorityError::Locked(facts.name.clone()))?,
+        };
+        let authority = Self::assemble(facts.certificate, facts.settings, key);
+        authority.map(Some).ok_or(AuthorityError::Damaged(path))
     }
 
     /// Writes the authority into `data_dir`, all of it or nothing.
-    pub(crate) fn save(&self, data_dir: &Path) -> Result<(), FileError> {
+    pub(crate) fn save(
+        &self,
+        data_dir: &Path,
+        passphrase: Option<&Passphrase>,
+    ) -> Result<(), AuthorityError> {
         let folder = data_dir.join(FOLDER);
         let aside = data_dir.join(format!("{FOLDER}.new"));
-        let saved = self.save_into(&aside).and_then(|()| {
+        let saved = self.save_into(&aside, passphrase).and_then(|()| {
             std::fs::rename(&aside, &folder)
                 .and_then(|()| domain_files::sync_parent(&folder))
-                .map_err(|error| FileError::new("write", &folder, error))
+                .map_err(|error| FileError::new("write", &folder, error).into())
         });
         if saved.is_err() {
             let _ = std::fs::remove_dir_all(&aside);
@@ -169,16 +148,21 @@ impl Authority {
         saved
     }
 
-    fn save_into(&self, folder: &Path) -> Result<(), FileError> {
+    fn save_into(
+        &self,
+        folder: &Path,
+        passphrase: Option<&Passphrase>,
+    ) -> Result<(), AuthorityError> {
         // What a crash may have left.
         let _ = std::fs::remove_dir_all(folder);
         domain_files::make_folder(folder)?;
-        let key = domain_files::pem("PRIVATE KEY", self.issuer.key().serialized_der());
-        domain_files::write_private(&folder.join(KEY_FILE), key.as_bytes())?;
-        let settings = self.settings.to_json();
+        let key = self.issuer.key();
+        key.save(&folder.join(KEY_FILE), passphrase)?;
+        let settings = self.facts.settings.to_json();
         domain_files::write_private(&folder.join(SETTINGS_FILE), &settings)?;
-        let certificate = domain_files::pem("CERTIFICATE", &self.certificate);
-        domain_files::write_public(&folder.join(CERTIFICATE_FILE), certificate.as_bytes())
+        let certificate = domain_files::pem("CERTIFICATE", &self.facts.certificate);
+        domain_files::write_public(&folder.join(CERTIFICATE_FILE), certificate.as_bytes())?;
+        Ok(())
     }
 
     /// Makes a node's certificate for the time that the domain gives.
@@ -188,9 +172,9 @@ impl Authority {
         name: &Name,
         now: SystemTime,
     ) -> Result<CertificateDer<'static>, AuthorityError> {
-        let own = Leaf::parse(&self.certificate)
+        let own = Leaf::parse(&self.facts.certificate)
             .map_err(|reason| AuthorityError::Certificate(reason.to_string()))?;
-        let wanted = Validity::starting(now, self.settings.certificate_lifetime);
+        let wanted = Validity::starting(now, self.facts.settings.certificate_lifetime);
         // Never outside the authority's own time, even if the clock was set back
         // after it was made: such a certificate would hold nowhere.
         let validity = Validity {
@@ -228,22 +212,32 @@ impl Authority {
         signed.map_err(|error| cannot_make(&error))
     }
 
+    /// The key, for a node that is to hold the authority too.
+    pub(crate) fn key(&self) -> &AuthorityKey {
+        self.issuer.key()
+    }
+
+    /// The ids of the other nodes that are known to hold it.
+    pub(crate) fn others(&self) -> &[String] {
+        &self.facts.settings.others
+    }
+
     /// The name of the domain.
     #[must_use]
     pub fn name(&self) -> &Name {
-        &self.name
+        &self.facts.name
     }
 
     /// The authority's own certificate.
     #[must_use]
     pub fn certificate(&self) -> &CertificateDer<'static> {
-        &self.certificate
+        &self.facts.certificate
     }
 
     /// The fingerprint of its certificate.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::of(&self.certificate)
+        self.facts.fingerprint()
     }
 
     /// The id of the domain.
@@ -255,56 +249,20 @@ impl Authority {
     /// How long the certificates hold that it makes.
     #[must_use]
     pub fn certificate_lifetime(&self) -> Duration {
-        self.settings.certificate_lifetime
+        self.facts.settings.certificate_lifetime
     }
 
     /// The key of the domain's beacons.
     #[must_use]
     pub fn beacon_key(&self) -> &BeaconKey {
-        &self.settings.beacon_key
+        &self.facts.settings.beacon_key
     }
 }
 
 impl std::fmt::Debug for Authority {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Authority({}, {})", self.name, self.domain_id())
+        write!(f, "Authority({}, {})", self.name(), self.domain_id())
     }
-}
-
-impl Settings {
-    fn load(path: &Path) -> Result<Self, AuthorityError> {
-        let damaged = || AuthorityError::Damaged(path.to_owned());
-        let bytes = domain_files::read(path)?.ok_or_else(damaged)?;
-        let found = version_of(&bytes).ok_or_else(damaged)?;
-        if found != VERSION {
-            return Err(AuthorityError::Version {
-                path: path.to_owned(),
-                found,
-            });
-        }
-        let stored: StoredSettings = serde_json::from_slice(&bytes).map_err(|_| damaged())?;
-        let beacon_key = unhex(&stored.beacon_key).ok_or_else(damaged)?;
-        Ok(Self {
-            certificate_lifetime: Duration::from_secs(stored.certificate_lifetime),
-            beacon_key: BeaconKey::from_bytes(beacon_key),
-        })
-    }
-
-    fn to_json(&self) -> Vec<u8> {
-        let stored = StoredSettings {
-            version: VERSION,
-            certificate_lifetime: self.certificate_lifetime.as_secs(),
-            beacon_key: hex(self.beacon_key.expose()),
-        };
-        serde_json::to_vec_pretty(&stored).expect("a text and numbers are JSON")
-    }
-}
-
-fn load_key(path: &Path) -> Result<KeyPair, AuthorityError> {
-    let damaged = || AuthorityError::Damaged(path.to_owned());
-    let pem = domain_files::read(path)?.ok_or_else(damaged)?;
-    let der = rustls_pki_types::PrivatePkcs8KeyDer::from_pem_slice(&pem).map_err(|_| damaged())?;
-    KeyPair::from_pkcs8_der_and_sign_algo(&der, &PKCS_ED25519).map_err(|_| damaged())
 }
 
 /// What every certificate of ours has.
@@ -355,7 +313,7 @@ mod tests {
         let name: Name = "site".parse().unwrap();
         let authority = Authority::create(&name, DEFAULT_CERTIFICATE_LIFETIME, now).unwrap();
         let key = NodeIdentity::generate().unwrap().public_key();
-        let own = Leaf::parse(&authority.certificate).unwrap();
+        let own = Leaf::parse(authority.certificate()).unwrap();
         let early = authority
             .issue(key, &name, now - Duration::from_secs(1800))
             .unwrap();

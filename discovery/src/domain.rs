@@ -5,12 +5,16 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use crate::authority::{Authority, AuthorityError, DEFAULT_CERTIFICATE_LIFETIME};
+use crate::authority::{Authority, DEFAULT_CERTIFICATE_LIFETIME};
+use crate::authority_error::AuthorityError;
+use crate::authority_facts::{AuthorityFacts, KeyState};
+use crate::authority_lock::unlock_authority;
 use crate::domain_files::{self, FileError, FolderLock};
 use crate::domain_id::{DomainId, Fingerprint};
 use crate::identity::{IdentityError, NodeIdentity};
 use crate::membership::{Membership, MembershipError};
 use crate::name::Name;
+use crate::passphrase::Passphrase;
 use crate::reject_reason::RejectReason;
 use crate::revocation_list::Revocation;
 use crate::revocations::Revocations;
@@ -30,6 +34,9 @@ pub struct DomainOptions {
     pub node_name: Name,
     /// How long nodes' certificates hold: a minute to 825 days.
     pub certificate_lifetime: Duration,
+    /// What protects the authority's key on the disk; `None`: only the rights of its
+    /// file. This process has the key unlocked.
+    pub passphrase: Option<Passphrase>,
 }
 
 impl DomainOptions {
@@ -41,6 +48,7 @@ impl DomainOptions {
             name,
             node_name: Name::of_this_machine(),
             certificate_lifetime,
+            passphrase: None,
         }
     }
 }
@@ -67,6 +75,10 @@ pub struct AuthorityStatus {
     pub fingerprint: Fingerprint,
     /// How long the certificates hold that it makes.
     pub certificate_lifetime: Duration,
+    /// Whether its key can be used.
+    pub key: KeyState,
+    /// The ids of the other nodes that are known to hold it.
+    pub others: Vec<String>,
 }
 
 /// A domain cannot be made or shown.
@@ -131,7 +143,10 @@ pub fn create_domain(data_dir: &Path, options: &DomainOptions) -> Result<Members
     let membership = Membership::new(identity, certificate, ca, authority.beacon_key().clone())
         .map_err(DomainError::Unfit)?;
     if is_new {
-        authority.save(data_dir)?;
+        authority.save(data_dir, options.passphrase.as_ref())?;
+        if let Some(passphrase) = &options.passphrase {
+            unlock_authority(data_dir, passphrase)?;
+        }
     }
     membership.save(data_dir)?;
     Ok(membership)
@@ -139,12 +154,17 @@ pub fn create_domain(data_dir: &Path, options: &DomainOptions) -> Result<Members
 
 /// Says what a data directory knows of a domain.
 pub fn show(data_dir: &Path) -> Result<DomainStatus, DomainError> {
-    let authority = Authority::load(data_dir)?.map(|authority| AuthorityStatus {
-        name: authority.name().clone(),
-        domain_id: authority.domain_id(),
-        fingerprint: authority.fingerprint(),
-        certificate_lifetime: authority.certificate_lifetime(),
-    });
+    let authority = match AuthorityFacts::load(data_dir)? {
+        Some(facts) => Some(AuthorityStatus {
+            domain_id: facts.fingerprint().domain_id(),
+            fingerprint: facts.fingerprint(),
+            certificate_lifetime: facts.settings.certificate_lifetime,
+            key: facts.key_state(data_dir)?,
+            name: facts.name,
+            others: facts.settings.others,
+        }),
+        None => None,
+    };
     let membership = Membership::load(data_dir)?;
     let mut revoked = None;
     if let Some(membership) = &membership {

@@ -4,8 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use crate::authority::{Authority, AuthorityError};
-use crate::invite_store::{Invite, InviteStore, InviteStoreError, MAX_PLACES};
+use crate::authority::Authority;
+use crate::authority_error::AuthorityError;
+use crate::invite_store::{Invite, InviteStore, InviteStoreError, MAX_PLACES, Purpose};
 use crate::join_code::{InviteSecret, JoinCode, MAX_ADDRESSES};
 
 /// How long an invitation is open unless told otherwise: a day, enough to carry
@@ -21,6 +22,8 @@ pub struct InviteOptions {
     pub expires_in: Duration,
     /// How many nodes may join by it: 1 to 10,000.
     pub uses: u32,
+    /// Whether they are to hold the authority too: to invite, renew and revoke.
+    pub authority: bool,
     /// Where this node listens for those who join, likeliest first; see
     /// [`join_addresses`]. A code holds [`MAX_ADDRESSES`].
     pub addresses: Vec<SocketAddr>,
@@ -54,6 +57,7 @@ impl Default for InviteOptions {
         Self {
             expires_in: DEFAULT_INVITE_LIFETIME,
             uses: 1,
+            authority: false,
             addresses: Vec::new(),
         }
     }
@@ -73,7 +77,11 @@ pub fn invite(data_dir: &Path, options: &InviteOptions) -> Result<JoinCode, Invi
     let secret = InviteSecret::generate().ok_or(InviteError::NoRandomness)?;
     let now = SystemTime::now();
     let expires = now + options.expires_in;
-    InviteStore::new(data_dir).add(&secret, options.uses, expires, now)?;
+    let purpose = match options.authority {
+        true => Purpose::Authority,
+        false => Purpose::Member,
+    };
+    InviteStore::new(data_dir).add(&secret, options.uses, purpose, expires, now)?;
     Ok(JoinCode::new(
         authority.fingerprint(),
         secret,

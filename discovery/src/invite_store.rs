@@ -44,6 +44,18 @@ pub struct Invite {
     uses: u32,
     /// The ids of the nodes that did.
     used_by: Vec<String>,
+    /// Whether they get the authority's key too.
+    #[serde(default)]
+    authority: bool,
+}
+
+/// What an invitation is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To become a member.
+    Member,
+    /// To become a member and hold the authority.
+    Authority,
 }
 
 /// Why an invitation lets nobody in.
@@ -98,6 +110,7 @@ impl InviteStore {
         &self,
         secret: &InviteSecret,
         uses: u32,
+        purpose: Purpose,
         expires: SystemTime,
         now: SystemTime,
     ) -> Result<(), InviteStoreError> {
@@ -115,6 +128,7 @@ impl InviteStore {
             expires: seconds(expires),
             uses,
             used_by: Vec::new(),
+            authority: purpose == Purpose::Authority,
         });
         self.save(invites)
     }
@@ -126,7 +140,7 @@ impl InviteStore {
         secret: &InviteSecret,
         node: &str,
         now: SystemTime,
-    ) -> Result<Result<(), InviteRefusal>, InviteStoreError> {
+    ) -> Result<Result<Purpose, InviteRefusal>, InviteStoreError> {
         let _lock = FolderLock::take(&self.folder)?;
         let mut invites = self.load()?;
         let hash = hash(secret);
@@ -137,14 +151,15 @@ impl InviteStore {
             return Ok(Err(InviteRefusal::Expired));
         }
         if invite.used_by.iter().any(|id| id == node) {
-            return Ok(Ok(()));
+            return Ok(Ok(invite.purpose()));
         }
         if invite.places_left() == 0 {
             return Ok(Err(InviteRefusal::UsedUp));
         }
         invite.used_by.push(node.to_owned());
+        let purpose = invite.purpose();
         self.save(invites)?;
-        Ok(Ok(()))
+        Ok(Ok(purpose))
     }
 
     /// All invitations that are remembered.
@@ -190,6 +205,14 @@ impl Invite {
     #[must_use]
     pub fn uses(&self) -> u32 {
         self.uses
+    }
+
+    /// What it is for.
+    pub(crate) fn purpose(&self) -> Purpose {
+        match self.authority {
+            true => Purpose::Authority,
+            false => Purpose::Member,
+        }
     }
 
     /// The ids of the nodes that joined by it.
@@ -240,6 +263,7 @@ fn seconds(time: SystemTime) -> u64 {
 mod tests {
     use super::*;
 
+    const MEMBER: Purpose = Purpose::Member;
     const HOUR: Duration = Duration::from_secs(3600);
 
     fn store() -> (tempfile::TempDir, InviteStore, InviteSecret) {
@@ -253,19 +277,19 @@ mod tests {
     fn places_run_out_and_time_does() {
         let (_dir, store, secret) = store();
         let now = UNIX_EPOCH + HOUR * 400_000;
-        store.add(&secret, 2, now + HOUR, now).unwrap();
+        store.add(&secret, 2, MEMBER, now + HOUR, now).unwrap();
         let other = InviteSecret::from_bytes([4; 12]);
         assert_eq!(
             store.redeem(&other, "a", now).unwrap(),
             Err(InviteRefusal::Unknown)
         );
-        assert_eq!(store.redeem(&secret, "a", now).unwrap(), Ok(()));
+        assert_eq!(store.redeem(&secret, "a", now).unwrap(), Ok(MEMBER));
         assert_eq!(
             store.redeem(&secret, "a", now).unwrap(),
-            Ok(()),
+            Ok(MEMBER),
             "the same node again"
         );
-        assert_eq!(store.redeem(&secret, "b", now).unwrap(), Ok(()));
+        assert_eq!(store.redeem(&secret, "b", now).unwrap(), Ok(MEMBER));
         assert_eq!(
             store.redeem(&secret, "c", now).unwrap(),
             Err(InviteRefusal::UsedUp)
@@ -280,7 +304,13 @@ mod tests {
     fn the_file_holds_no_secret() {
         let (_dir, store, secret) = store();
         store
-            .add(&secret, 1, SystemTime::now() + HOUR, SystemTime::now())
+            .add(
+                &secret,
+                1,
+                MEMBER,
+                SystemTime::now() + HOUR,
+                SystemTime::now(),
+            )
             .unwrap();
         let text = std::fs::read_to_string(store.path()).unwrap();
         assert!(!text.contains(&hex(secret.expose())));
@@ -290,7 +320,7 @@ mod tests {
     fn many_at_once_never_share_a_place() {
         let (_dir, store, secret) = store();
         let now = SystemTime::now();
-        store.add(&secret, 3, now + HOUR, now).unwrap();
+        store.add(&secret, 3, MEMBER, now + HOUR, now).unwrap();
         let joined = std::thread::scope(|scope| {
             let tries: Vec<_> = (0..8)
                 .map(|i| {
@@ -310,7 +340,9 @@ mod tests {
     fn the_largest_file_is_still_read() {
         let (_dir, store, secret) = store();
         let now = UNIX_EPOCH + HOUR * 400_000;
-        store.add(&secret, MAX_PLACES, now + HOUR, now).unwrap();
+        store
+            .add(&secret, MAX_PLACES, MEMBER, now + HOUR, now)
+            .unwrap();
         let mut invites = store.load().unwrap();
         let id = "1".repeat(52);
         invites[0].used_by = vec![id; MAX_PLACES as usize];
@@ -323,7 +355,13 @@ mod tests {
         invites.resize(MAX_INVITES, ended);
         store.save(invites).unwrap();
         assert_eq!(store.load().unwrap().len(), MAX_INVITES);
-        let more = store.add(&InviteSecret::from_bytes([5; 12]), 1, now + HOUR, now);
+        let more = store.add(
+            &InviteSecret::from_bytes([5; 12]),
+            1,
+            MEMBER,
+            now + HOUR,
+            now,
+        );
         assert!(matches!(more, Err(InviteStoreError::TooMany)));
     }
 
@@ -331,11 +369,12 @@ mod tests {
     fn old_invitations_are_forgotten() {
         let (_dir, store, secret) = store();
         let now = UNIX_EPOCH + HOUR * 400_000;
-        store.add(&secret, 1, now + HOUR, now).unwrap();
+        store.add(&secret, 1, MEMBER, now + HOUR, now).unwrap();
         store
             .add(
                 &InviteSecret::from_bytes([5; 12]),
                 1,
+                MEMBER,
                 now + HOUR * 999,
                 now + HOUR * 800,
             )

@@ -13,7 +13,11 @@ use serde::Serialize;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use zeroize::Zeroizing;
 
+use crate::authority::Authority;
+use crate::authority_key::AuthorityKey;
+use crate::authority_settings::AuthoritySettings;
 use crate::domain_id::Fingerprint;
 use crate::hex::{unhex, unhex_vec};
 use crate::identity::NodeIdentity;
@@ -116,6 +120,29 @@ impl JoinCaller {
         membership.policy().check(Some(chain), SystemTime::now())?;
         Ok(membership)
     }
+}
+
+/// The authority that came with an answer, if one did and it is this domain's.
+pub(crate) fn gift(
+    welcome: &Welcome,
+    membership: &Membership,
+) -> Result<Option<Authority>, RejectReason> {
+    let Some(gift) = &welcome.gift else {
+        return Ok(None);
+    };
+    let key = Zeroizing::new(unhex_vec(&gift.key).ok_or(RejectReason::BadCertificate)?);
+    let key = AuthorityKey::from_pkcs8(&key).ok_or(RejectReason::BadSignature)?;
+    let mut settings = AuthoritySettings {
+        certificate_lifetime: Duration::from_secs(gift.certificate_lifetime),
+        beacon_key: membership.beacon_key().clone(),
+        others: Vec::new(),
+    };
+    for holder in &gift.holders {
+        settings.add_other(holder);
+    }
+    let certificate = membership.authority_certificate().clone();
+    let authority = Authority::assemble(certificate, settings, key);
+    authority.map(Some).ok_or(RejectReason::BadSignature)
 }
 
 fn unreachable(error: &io::Error) -> CallFailure {

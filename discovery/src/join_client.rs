@@ -7,11 +7,13 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::authority::{self, Authority};
+use crate::authority_facts::AuthorityFacts;
 use crate::blocking::blocking;
 use crate::domain_files::{self, FolderLock};
 use crate::holders;
 use crate::identity::NodeIdentity;
-use crate::join_call::{CallFailure, JoinCaller};
+use crate::join_call::{self, CallFailure, JoinCaller};
 use crate::join_code::JoinCode;
 use crate::join_error::JoinError;
 use crate::join_protocol::{JoinAnswer, JoinRequest, Refusal};
@@ -78,9 +80,9 @@ pub async fn join(
         let (dir, code) = (data_dir.to_owned(), code.clone());
         blocking(move || prepare(&dir, &code)).await?
     };
-    let (membership, holder) = ask(code, options, &identity).await?;
-    let (dir, saved) = (data_dir.to_owned(), membership.clone());
-    blocking(move || install(&dir, &saved, holder)).await?;
+    let found = ask(code, options, &identity).await?;
+    let (dir, membership) = (data_dir.to_owned(), found.membership.clone());
+    blocking(move || install(&dir, &found)).await?;
     Ok(membership)
 }
 
@@ -93,16 +95,39 @@ fn prepare(data_dir: &Path, code: &JoinCode) -> Result<NodeIdentity, JoinError> 
     })
 }
 
-fn install(data_dir: &Path, membership: &Membership, holder: SocketAddr) -> Result<(), JoinError> {
+fn install(data_dir: &Path, found: &WayIn) -> Result<(), JoinError> {
     domain_files::make_data_dir(data_dir)?;
     let _lock = FolderLock::take(data_dir)?;
     // Someone else may have been quicker.
-    refuse_other_domain(data_dir, membership.fingerprint())?;
-    membership.save(data_dir)?;
-    if let Err(error) = holders::remember(data_dir, holder) {
+    refuse_other_domain(data_dir, found.membership.fingerprint())?;
+    // The authority first: without a membership it does nothing, and joining again
+    // takes it up.
+    let installed = match &found.authority {
+        Some(authority) => install_authority(data_dir, authority)?,
+        None => false,
+    };
+    if let Err(error) = found.membership.save(data_dir) {
+        if installed {
+            let _ = std::fs::remove_dir_all(data_dir.join(authority::FOLDER));
+        }
+        return Err(error.into());
+    }
+    if let Err(error) = holders::remember(data_dir, found.holder) {
         tracing::warn!(%error, "where to renew is not remembered");
     }
     Ok(())
+}
+
+/// Writes an authority that is not here yet. Says whether it did.
+fn install_authority(data_dir: &Path, authority: &Authority) -> Result<bool, JoinError> {
+    match AuthorityFacts::load(data_dir)? {
+        Some(present) if present.fingerprint() == authority.fingerprint() => Ok(false),
+        Some(present) => Err(JoinError::OtherAuthority(present.name)),
+        None => {
+            authority.save(data_dir, None)?;
+            Ok(true)
+        }
+    }
 }
 
 fn refuse_other_domain(
@@ -119,8 +144,14 @@ fn refuse_other_domain(
     }
 }
 
-/// The way in: a membership, and who issued it.
-type WayIn = (Membership, SocketAddr);
+/// The way in.
+struct WayIn {
+    membership: Membership,
+    /// For a node that is to hold the authority, too.
+    authority: Option<Authority>,
+    /// Who issued it.
+    holder: SocketAddr,
+}
 
 async fn ask(
     code: &JoinCode,
@@ -228,10 +259,9 @@ impl Search<'_> {
 
     async fn attempt(&self, address: SocketAddr) -> Result<WayIn, Failure> {
         let asked = ask_at(address, &self.caller, self.code, self.name, self.identity);
-        let membership = timeout_at(self.end, asked)
+        timeout_at(self.end, asked)
             .await
-            .unwrap_or(Err(Failure::Silent))?;
-        Ok((membership, address))
+            .unwrap_or(Err(Failure::Silent))
     }
 }
 
@@ -241,16 +271,23 @@ async fn ask_at(
     code: &JoinCode,
     name: &Name,
     identity: &NodeIdentity,
-) -> Result<Membership, Failure> {
+) -> Result<WayIn, Failure> {
     let request = |binding: &_| JoinRequest::new(code.secret(), name, identity, binding);
     let answer = caller.call(address, request).await;
     let welcome = match answer.map_err(|failure| Failure::of(address, failure))? {
         JoinAnswer::Welcome(welcome) => welcome,
         JoinAnswer::Refused(refusal) => return Err(Failure::Final(refused(address, refusal))),
     };
-    caller
+    let unfit = |reason| Failure::Final(JoinError::Unfit { address, reason });
+    let membership = caller
         .membership(&welcome, identity.clone())
-        .map_err(|reason| Failure::Final(JoinError::Unfit { address, reason }))
+        .map_err(unfit)?;
+    let authority = join_call::gift(&welcome, &membership).map_err(unfit)?;
+    Ok(WayIn {
+        membership,
+        authority,
+        holder: address,
+    })
 }
 
 impl Failure {

@@ -13,16 +13,20 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tracing::warn;
+use zeroize::Zeroizing;
 
-use crate::authority::{Authority, AuthorityError};
+use crate::authority::Authority;
+use crate::authority_error::AuthorityError;
+use crate::authority_facts::{AuthorityFacts, KeyState, add_holder};
 use crate::blocking::blocking;
 use crate::certificate_policy::Leaf;
 use crate::domain_id::Fingerprint;
 use crate::hex::hex;
 use crate::identity::PublicKey;
-use crate::invite_store::{InviteRefusal, InviteStore};
+use crate::invite_store::{InviteRefusal, InviteStore, Purpose};
 use crate::join_protocol::{
-    self, JOIN_ALPN, JoinAnswer, MAX_REQUEST, ProvenRequest, Refusal, Request, Welcome,
+    self, AuthorityGift, JOIN_ALPN, JoinAnswer, MAX_REQUEST, ProvenRequest, Refusal, Request,
+    Welcome,
 };
 use crate::membership::{Membership, MembershipError};
 use crate::membership_watch::MembershipWatch;
@@ -49,7 +53,7 @@ pub type RevokedCheck = Arc<dyn Fn(&PeerId) -> bool + Send + Sync>;
 
 /// How a call ended.
 pub(crate) enum Served {
-    Joined(Certified),
+    Joined(Certified, Purpose),
     Renewed(Certified),
     Refused(String),
 }
@@ -81,20 +85,25 @@ pub(crate) enum DeskError {
 /// What was last read from the files.
 struct Files {
     membership: MembershipWatch,
-    office: Option<Arc<Office>>,
+    member: Option<Membership>,
 }
 
-/// What answers a caller: there is one as long as the domain's authority lives here.
+/// What answers a caller: there is one as long as the domain's authority lives here,
+/// locked or not.
 struct Office {
-    authority: Authority,
+    fingerprint: Fingerprint,
+    /// This node's own id.
+    peer_id: PeerId,
     acceptor: TlsAcceptor,
+    /// Whether certificates could be issued when the files were last looked at.
+    is_unlocked: bool,
 }
 
 impl JoinDesk {
     pub(crate) fn new(data_dir: &Path, revoked: RevokedCheck) -> Self {
         let files = Files {
             membership: MembershipWatch::new(data_dir),
-            office: None,
+            member: None,
         };
         Self {
             store: InviteStore::new(data_dir),
@@ -115,48 +124,50 @@ impl JoinDesk {
     /// The fingerprint of the authority for which certificates are issued here now.
     pub(crate) fn lets_in(&self) -> Option<Fingerprint> {
         let office = self.office.as_ref()?;
-        Some(office.authority.fingerprint())
+        office.is_unlocked.then_some(office.fingerprint)
     }
 
     fn look_now(&self) -> Result<Option<Arc<Office>>, DeskError> {
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(membership) = files.membership.check() {
-            files.office = None;
-            let opened = membership
-                .map_err(DeskError::from)
-                .and_then(|m| self.open_office(m));
-            match opened {
-                Ok(office) => files.office = office.map(Arc::new),
+            files.member = None;
+            match membership {
+                Ok(membership) => files.member = membership,
                 Err(error) => {
                     // Not to be taken for read: the next look tries again.
                     files.membership = MembershipWatch::new(&self.data_dir);
-                    return Err(error);
+                    return Err(error.into());
                 }
             }
         }
-        Ok(files.office.clone())
+        let Some(member) = &files.member else {
+            return Ok(None);
+        };
+        let Some(facts) = AuthorityFacts::load(&self.data_dir)? else {
+            return Ok(None);
+        };
+        if facts.fingerprint() != member.fingerprint() {
+            return Ok(None);
+        }
+        let is_unlocked = facts.key_state(&self.data_dir)? != KeyState::Locked;
+        Self::open_office(member, is_unlocked).map(|office| Some(Arc::new(office)))
     }
 
     /// The office of a member that holds its own domain's authority.
-    fn open_office(&self, membership: Option<Membership>) -> Result<Option<Office>, DeskError> {
-        let authority = Authority::load(&self.data_dir)?;
-        let Some((membership, authority)) = membership.zip(authority) else {
-            return Ok(None);
-        };
-        if authority.fingerprint() != membership.fingerprint() {
-            return Ok(None);
-        }
-        let key = SingleCertAndKey::from(tls::certified_key(&membership)?);
+    fn open_office(membership: &Membership, is_unlocked: bool) -> Result<Office, DeskError> {
+        let key = SingleCertAndKey::from(tls::certified_key(membership)?);
         let mut config = ServerConfig::builder_with_provider(tls::provider())
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(key));
         tls::forbid_resumption(&mut config);
         config.alpn_protocols = vec![JOIN_ALPN.to_vec()];
-        Ok(Some(Office {
-            authority,
+        Ok(Office {
+            fingerprint: membership.fingerprint(),
+            peer_id: membership.peer_id(),
             acceptor: TlsAcceptor::from(Arc::new(config)),
-        }))
+            is_unlocked,
+        })
     }
 
     /// Serves one caller to the end.
@@ -206,37 +217,67 @@ impl JoinDesk {
 
     fn decide(&self, office: &Office, proven: &Proven) -> Result<(Welcome, Served), Refusal> {
         let now = SystemTime::now();
+        // Read anew for each caller, so that locking it has effect at once.
+        let authority = match Authority::load(&self.data_dir) {
+            Ok(Some(authority)) => authority,
+            Ok(None) => return Err(Refusal::Trouble),
+            Err(AuthorityError::Locked(_)) => return Err(Refusal::Locked),
+            Err(error) => return Err(trouble(&error)),
+        };
         match proven {
             Proven::Join(request) => {
-                self.redeem(request, now)?;
-                let (welcome, certified) =
-                    office.certify(request.public_key, &request.name, now)?;
-                Ok((welcome, Served::Joined(certified)))
+                let purpose = self.redeem(request, now)?;
+                let (key, name) = (request.public_key, &request.name);
+                let (mut welcome, certified) = certify(&authority, key, name, now)?;
+                if purpose == Purpose::Authority {
+                    let gift = self.give(&authority, office, &key.peer_id());
+                    welcome.gift = Some(gift?);
+                }
+                Ok((welcome, Served::Joined(certified, purpose)))
             }
             Proven::Renewal(certificate) => {
-                let authority = office.authority.certificate();
-                let member = renewable(certificate, authority, now)?;
+                let member = renewable(certificate, authority.certificate(), now)?;
                 self.refuse_revoked(&member.public_key.peer_id())?;
-                let (welcome, certified) = office.certify(member.public_key, &member.name, now)?;
+                let (welcome, certified) =
+                    certify(&authority, member.public_key, &member.name, now)?;
                 Ok((welcome, Served::Renewed(certified)))
             }
         }
     }
 
     /// Takes a place of the invitation.
-    fn redeem(&self, request: &ProvenRequest, now: SystemTime) -> Result<(), Refusal> {
+    fn redeem(&self, request: &ProvenRequest, now: SystemTime) -> Result<Purpose, Refusal> {
         let peer_id = request.public_key.peer_id();
         self.refuse_revoked(&peer_id)?;
         match self
             .store
             .redeem(&request.secret, &peer_id.to_string(), now)
         {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(purpose)) => Ok(purpose),
             Ok(Err(InviteRefusal::Unknown)) => Err(Refusal::WrongSecret),
             Ok(Err(InviteRefusal::Expired)) => Err(Refusal::Expired),
             Ok(Err(InviteRefusal::UsedUp)) => Err(Refusal::UsedUp),
             Err(error) => Err(trouble(&error)),
         }
+    }
+
+    /// Gives the authority to a node, and remembers that it has it.
+    fn give(
+        &self,
+        authority: &Authority,
+        office: &Office,
+        to: &PeerId,
+    ) -> Result<AuthorityGift, Refusal> {
+        let to = to.to_string();
+        add_holder(&self.data_dir, &to).map_err(|error| trouble(&error))?;
+        let key = authority.key().to_pkcs8().ok_or(Refusal::Trouble)?;
+        let mut holders = vec![office.peer_id.to_string()];
+        holders.extend(authority.others().iter().filter(|id| **id != to).cloned());
+        Ok(AuthorityGift {
+            key: Zeroizing::new(hex(&key)),
+            certificate_lifetime: authority.certificate_lifetime().as_secs(),
+            holders,
+        })
     }
 
     fn refuse_revoked(&self, peer_id: &PeerId) -> Result<(), Refusal> {
@@ -247,33 +288,31 @@ impl JoinDesk {
     }
 }
 
-impl Office {
-    /// Issues a certificate, with all that makes a member of it.
-    fn certify(
-        &self,
-        key: PublicKey,
-        name: &Name,
-        now: SystemTime,
-    ) -> Result<(Welcome, Certified), Refusal> {
-        let authority = &self.authority;
-        let certificate = authority
-            .issue(key, name, now)
-            .map_err(|error| trouble(&error))?;
-        let expires = Leaf::parse(&certificate)
-            .map_err(|error| trouble(&error))?
-            .not_after();
-        let welcome = Welcome {
-            certificate: hex(&certificate),
-            authority: hex(authority.certificate()),
-            beacon_key: hex(authority.beacon_key().expose()),
-        };
-        let certified = Certified {
-            name: name.clone(),
-            peer_id: key.peer_id(),
-            expires,
-        };
-        Ok((welcome, certified))
-    }
+/// Issues a certificate, with all that makes a member of it.
+fn certify(
+    authority: &Authority,
+    key: PublicKey,
+    name: &Name,
+    now: SystemTime,
+) -> Result<(Welcome, Certified), Refusal> {
+    let certificate = authority
+        .issue(key, name, now)
+        .map_err(|error| trouble(&error))?;
+    let expires = Leaf::parse(&certificate)
+        .map_err(|error| trouble(&error))?
+        .not_after();
+    let welcome = Welcome {
+        certificate: hex(&certificate),
+        authority: hex(authority.certificate()),
+        beacon_key: hex(authority.beacon_key().expose()),
+        gift: None,
+    };
+    let certified = Certified {
+        name: name.clone(),
+        peer_id: key.peer_id(),
+        expires,
+    };
+    Ok((welcome, certified))
 }
 
 fn trouble(error: &dyn std::fmt::Display) -> Refusal {

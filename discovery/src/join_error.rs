@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::authority_error::AuthorityError;
 use crate::domain_files::FileError;
 use crate::identity::IdentityError;
 use crate::join_protocol::Refusal;
@@ -62,6 +63,12 @@ pub enum JoinError {
     /// The node is in another domain.
     #[error("this node is in the domain {0} already")]
     AlreadyMember(Name),
+    /// The authority of another domain lives here.
+    #[error("this node holds the authority of the domain {0}: leave that one first")]
+    OtherAuthority(Name),
+    /// The authority cannot be kept here, or the one that lives here is broken.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
     /// A file cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),

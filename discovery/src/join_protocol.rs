@@ -12,6 +12,7 @@ use std::io;
 use rustls::ConnectionCommon;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use zeroize::Zeroizing;
 
 use crate::hex::{hex, unhex};
 use crate::identity::{NodeIdentity, PublicKey};
@@ -78,6 +79,20 @@ pub(crate) struct Welcome {
     pub(crate) authority: String,
     /// The key of the beacons.
     pub(crate) beacon_key: String,
+    /// The authority's key, for a node that is to hold it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) gift: Option<AuthorityGift>,
+}
+
+/// What makes a node hold the authority.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct AuthorityGift {
+    /// Its key: PKCS#8, DER in hexadecimal digits.
+    pub(crate) key: Zeroizing<String>,
+    /// How long certificates hold, in seconds.
+    pub(crate) certificate_lifetime: u64,
+    /// The ids of the nodes that hold it already.
+    pub(crate) holders: Vec<String>,
 }
 
 /// Why a request was refused.
@@ -99,6 +114,9 @@ pub enum Refusal {
     /// The certificate that is to be renewed ended too long ago.
     #[error("this certificate ended too long ago to be renewed: join again with a join code")]
     TooLate,
+    /// The authority there is locked with a passphrase.
+    #[error("the authority there is locked: on that node, potluck domain unlock")]
+    Locked,
     /// The caller was revoked.
     #[error("this node was revoked")]
     Revoked,
@@ -150,9 +168,10 @@ pub(crate) async fn send<T: Serialize>(
     stream: &mut (impl AsyncWrite + Unpin),
     message: &T,
 ) -> io::Result<()> {
-    let json = serde_json::to_vec(message)?;
+    // It may hold a secret or a key.
+    let json = Zeroizing::new(serde_json::to_vec(message)?);
     let len = u16::try_from(json.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
-    let mut frame = len.to_be_bytes().to_vec();
+    let mut frame = Zeroizing::new(len.to_be_bytes().to_vec());
     frame.extend_from_slice(&json);
     stream.write_all(&frame).await?;
     stream.flush().await
@@ -167,7 +186,7 @@ pub(crate) async fn receive<T: for<'de> Deserialize<'de>>(
     if len > max {
         return Err(io::ErrorKind::InvalidData.into());
     }
-    let mut json = vec![0; len];
+    let mut json = Zeroizing::new(vec![0; len]);
     stream.read_exact(&mut json).await?;
     // Not with the parser's words: they may quote a secret.
     serde_json::from_slice(&json).map_err(|_| io::ErrorKind::InvalidData.into())

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::canonical;
+use crate::invite_store::Purpose;
 use crate::join_desk::{Certified, JoinDesk, RevokedCheck, Served};
 use crate::join_gate::JoinGate;
 use crate::name::Name;
@@ -77,6 +78,8 @@ pub enum JoinEvent {
         address: SocketAddr,
         /// When its certificate ends.
         expires: SystemTime,
+        /// Whether it holds the authority now, too.
+        authority: bool,
     },
     /// A member has a new certificate.
     Renewed {
@@ -287,17 +290,20 @@ impl JoinServerTask {
             },
         };
         self.tell(match served {
-            Served::Joined(Certified {
-                name,
-                peer_id,
-                expires,
-            }) => {
-                info!(%address, %name, %peer_id, "a node joined");
+            Served::Joined(certified, purpose) => {
+                let Certified {
+                    name,
+                    peer_id,
+                    expires,
+                } = certified;
+                let authority = purpose == Purpose::Authority;
+                info!(%address, %name, %peer_id, authority, "a node joined");
                 JoinEvent::Joined {
                     name,
                     peer_id,
                     address,
                     expires,
+                    authority,
                 }
             }
             Served::Renewed(Certified {

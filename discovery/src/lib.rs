@@ -6,6 +6,11 @@
 //! hold is asked here; which of them to ask, and moving the bytes, is left to others.
 
 mod authority;
+mod authority_error;
+mod authority_facts;
+mod authority_key;
+mod authority_lock;
+mod authority_settings;
 mod beacon_gate;
 mod beacon_seal;
 mod beacon_socket;
@@ -50,6 +55,7 @@ mod membership;
 mod membership_watch;
 mod name;
 mod neighbourhood;
+mod passphrase;
 mod peer_info;
 mod peer_verifier;
 mod pinned_authority;
@@ -79,7 +85,10 @@ mod swarm_revocations;
 mod swarm_task;
 mod tls;
 
-pub use authority::{Authority, AuthorityError, DEFAULT_CERTIFICATE_LIFETIME, Validity};
+pub use authority::{Authority, DEFAULT_CERTIFICATE_LIFETIME, Validity};
+pub use authority_error::AuthorityError;
+pub use authority_facts::KeyState;
+pub use authority_lock::{change_passphrase, lock_authority, unlock_authority};
 pub use beacon_stats::BeaconStats;
 pub use caller_places::{CallerPlace, CallerPlaces};
 pub use certificate_policy::{CertificatePolicy, VerifiedPeer};
@@ -108,6 +117,7 @@ pub use listener::listen;
 pub use membership::{Membership, MembershipError};
 pub use membership_watch::MembershipWatch;
 pub use name::{MAX_NAME, Name, NameError};
+pub use passphrase::{Passphrase, PassphraseError};
 pub use peer_info::{Direction, DiscoveryEvent, PeerFault, PortKind, Rejected};
 pub use potluck_near::{ClockOffset, ClockTrouble, DEFAULT_PORT, Departure, PeerInfo};
 pub use reject_reason::RejectReason;

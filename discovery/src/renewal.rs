@@ -9,7 +9,8 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::timeout;
 
-use crate::authority::{Authority, AuthorityError};
+use crate::authority::Authority;
+use crate::authority_error::AuthorityError;
 use crate::blocking::blocking;
 use crate::domain_files::{FileError, FolderLock};
 use crate::holders;
@@ -109,31 +110,57 @@ impl Default for RenewalOptions {
 /// Renews the certificate of the node that lives in `data_dir`.
 pub async fn renew(data_dir: &Path, options: &RenewalOptions) -> Result<Renewed, RenewalError> {
     let dir = data_dir.to_owned();
-    let (present, renewed, known) = blocking(move || begin(&dir)).await?;
-    let renewed = match renewed {
-        Some(renewed) => renewed,
-        None => ask(&present, known, options).await?,
+    let beginning = blocking(move || begin(&dir)).await?;
+    let present = beginning.present;
+    let renewed = match beginning.here {
+        Here::Renewed(membership) => Renewed {
+            membership,
+            by: None,
+        },
+        Here::Nothing => ask(&present, beginning.known, options).await?,
+        // Another node may hold the authority, too.
+        Here::Locked(error) => match ask(&present, beginning.known, options).await {
+            Err(RenewalError::Unreachable { .. }) => return Err(error.into()),
+            asked => asked?,
+        },
     };
     let (dir, saved) = (data_dir.to_owned(), renewed.clone());
     blocking(move || install(&dir, &saved)).await?;
     Ok(renewed)
 }
 
-/// The present membership, the new one if it can be made here, and where else to ask.
-type Beginning = (Membership, Option<Renewed>, Vec<SocketAddr>);
+/// What there is before anybody is asked.
+struct Beginning {
+    present: Membership,
+    here: Here,
+    /// Where the authority was found before.
+    known: Vec<SocketAddr>,
+}
+
+/// What the authority that lives here can do.
+enum Here {
+    Renewed(Membership),
+    Locked(AuthorityError),
+    /// It does not live here, or is another domain's.
+    Nothing,
+}
 
 fn begin(data_dir: &Path) -> Result<Beginning, RenewalError> {
     let present = Membership::load(data_dir)?.ok_or(RenewalError::NotAMember)?;
-    let authority = Authority::load(data_dir)?
-        .filter(|authority| authority.fingerprint() == present.fingerprint());
-    let renewed = match authority {
-        Some(authority) => Some(Renewed {
-            membership: issue(&authority, &present)?,
-            by: None,
-        }),
-        None => None,
+    let here = match Authority::load(data_dir) {
+        Ok(Some(authority)) if authority.fingerprint() == present.fingerprint() => {
+            Here::Renewed(issue(&authority, &present)?)
+        }
+        Ok(_) => Here::Nothing,
+        Err(error @ AuthorityError::Locked(_)) => Here::Locked(error),
+        Err(error) => return Err(error.into()),
     };
-    Ok((present, renewed, holders::load(data_dir)))
+    let known = holders::load(data_dir);
+    Ok(Beginning {
+        present,
+        here,
+        known,
+    })
 }
 
 fn issue(authority: &Authority, present: &Membership) -> Result<Membership, RenewalError> {

@@ -8,7 +8,8 @@ use libp2p::PeerId;
 use rustls_pki_types::CertificateDer;
 use tokio::sync::watch;
 
-use crate::authority::{Authority, AuthorityError};
+use crate::authority::Authority;
+use crate::authority_error::AuthorityError;
 use crate::domain_files::{self, FileError, FolderLock, Stamp};
 use crate::domain_id::Fingerprint;
 use crate::membership::{FOLDER, Membership};

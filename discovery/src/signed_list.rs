@@ -9,7 +9,8 @@ use aws_lc_rs::signature::{
 use rustls_pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use crate::authority::{Authority, AuthorityError};
+use crate::authority::Authority;
+use crate::authority_error::AuthorityError;
 use crate::domain_id::Fingerprint;
 use crate::revocation_list::{MAX_LIST, RevocationList};
 

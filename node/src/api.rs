@@ -5,6 +5,7 @@
 //! daemon runs as and for root. Errors are problem documents (RFC 9457). The document
 //! at `/v1/openapi.json` describes every route.
 
+mod authority;
 mod caller;
 mod contents;
 mod doctor;
@@ -194,6 +195,9 @@ fn router(state: State) -> Router {
             "/v1/domain/revocations",
             get(revocations::list).post(revocations::add),
         )
+        .route("/v1/domain/authority/unlock", post(authority::unlock))
+        .route("/v1/domain/authority/lock", post(authority::lock))
+        .route("/v1/domain/authority/passphrase", post(authority::change))
         .route("/v1/openapi.json", get(openapi))
         .route("/metrics", get(metrics::show))
         .fallback(async || Problem::not_found("there is no such resource"))

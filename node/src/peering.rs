@@ -153,6 +153,11 @@ impl Peering {
         let _ = tokio::time::timeout(CHANGE_LIMIT, circle.changed()).await;
     }
 
+    /// Says that the authority was locked or unlocked.
+    pub fn authority_changed(&self) {
+        self.join.refresh();
+    }
+
     /// Waits for the next change of what there is; fails when the node stops.
     pub(crate) async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
         self.circle.changed().await

@@ -1,5 +1,6 @@
 //! The life of a domain: inviting, joining and renewing as machines come and go.
 
+use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -45,6 +46,127 @@ fn certificates_renew_themselves_and_on_demand() {
             Ok((text(&document, "certificate_expires")? > renewed).then_some(()))
         })
     });
+}
+
+#[test]
+fn a_second_holder_takes_over_from_the_first() {
+    Lab::run(|lab| {
+        let (mut first, second) = two(lab)?;
+        first.create_domain("lab")?;
+        let outcome = first.run(&["domain", "invite", "--authority"])?;
+        ensure!(outcome.stderr.contains("CAREFUL"), "{outcome:?}");
+        second.join(outcome.stdout.trim())?;
+        let held = second.json(&["domain", "show"])?;
+        ensure!(held["authority"] == true, "{held}");
+        ensure!(
+            held["authority_others"] == serde_json::json!([peer_id(&first)?]),
+            "{held}"
+        );
+
+        let mut third = Node::new(lab, &lab.host("c")?, &[])?;
+        third.knows(lab, &[second.host()])?;
+        third.start()?;
+        third.join(&first.invite()?)?;
+        first.stop()?;
+        // Where it joined nobody answers; it asks around and finds the other one.
+        let before = certificate_end(&third)?;
+        until(LIMIT, "a certificate from the second holder", || {
+            let renewed = third.json(&["domain", "renew"])?;
+            Ok((text(&renewed, "certificate_expires")? > before).then_some(()))
+        })?;
+        let renewal = await_event(&third, "certificate_renewed")?;
+        let by = text(&renewal["fields"], "by")?;
+        ensure!(by.starts_with(&second.host().address().to_string()), "{by}");
+        let mut fourth = Node::new(lab, &lab.host("d")?, &[])?;
+        fourth.start()?;
+        fourth.join(&second.invite()?)
+    });
+}
+
+#[test]
+fn a_locked_authority_says_what_to_do() {
+    Lab::run(|lab| {
+        let (mut first, second) = two(lab)?;
+        let secret = lab.dir().join("secret");
+        fs::write(&secret, "open sesame\n")?;
+        let secret = secret.to_str().context("a path in UTF-8")?.to_owned();
+        first.ok(&["domain", "create", "lab", "--passphrase-file", &secret])?;
+        let code = first.invite()?;
+        // A daemon that starts anew does not know the passphrase.
+        first.stop()?;
+        first.start()?;
+        let shown = first.json(&["domain", "show"])?;
+        ensure!(shown["authority_key"] == "locked", "{shown}");
+        for command in [&["domain", "invite"][..], &["domain", "renew"][..]] {
+            let refused = first.run(command)?;
+            ensure!(!refused.status.success(), "{refused:?}");
+            ensure!(
+                refused.stderr.contains("potluck domain unlock"),
+                "{refused:?}"
+            );
+        }
+        let refused = second.run(&["domain", "join", &code])?;
+        ensure!(refused.stderr.contains("locked"), "{refused:?}");
+
+        let wrong = lab.dir().join("wrong");
+        fs::write(&wrong, "open barley\n")?;
+        let wrong = wrong.to_str().context("a path in UTF-8")?.to_owned();
+        let refused = first.run(&["domain", "unlock", "--passphrase-file", &wrong])?;
+        ensure!(!refused.status.success(), "{refused:?}");
+        first.ok(&["domain", "unlock", "--passphrase-file", &secret])?;
+        second.join(&code)?;
+        first.ok(&["domain", "lock"])?;
+        let refused = second.run(&["domain", "renew"])?;
+        ensure!(refused.stderr.contains("locked"), "{refused:?}");
+
+        // Without a daemon the command asks for itself.
+        first.stop()?;
+        let refused = first.run(&["domain", "invite"])?;
+        ensure!(refused.stderr.contains("locked"), "{refused:?}");
+        first.ok(&["domain", "invite", "--passphrase-file", &secret])?;
+        first.ok(&[
+            "domain",
+            "passphrase",
+            "--remove",
+            "--passphrase-file",
+            &secret,
+        ])?;
+        first.ok(&["domain", "invite"]).map(drop)
+    });
+}
+
+mod needs_openssl {
+    use super::*;
+
+    #[test]
+    fn openssl_reads_a_protected_key() {
+        Lab::run(|lab| {
+            let first = Node::new(lab, &lab.host("a")?, &[])?;
+            let secret = lab.dir().join("secret");
+            fs::write(&secret, "open sesame\n")?;
+            let secret = secret.to_str().context("a path in UTF-8")?;
+            first.ok(&["domain", "create", "lab", "--passphrase-file", secret])?;
+            let key = first.data_dir().join("authority/ca.key");
+            let read = |passphrase: &str| {
+                std::process::Command::new("openssl")
+                    .args(["pkey", "-noout", "-text", "-passin"])
+                    .arg(format!("pass:{passphrase}"))
+                    .arg("-in")
+                    .arg(&key)
+                    .output()
+                    .context("openssl")
+            };
+            let right = read("open sesame")?;
+            ensure!(right.status.success(), "{right:?}");
+            ensure!(String::from_utf8_lossy(&right.stdout).contains("ED25519"));
+            ensure!(!read("open barley")?.status.success());
+            Ok(())
+        });
+    }
+}
+
+fn peer_id(node: &Node) -> Result<String> {
+    text(&node.json(&["domain", "show"])?, "peer_id")
 }
 
 fn two(lab: &Lab) -> Result<(Node, Node)> {

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use potluck_cache::ContentRecord;
-use potluck_discovery::{BeaconStats, DomainStatus};
+use potluck_discovery::{BeaconStats, DomainStatus, KeyState};
 use serde::{Deserialize, Serialize};
 
 use crate::peering::own_revocation;
@@ -171,6 +171,13 @@ pub struct DomainDocument {
     pub certificate_expires: Option<String>,
     /// Whether this node holds the authority, and so can invite.
     pub authority: bool,
+    /// Whether the authority's key can be used: `unprotected` by a passphrase,
+    /// `unlocked`, or `locked`.
+    #[serde(default)]
+    pub authority_key: Option<String>,
+    /// The PeerIds of the other nodes that are known to hold the authority.
+    #[serde(default)]
+    pub authority_others: Vec<String>,
     /// What keeps the node from taking part.
     pub trouble: Option<String>,
 }
@@ -184,6 +191,9 @@ pub struct InvitationDocument {
     pub expires: String,
     /// How many nodes may use it.
     pub uses: u32,
+    /// Whether they will hold the authority too.
+    #[serde(default)]
+    pub authority: bool,
 }
 
 impl StatsDocument {
@@ -268,6 +278,19 @@ impl DomainDocument {
             peer_id: member.map(|member| member.peer_id().to_string()),
             certificate_expires: member.map(|member| rfc3339(member.expires())),
             authority: status.authority.is_some(),
+            authority_key: status.authority.as_ref().map(|authority| {
+                let state = match authority.key {
+                    KeyState::Unprotected => "unprotected",
+                    KeyState::Unlocked => "unlocked",
+                    KeyState::Locked => "locked",
+                };
+                state.to_owned()
+            }),
+            authority_others: status
+                .authority
+                .as_ref()
+                .map(|authority| authority.others.clone())
+                .unwrap_or_default(),
             trouble: trouble.or_else(|| status.revoked.as_ref().map(own_revocation)),
         }
     }

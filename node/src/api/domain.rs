@@ -12,7 +12,9 @@ use potluck_discovery::{
 };
 use serde::Deserialize;
 use serde_json::json;
+use zeroize::Zeroizing;
 
+use super::authority::passphrase;
 use super::caller::Administrator;
 use super::problem::{Problem, blocking};
 use super::{DomainDocument, InvitationDocument, State, StatusDocument};
@@ -20,12 +22,13 @@ use crate::jobs::Caller;
 use crate::peering::{join_address, seek_config};
 use crate::timestamp::rfc3339;
 
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CreateBody {
     name: String,
     node_name: Option<String>,
     certificate_lifetime_seconds: Option<u64>,
+    passphrase: Option<Zeroizing<String>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -35,6 +38,8 @@ pub(super) struct InviteBody {
     uses: Option<u32>,
     #[serde(default)]
     no_addresses: bool,
+    #[serde(default)]
+    authority: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -74,6 +79,7 @@ pub(super) async fn create(
     if let Some(seconds) = body.certificate_lifetime_seconds {
         options.certificate_lifetime = Duration::from_secs(seconds);
     }
+    options.passphrase = body.passphrase.map(passphrase).transpose()?;
     let data_dir = state.settings.data_dir.clone();
     blocking(move || {
         create_domain(&data_dir, &options).map_err(|error| Problem::conflict(error.to_string()))
@@ -89,7 +95,10 @@ pub(super) async fn invite(
     body: Result<Json<InviteBody>, JsonRejection>,
 ) -> Result<(StatusCode, Json<InvitationDocument>), Problem> {
     let Json(body) = body?;
-    let mut options = InviteOptions::default();
+    let mut options = InviteOptions {
+        authority: body.authority,
+        ..InviteOptions::default()
+    };
     if !body.no_addresses {
         options.addresses = join_addresses(join_address(state.settings.peering.listen));
     }
@@ -97,7 +106,7 @@ pub(super) async fn invite(
         options.expires_in = Duration::from_secs(seconds);
     }
     options.uses = body.uses.unwrap_or(options.uses);
-    let uses = options.uses;
+    let (uses, authority) = (options.uses, options.authority);
     let data_dir = state.settings.data_dir.clone();
     let code = blocking(move || {
         potluck_discovery::invite(&data_dir, &options)
@@ -108,7 +117,7 @@ pub(super) async fn invite(
     state.events.record(
         "domain_invited",
         None,
-        json!({ "expires": expires, "uses": uses }),
+        json!({ "expires": expires, "uses": uses, "authority": authority }),
     );
     Ok((
         StatusCode::CREATED,
@@ -116,6 +125,7 @@ pub(super) async fn invite(
             code: code.to_text(),
             expires,
             uses,
+            authority,
         }),
     ))
 }
@@ -154,7 +164,8 @@ pub(super) async fn renew(
     document(state).await
 }
 
-async fn document(state: State) -> Result<Json<DomainDocument>, Problem> {
+/// What is known of the domain.
+pub(super) async fn document(state: State) -> Result<Json<DomainDocument>, Problem> {
     let trouble = state.peering.trouble();
     blocking(move || {
         let status = potluck_discovery::show(&state.settings.data_dir)

@@ -4,12 +4,15 @@
 mod create;
 mod invite;
 mod join;
+mod passphrase;
 mod renew;
 mod revoke;
 mod show;
 
 use clap::Subcommand;
 use potluck_discovery::Name;
+
+use passphrase::PassphraseArgs;
 
 use super::args::Global;
 use super::config::load;
@@ -32,11 +35,17 @@ pub(super) enum DomainCommand {
     /// Join a domain.
     Join(join::JoinArgs),
     /// Get a new certificate for this node now.
-    Renew,
     /// Turn a node out of the domain, for good and everywhere.
     Revoke(revoke::RevokeArgs),
     /// List the nodes that were turned out.
     Revoked,
+    Renew(PassphraseArgs),
+    /// Give the running daemon the key of an authority that has a passphrase.
+    Unlock(PassphraseArgs),
+    /// Make the running daemon forget the key again.
+    Lock,
+    /// Give the authority's key a passphrase, another one, or none.
+    Passphrase(passphrase::ChangeArgs),
 }
 
 /// What every command of this kind works with.
@@ -64,9 +73,12 @@ pub(super) async fn run(
         DomainCommand::Show => show::run(&here).await,
         DomainCommand::Invite(args) => invite::run(&here, args).await,
         DomainCommand::Join(args) => join::run(&here, args).await,
-        DomainCommand::Renew => renew::run(&here).await,
         DomainCommand::Revoke(args) => revoke::revoke(&here, args).await,
         DomainCommand::Revoked => revoke::list(&here).await,
+        DomainCommand::Renew(args) => renew::run(&here, args).await,
+        DomainCommand::Unlock(args) => passphrase::unlock(&here, args).await,
+        DomainCommand::Lock => passphrase::lock(&here).await,
+        DomainCommand::Passphrase(args) => passphrase::change(&here, args).await,
     }
 }
 

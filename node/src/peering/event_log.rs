@@ -105,6 +105,7 @@ pub(super) async fn log_joins(mut joins: mpsc::Receiver<JoinEvent>, events: Even
                 peer_id,
                 address,
                 expires,
+                authority,
             } => events.record(
                 "domain_joined",
                 None,
@@ -113,6 +114,7 @@ pub(super) async fn log_joins(mut joins: mpsc::Receiver<JoinEvent>, events: Even
                     "name": name.to_string(),
                     "address": address.to_string(),
                     "certificate_expires": rfc3339(expires),
+                    "authority": authority,
                 }),
             ),
             JoinEvent::Renewed {

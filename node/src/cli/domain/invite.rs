@@ -7,6 +7,7 @@ use clap::builder::FalseyValueParser;
 use potluck_discovery::InviteOptions;
 use serde_json::json;
 
+use super::passphrase::PassphraseArgs;
 use super::{Here, failed};
 use crate::api::InvitationDocument;
 use crate::cli::daemon::{self, show_time};
@@ -33,9 +34,16 @@ pub(in crate::cli) struct InviteArgs {
     /// Leave this node's addresses out: a shorter code, for a node on the same subnet.
     #[arg(long, env = "POTLUCK_NO_ADDRESSES", value_parser = FalseyValueParser::new(), hide_env_values = true)]
     no_addresses: bool,
+    /// Give the joining node the authority's key too: it can then invite, renew and
+    /// revoke as this one can, for ever.
+    #[arg(long, env = "POTLUCK_AUTHORITY", value_parser = FalseyValueParser::new(), hide_env_values = true)]
+    authority: bool,
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
 }
 
 pub(super) async fn run(here: &Here<'_>, args: &InviteArgs) -> Result<(), Failure> {
+    here.unlock_for_command(&args.passphrase)?;
     say(&invite(here, args).await?, here.output)?;
     if here.client.is_none() {
         here.output
@@ -50,6 +58,7 @@ async fn invite(here: &Here<'_>, args: &InviteArgs) -> Result<InvitationDocument
             "expires_in_seconds": args.expires.as_secs(),
             "uses": args.uses,
             "no_addresses": args.no_addresses,
+            "authority": args.authority,
         });
         return Ok(client.post("/v1/domain/invitations", &wanted).await?);
     }
@@ -57,6 +66,7 @@ async fn invite(here: &Here<'_>, args: &InviteArgs) -> Result<InvitationDocument
     let options = InviteOptions {
         expires_in: args.expires,
         uses: args.uses,
+        authority: args.authority,
         addresses: match args.no_addresses {
             true => Vec::new(),
             false => potluck_discovery::join_addresses(listen),
@@ -67,6 +77,7 @@ async fn invite(here: &Here<'_>, args: &InviteArgs) -> Result<InvitationDocument
         code: code.to_text(),
         expires: rfc3339(code.expires()),
         uses: args.uses,
+        authority: args.authority,
     })
 }
 
@@ -75,6 +86,13 @@ fn say(invitation: &InvitationDocument, output: &Output) -> Result<(), Failure> 
         return output.json(invitation);
     }
     output.line(&invitation.code)?;
+    if invitation.authority {
+        output.hint(
+            "CAREFUL: who joins by this code gets the key of the authority itself, and can \
+             invite and revoke anybody from then on; that cannot be taken back, except by \
+             making a new domain",
+        );
+    }
     let nodes = match invitation.uses {
         1 => "one node".to_owned(),
         uses => format!("{uses} nodes"),

@@ -30,6 +30,12 @@ pub(super) async fn run(here: &Here<'_>, args: &JoinArgs) -> Result<(), Failure>
     };
     let domain = join(here, code.trim()).await?;
     show::print(&domain, here.output)?;
+    if domain.authority {
+        here.output.hint(
+            "this node now holds the authority of the domain: it lets nodes in and renews \
+             their certificates; give its key a passphrase with potluck domain passphrase",
+        );
+    }
     if here.client.is_none() {
         here.output.hint("potluck node takes part in it");
     }

@@ -2,12 +2,14 @@
 
 use serde_json::json;
 
+use super::passphrase::PassphraseArgs;
 use super::{Here, failed, show};
 use crate::api::DomainDocument;
 use crate::cli::failure::Failure;
 use crate::peering::renewal;
 
-pub(super) async fn run(here: &Here<'_>) -> Result<(), Failure> {
+pub(super) async fn run(here: &Here<'_>, args: &PassphraseArgs) -> Result<(), Failure> {
+    here.unlock_for_command(args)?;
     show::print(&renew(here).await?, here.output)
 }
 

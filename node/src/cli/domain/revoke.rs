@@ -4,6 +4,7 @@ use clap::Args;
 use potluck_discovery::{Membership, Revocations};
 use serde_json::json;
 
+use super::passphrase::PassphraseArgs;
 use super::{Here, failed};
 use crate::cli::daemon::show_time;
 use crate::cli::failure::Failure;
@@ -24,9 +25,12 @@ pub(in crate::cli) struct RevokeArgs {
         hide_env_values = true
     )]
     reason: Option<String>,
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
 }
 
 pub(super) async fn revoke(here: &Here<'_>, args: &RevokeArgs) -> Result<(), Failure> {
+    here.unlock_for_command(&args.passphrase)?;
     let revoked = revoke_node(here, args).await?;
     if here.output.json {
         return here.output.json(&revoked);

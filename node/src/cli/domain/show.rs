@@ -35,12 +35,7 @@ pub(super) fn print(domain: &DomainDocument, output: &Output) -> Result<(), Fail
                 .as_deref()
                 .map(|at| format!("until {}", show_time(at))),
         ),
-        (
-            "authority",
-            domain
-                .authority
-                .then(|| "here: this node can invite".to_owned()),
-        ),
+        ("authority", authority(domain)),
         ("trouble", domain.trouble.clone()),
     ];
     for (key, value) in rows {
@@ -49,4 +44,19 @@ pub(super) fn print(domain: &DomainDocument, output: &Output) -> Result<(), Fail
         }
     }
     Ok(())
+}
+
+/// What this node can do with the authority, if it holds it.
+fn authority(domain: &DomainDocument) -> Option<String> {
+    let key = match domain.authority_key.as_deref()? {
+        "locked" => "here, locked: potluck domain unlock, before it can invite and renew",
+        "unlocked" => "here, unlocked: this node can invite and renew",
+        _ => "here, without a passphrase: this node can invite and renew",
+    };
+    let others = match domain.authority_others.len() {
+        0 => "no other holder is known".to_owned(),
+        1 => format!("also held by {}", domain.authority_others[0]),
+        count => format!("also held by {count} others"),
+    };
+    Some(format!("{key}; {others}"))
 }
