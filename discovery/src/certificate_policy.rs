@@ -161,7 +161,14 @@ impl<'a> Leaf<'a> {
             .extended_key_usage()
             .map_err(|_| RejectReason::BadCertificate)?;
         let both = extended.is_some_and(|usage| usage.value.client_auth && usage.value.server_auth);
-        if both && !self.0.is_ca() {
+        // Who says nothing of the key's usage allows all (RFC 5280, section 4.2.1.3);
+        // TLS 1.3 takes signatures with it.
+        let usage = self
+            .0
+            .key_usage()
+            .map_err(|_| RejectReason::BadCertificate)?;
+        let signs = usage.is_none_or(|usage| usage.value.digital_signature());
+        if both && signs && !self.0.is_ca() {
             Ok(())
         } else {
             Err(RejectReason::WrongUsage)

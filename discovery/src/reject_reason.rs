@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use rustls::{AlertDescription, CertificateError};
+use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
 /// Why a connection with another node came to nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -31,6 +31,8 @@ pub enum RejectReason {
     WrongPeer,
     /// It sent more certificates than a node of the domain has.
     ChainTooLong,
+    /// What it sent in place of a certificate is larger than any is.
+    TooLarge,
     /// Its certificate cannot be read.
     BadCertificate,
     /// It speaks no TLS: plain text or rubbish.
@@ -65,6 +67,7 @@ impl RejectReason {
             Self::WrongKeyType => "wrong_key_type",
             Self::WrongPeer => "wrong_peer",
             Self::ChainTooLong => "chain_too_long",
+            Self::TooLarge => "too_large",
             Self::BadCertificate => "bad_certificate",
             Self::NotTls => "not_tls",
             Self::WrongProtocol => "wrong_protocol",
@@ -104,6 +107,10 @@ impl From<&rustls::Error> for RejectReason {
         match error {
             Error::InvalidCertificate(error) => of_certificate(error),
             Error::NoCertificatesPresented => Self::NoCertificate,
+            Error::InvalidMessage(
+                InvalidMessage::HandshakePayloadTooLarge
+                | InvalidMessage::CertificatePayloadTooLarge,
+            ) => Self::TooLarge,
             Error::InvalidMessage(_) => Self::NotTls,
             Error::PeerIncompatible(_) | Error::NoApplicationProtocol => Self::WrongProtocol,
             Error::InappropriateMessage { .. } | Error::InappropriateHandshakeMessage { .. } => {
@@ -126,15 +133,18 @@ fn of_certificate(error: &CertificateError) -> RejectReason {
         E::NotValidForName | E::NotValidForNameContext { .. } => RejectReason::WrongDomain,
         E::InvalidPurpose | E::InvalidPurposeContext { .. } => RejectReason::WrongUsage,
         E::BadEncoding | E::UnhandledCriticalExtension => RejectReason::BadCertificate,
-        E::Other(other) if is_path_too_long(other) => RejectReason::ChainTooLong,
+        E::Other(other) if says(other, &["PathLenConstraintViolated", "PathDepthExceeded"]) => {
+            RejectReason::ChainTooLong
+        }
+        E::Other(other) if says(other, &["CaUsedAsEndEntity"]) => RejectReason::WrongUsage,
         other => RejectReason::Other(other.to_string()),
     }
 }
 
 /// webpki has no public type for this inside rustls, only its `Debug`.
-fn is_path_too_long(error: &rustls::OtherError) -> bool {
+fn says(error: &rustls::OtherError, words: &[&str]) -> bool {
     let text = format!("{error:?}");
-    text.contains("PathLenConstraintViolated") || text.contains("PathDepthExceeded")
+    words.iter().any(|word| text.contains(word))
 }
 
 fn of_alert(alert: AlertDescription) -> RejectReason {
@@ -168,6 +178,7 @@ impl fmt::Display for RejectReason {
             Self::WrongKeyType => "its key is not Ed25519",
             Self::WrongPeer => "it is another node than the one that was called",
             Self::ChainTooLong => "it sent too many certificates",
+            Self::TooLarge => "its certificate is too large",
             Self::BadCertificate => "its certificate cannot be read",
             Self::NotTls => "it does not speak TLS",
             Self::WrongProtocol => "it does not speak this port's protocol",

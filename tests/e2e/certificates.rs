@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use potluck_tests::{Ambush, Lab, Node, Papers, call, call_in_plain_text, poll, until};
+use potluck_tests::{
+    Ambush, Lab, LabKind, Mistake, Node, Papers, call, call_in_plain_text, mistakes, poll,
+};
 use serde_json::Value;
 
 const DATA: (u16, &[u8]) = (Node::DATA_PORT, b"potluck-data/1");
@@ -15,16 +17,6 @@ const QUESTION: &str = "GET /v1/contents/\
     0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef HTTP/1.1\r\n\
     Host: lab\r\nConnection: close\r\n\r\n";
 
-type MakePapers = fn(&std::path::Path) -> Result<Papers>;
-
-/// The papers that must be refused and a word of the reason that is shown.
-const WRONG: [(&str, MakePapers, &str); 4] = [
-    ("foreign", |dir| Papers::foreign(dir), ""),
-    ("self-signed", |dir| Papers::self_signed(dir), ""),
-    ("expired", |dir| Papers::expired(dir), "ended"),
-    ("not yet valid", |dir| Papers::not_yet(dir), "not valid yet"),
-];
-
 #[test]
 fn strangers_who_call() {
     Lab::run(|lab| {
@@ -33,21 +25,19 @@ fn strangers_who_call() {
 
         // A member is answered: what follows is not refused for another reason.
         let at = |port| SocketAddr::new(node.host().address(), port);
-        let answer = call(
-            &stranger,
-            at(DATA.0),
-            DATA.1,
-            &Papers::member(&dir)?,
-            QUESTION.as_bytes(),
-        )?;
+        let papers = Papers::member(&dir)?;
+        let answer = call(&stranger, at(DATA.0), DATA.1, &papers, QUESTION.as_bytes())?;
         ensure!(answer.bytes.starts_with(b"HTTP/1.1 404"), "{answer:?}");
 
-        let mut papers: Vec<(&str, Papers)> = vec![("missing", Papers::missing())];
-        for (name, make, _) in WRONG {
-            papers.push((name, make(&dir)?));
-        }
+        let mut wrong = mistakes(&dir)?;
+        wrong.push(revoked(&node)?);
+        wrong.push(Mistake {
+            name: "missing",
+            reason: "showed no certificate",
+            papers: Papers::missing(),
+        });
         for (port, alpn) in [DATA, CONTROL] {
-            for (name, papers) in &papers {
+            for Mistake { name, papers, .. } in &wrong {
                 let answer = call(&stranger, at(port), alpn, papers, QUESTION.as_bytes())?;
                 ensure!(answer.bytes.is_empty(), "{name} on {port}: {answer:?}");
                 ensure!(answer.end != "still open", "{name} on {port} was left open");
@@ -63,22 +53,24 @@ fn strangers_who_call() {
             );
         }
 
-        let rejected = rejected(&node)?;
-        for (_, _, word) in WRONG {
-            ensure!(
-                rejected.iter().any(|entry| reason(entry).contains(word)),
-                "no {word}: {rejected:?}"
-            );
-        }
-        let from = stranger.address().to_string();
         // On loopback a caller's address is 127.0.0.1 whoever calls.
-        if lab.kind() == potluck_tests::LabKind::Namespaces {
-            let ours = rejected
-                .iter()
-                .filter(|entry| text(entry, "address").starts_with(&from));
-            // Five papers and plain text, twice.
-            let reasons: std::collections::BTreeSet<_> = ours.map(reason).collect();
-            ensure!(reasons.len() >= 5, "{reasons:?}");
+        let from = match lab.kind() {
+            LabKind::Namespaces => stranger.address().to_string(),
+            LabKind::Loopback => "127.".to_owned(),
+        };
+        let reasons = wrong.iter().map(|it| it.reason);
+        for word in reasons.chain(["does not speak TLS"]) {
+            for port in ["data", "control"] {
+                let what = format!("the refusal on the {port} port: {word}");
+                poll(Duration::from_secs(5), &what, || {
+                    Ok(rejected(&node)?.iter().any(|entry| {
+                        text(entry, "address").starts_with(&from)
+                            && text(entry, "port") == port
+                            && reason(entry).contains(word)
+                    }))
+                })
+                .with_context(|| format!("{:#?}", rejected(&node)))?;
+            }
         }
         let peers = node.json(&["peers"])?;
         ensure!(peers.as_array().is_some_and(Vec::is_empty), "{peers}");
@@ -91,31 +83,31 @@ fn strangers_who_call() {
 fn strangers_who_are_called() {
     Lab::run(|lab| {
         let mut node = member(lab)?;
+        let mut wrong = mistakes(&node.data_dir())?;
+        wrong.push(revoked(&node)?);
         node.stop()?;
-        let dir = node.data_dir();
+        let stranger = lab.host("stranger")?;
         let mut ambushes = Vec::new();
         let mut peers = Vec::new();
-        for (index, (name, make, word)) in WRONG.into_iter().enumerate() {
-            let host = lab.host(&format!("s{index}"))?;
-            let ambush = Ambush::new(&host, CONTROL.0, CONTROL.1, &make(&dir)?)?;
-            peers.push(format!("\"{}:{}\"", host.address(), DATA.0));
-            ambushes.push((name, host, ambush, word));
+        for (index, wrong) in (0..).zip(wrong) {
+            // A node's control port is its data port and one.
+            let port = 8000 + 2 * index;
+            let ambush = Ambush::new(&stranger, port + 1, CONTROL.1, &wrong.papers)?;
+            peers.push(format!("\"{}:{port}\"", stranger.address()));
+            ambushes.push((wrong, ambush));
         }
         node.set(&format!("peering.static_peers = [{}]", peers.join(", ")));
         node.start()?;
-        for (name, host, ambush, word) in &ambushes {
-            let place = host.address().to_string();
-            let entry = until(
-                Duration::from_secs(30),
-                &format!("the {name} one to be refused"),
-                || {
-                    let rejected = rejected(&node)?;
-                    Ok(rejected
-                        .into_iter()
-                        .find(|entry| text(entry, "address").starts_with(&place)))
-                },
-            )?;
-            ensure!(reason(&entry).contains(word), "{name}: {entry}");
+        for (Mistake { name, reason, .. }, ambush) in &ambushes {
+            let place = ambush.address().to_string();
+            let what = format!("the refusal of the one {name}: {reason}");
+            poll(Duration::from_secs(30), &what, || {
+                let fits = |entry: &Value| {
+                    text(entry, "address") == place && text(entry, "reason").contains(reason)
+                };
+                Ok(rejected(&node)?.iter().any(fits))
+            })
+            .with_context(|| format!("{:#?}", rejected(&node)))?;
             poll(Duration::from_secs(10), "the call", || {
                 Ok(ambush.seen().calls > 0)
             })?;
@@ -151,6 +143,18 @@ mod needs_openssl {
             Ok(())
         });
     }
+}
+
+/// A member's papers, after the member was revoked.
+fn revoked(node: &Node) -> Result<Mistake> {
+    let papers = Papers::member(&node.data_dir())?;
+    let id = papers.peer_id()?.to_string();
+    node.ok(&["domain", "revoke", &id, "--reason", "lost"])?;
+    Ok(Mistake {
+        name: "revoked",
+        reason: "was revoked",
+        papers,
+    })
 }
 
 /// A daemon that made a domain and is alone in it.

@@ -16,7 +16,7 @@ use potluck_discovery::{
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use tokio_util::sync::CancellationToken;
 
-use crate::stranger::credulous_server;
+use crate::ambush::credulous_server;
 use crate::{Blob, Host, Node, Papers};
 
 /// What its data port does.

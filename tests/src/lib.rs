@@ -7,19 +7,23 @@
 //! line only. [`Nginx`] is an honest origin, [`BadOrigin`] one that misbehaves.
 //! Everything that was started is ended and removed when the lab is dropped.
 
+mod ambush;
 mod bad_origin;
 mod blob;
 mod circle;
 mod cost;
+mod credulous;
 mod lab;
 mod liar;
 mod nginx;
 mod node;
+mod papers;
 mod process;
 mod stranger;
 pub mod subnet;
 mod wait;
 
+pub use ambush::{Ambush, Seen};
 pub use bad_origin::{BadOrigin, Misdeed};
 pub use blob::{Blob, big_file};
 pub use circle::{circle, start_circle};
@@ -28,6 +32,7 @@ pub use lab::{Counters, Host, Lab, LabKind};
 pub use liar::{Liar, Lie};
 pub use nginx::{Nginx, Request};
 pub use node::{Node, Outcome, bytes_of};
+pub use papers::{Mistake, Papers, mistakes};
 pub use process::Process;
-pub use stranger::{Ambush, Answer, Papers, Seen, call, call_in_plain_text};
+pub use stranger::{Answer, call, call_in_plain_text};
 pub use wait::{poll, until};

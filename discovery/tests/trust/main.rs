@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod handshakes;
 mod holding;
 mod join_flood;
 mod joining;
