@@ -40,11 +40,12 @@ pub(in crate::cli) fn name_of(text: &str) -> Result<String, Failure> {
         .map_err(|error| Failure::usage(format!("{text}: no URL: {error}: write http://…")))?;
     let last = url.path().rsplit('/').next().unwrap_or_default();
     let name = percent_decoded(last);
-    // Nothing of a URL may lead out of the directory.
+    // Nothing of a URL may lead out of the directory, or play with the terminal.
     let is_plain = !name.is_empty()
         && name != "."
         && name != ".."
-        && !name.contains(['/', '\0'])
+        && !name.contains('/')
+        && !name.contains(char::is_control)
         && name.len() <= 255;
     if is_plain {
         Ok(name)
@@ -62,7 +63,8 @@ fn percent_decoded(text: &str) -> String {
     while at < bytes.len() {
         let digits = (bytes[at] == b'%')
             .then(|| text.get(at + 1..at + 3))
-            .flatten();
+            .flatten()
+            .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
         match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
             Some(byte) => {
                 decoded.push(byte);
@@ -93,6 +95,7 @@ mod tests {
             ("http://o/a/b.iso?x=/y", "b.iso"),
             ("http://o/a%20b", "a b"),
             ("http://o/100%", "100%"),
+            ("http://o/a%+1", "a%+1"),
         ] {
             assert_eq!(name_of(url).ok().as_deref(), Some(name), "{url}");
         }
@@ -101,6 +104,8 @@ mod tests {
             "http://o/a/",
             "http://o/..%2fetc",
             "http://o/%2e%2e",
+            "http://o/a%1b[2J",
+            "http://o/a%00",
             "o/a",
         ] {
             assert!(name_of(url).is_err(), "{url}");
