@@ -1,6 +1,8 @@
 //! The node inside a command, where no daemon answers.
 
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -69,7 +71,8 @@ impl Embedded {
 async fn start_apart(mut settings: Settings, jobs: PathBuf) -> Result<(Node, TempDir), Failure> {
     let apart = settings.data_dir.join("apart");
     let make = || {
-        std::fs::create_dir_all(&apart)?;
+        fs::create_dir_all(&apart)?;
+        remove_leftovers(&apart)?;
         tempfile::Builder::new().prefix("get-").tempdir_in(&apart)
     };
     let private =
@@ -80,4 +83,41 @@ async fn start_apart(mut settings: Settings, jobs: PathBuf) -> Result<(Node, Tem
         .await
         .map_err(|error| Failure::failed(error.to_string()))?;
     Ok((node, private))
+}
+
+/// Removes what commands that were killed have left: nobody holds its lock any more. What
+/// has no lock yet was just made.
+fn remove_leftovers(apart: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(apart)? {
+        let dir = entry?.path();
+        let lock = File::open(dir.join("lock"));
+        if let Ok(lock) = lock
+            && lock.try_lock().is_ok()
+            && let Err(error) = fs::remove_dir_all(&dir)
+        {
+            tracing::debug!(path = %dir.display(), %error, "a leftover stays");
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_nobody_uses_is_a_leftover() {
+        let temp = tempfile::tempdir().unwrap();
+        let make = |name: &str| {
+            let dir = temp.path().join(name);
+            fs::create_dir(&dir).unwrap();
+            dir
+        };
+        let (left, used, fresh) = (make("left"), make("used"), make("fresh"));
+        File::create(left.join("lock")).unwrap();
+        let lock = File::create(used.join("lock")).unwrap();
+        lock.lock().unwrap();
+        remove_leftovers(temp.path()).unwrap();
+        assert!(!left.exists() && used.exists() && fresh.exists());
+    }
 }
