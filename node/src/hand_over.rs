@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use potluck_cache::{PlaceError, Placement};
 use serde_json::json;
 
-use crate::client::{Client, ClientError};
+use crate::client::{Client, ClientError, escaped};
 use crate::jobs::{FileDocument, JobDocument, check_destination};
 use crate::timestamp::parse_rfc3339;
 
@@ -33,13 +33,30 @@ pub enum HandOverError {
     },
 }
 
+/// Completes a job: the daemon puts the files in their places, or, where it may not, this
+/// process does.
+///
+/// # Errors
+/// As [`HandOverError`] says. The job can be completed again then.
+pub async fn complete(client: &Client, job: &str) -> Result<JobDocument, HandOverError> {
+    let path = format!("/v1/jobs/{}", escaped(job));
+    let by_daemon = json!({ "placed": false });
+    let patient = client.patient();
+    match patient.post(&format!("{path}/complete"), &by_daemon).await {
+        Err(error) if error.is_caller_places() => {
+            hand_over(client, &client.get(&path).await?).await
+        }
+        answer => Ok(answer?),
+    }
+}
+
 /// Completes a job with the rights of this process: every finished file is written beside
 /// its destination first, and only when all are there does each get its name. Then the
 /// job is ended; files that are not finished are given up.
 ///
 /// # Errors
 /// As [`HandOverError`] says. The job can be completed again then.
-pub async fn hand_over(client: &Client, job: &JobDocument) -> Result<JobDocument, HandOverError> {
+async fn hand_over(client: &Client, job: &JobDocument) -> Result<JobDocument, HandOverError> {
     let finished = || {
         let files = job.files.iter().enumerate();
         files.filter(|(_, file)| file.content_id.is_some())

@@ -17,7 +17,7 @@ use super::embedded::Embedded;
 use super::failure::{Exit, Failure};
 use super::output::Output;
 use crate::client::{Client, ClientError};
-use crate::hand_over::hand_over;
+use crate::hand_over::complete;
 use crate::jobs::{JobDocument, check_destination};
 use crate::public_url::public_url;
 pub(super) use destinations::name_of;
@@ -148,7 +148,7 @@ async fn finish(
             (tries, best) = (1, job.bytes_transferred);
         }
         match job.state {
-            JobState::Transferred => return complete(client, &job).await,
+            JobState::Transferred => return Ok(complete(client, &job.id).await?),
             JobState::Acknowledged | JobState::Cancelled => return Ok(job),
             JobState::TransientError if tries < MAX_TRIES => {
                 progress.note(&job);
@@ -169,21 +169,6 @@ async fn finish(
         "the daemon stopped; see potluck job show {} when it runs again",
         job.id
     )))
-}
-
-/// Lets the daemon put the files in their places, or does so itself.
-async fn complete(client: &Client, job: &JobDocument) -> Result<JobDocument, Failure> {
-    let body = json!({ "placed": false });
-    let answer = client
-        .patient()
-        .post(&path_of(job, "/complete"), &body)
-        .await;
-    match answer {
-        Err(error) if error.is_caller_places() => hand_over(client, job)
-            .await
-            .map_err(|error| Failure::failed(error.to_string())),
-        answer => Ok(answer?),
-    }
 }
 
 async fn act(client: &Client, job: &JobDocument, call: &str) -> Result<JobDocument, ClientError> {
@@ -251,10 +236,11 @@ pub(super) fn header(text: &str) -> Result<(String, String), String> {
     Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 
-/// Ctrl-C or SIGTERM.
+/// Ctrl-C, SIGTERM, or the end of the terminal.
 struct Interrupt {
     interrupt: Signal,
     terminate: Signal,
+    hang_up: Signal,
 }
 
 impl Interrupt {
@@ -263,6 +249,7 @@ impl Interrupt {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt()).map_err(failed)?,
             terminate: signal(SignalKind::terminate()).map_err(failed)?,
+            hang_up: signal(SignalKind::hangup()).map_err(failed)?,
         })
     }
 
@@ -270,6 +257,7 @@ impl Interrupt {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+            _ = self.hang_up.recv() => {}
         }
     }
 }

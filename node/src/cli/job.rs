@@ -14,7 +14,7 @@ use super::get::{header, name_of};
 use super::job_view;
 use super::output::Output;
 use crate::client::{Client, escaped};
-use crate::hand_over::{HandOverError, hand_over};
+use crate::hand_over::HandOverError;
 use crate::jobs::JobDocument;
 
 /// `potluck job`. JOB is an id or the beginning of one.
@@ -176,26 +176,15 @@ async fn step(client: &Client, job: &str, what: &str, output: &Output) -> Result
     job_view::brief(&job, output)
 }
 
-/// Lets the daemon put the files in their places; where it may not, does so itself.
+/// Sees the files into their places.
 pub(super) async fn complete(client: &Client, job: &str) -> Result<JobDocument, Failure> {
-    let wanted = json!({ "placed": false });
-    match client
-        .patient()
-        .post(&path(job, "/complete"), &wanted)
-        .await
-    {
-        Err(error) if error.is_caller_places() => {
-            let job: JobDocument = client.get(&path(job, "")).await?;
-            // Dropped half way it leaves no temporary files behind.
-            tokio::select! {
-                done = hand_over(client, &job) => Ok(done?),
-                _ = tokio::signal::ctrl_c() => {
-                    let message = format!("interrupted: potluck job complete {} begins again", job.id);
-                    Err(Failure::failed(message))
-                }
-            }
+    // Dropped half way it leaves no temporary files behind.
+    tokio::select! {
+        done = crate::hand_over::complete(client, job) => Ok(done?),
+        _ = tokio::signal::ctrl_c() => {
+            let message = format!("interrupted: potluck job complete {job} begins again");
+            Err(Failure::failed(message))
         }
-        other => Ok(other?),
     }
 }
 
