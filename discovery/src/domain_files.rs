@@ -114,6 +114,24 @@ fn write_aside(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     file.sync_all()
 }
 
+/// Removes a file for good, if there is one.
+pub(crate) fn remove_file(path: &Path) -> Result<(), FileError> {
+    removed(path, fs::remove_file(path))
+}
+
+/// Removes a folder with all that is in it, if there is one.
+pub(crate) fn remove_folder(path: &Path) -> Result<(), FileError> {
+    removed(path, fs::remove_dir_all(path))
+}
+
+fn removed(path: &Path, result: io::Result<()>) -> Result<(), FileError> {
+    let result = match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        result => result.and_then(|()| sync_parent(path)),
+    };
+    result.map_err(|error| FileError::new("remove", path, error))
+}
+
 /// Makes a new name in a folder last.
 pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
     match path.parent() {

@@ -191,6 +191,7 @@ fn router(state: State) -> Router {
         .route("/v1/domain/invitations", post(domain::invite))
         .route("/v1/domain/join", post(domain::join))
         .route("/v1/domain/renew", post(domain::renew))
+        .route("/v1/domain/leave", post(domain::leave))
         .route(
             "/v1/domain/revocations",
             get(revocations::list).post(revocations::add),

@@ -135,6 +135,38 @@ fn a_locked_authority_says_what_to_do() {
     });
 }
 
+#[test]
+fn who_leaves_is_gone_at_once_and_keeps_its_cache() {
+    Lab::run(|lab| {
+        let (first, second) = two(lab)?;
+        first.create_domain("lab")?;
+        second.join(&first.invite()?)?;
+        second.await_peers(1)?;
+        first.await_peers(1)?;
+        let seed = lab.dir().join("seed");
+        fs::write(&seed, vec![7; 300_000])?;
+        second.ok(&["cache", "add", seed.to_str().context("a path in UTF-8")?])?;
+
+        let left = second.json(&["domain", "leave"])?;
+        ensure!(left["member"] == false, "{left}");
+        // It said goodbye: the other need not find out.
+        first.await_peers(0)?;
+        second.await_peers(0)?;
+        let contents = second.json(&["cache", "list"])?;
+        ensure!(
+            contents.as_array().is_some_and(|list| list.len() == 1),
+            "{contents}"
+        );
+        let refused = first.run(&["domain", "leave"])?;
+        ensure!(refused.stderr.contains("--force"), "{refused:?}");
+        let before = peer_id(&first)?;
+        first.ok(&["domain", "leave", "--force"])?;
+        first.create_domain("anew")?;
+        ensure!(peer_id(&first)? != before, "a new domain, a new key");
+        Ok(())
+    });
+}
+
 mod needs_openssl {
     use super::*;
 

@@ -6,6 +6,7 @@ mod handshakes;
 mod holding;
 mod join_flood;
 mod joining;
+mod leaving;
 mod refusals;
 mod renewing;
 mod seeking;

@@ -49,6 +49,13 @@ pub(super) struct JoinBody {
     node_name: Option<String>,
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LeaveBody {
+    #[serde(default)]
+    force: bool,
+}
+
 pub(super) async fn status(_: Caller, Shared(state): Shared<State>) -> Json<StatusDocument> {
     let membership = state.peering.membership();
     Json(StatusDocument {
@@ -160,6 +167,23 @@ pub(super) async fn renew(
         .await
         .map_err(|error| not_renewed(&error))?;
     crate::peering::renewal::record(&state.events, &renewed);
+    state.peering.membership_changed().await;
+    document(state).await
+}
+
+pub(super) async fn leave(
+    _: Administrator,
+    Shared(state): Shared<State>,
+    body: Result<Json<LeaveBody>, JsonRejection>,
+) -> Result<Json<DomainDocument>, Problem> {
+    let Json(body) = body?;
+    let data_dir = state.settings.data_dir.clone();
+    blocking(move || {
+        potluck_discovery::leave(&data_dir, body.force)
+            .map_err(|error| Problem::conflict(error.to_string()))
+    })
+    .await?;
+    state.events.record("domain_left", None, json!({}));
     state.peering.membership_changed().await;
     document(state).await
 }

@@ -4,6 +4,7 @@
 mod create;
 mod invite;
 mod join;
+mod leave;
 mod passphrase;
 mod renew;
 mod revoke;
@@ -40,6 +41,8 @@ pub(super) enum DomainCommand {
     /// List the nodes that were turned out.
     Revoked,
     Renew(PassphraseArgs),
+    /// Leave the domain: this node's key and certificate go, the cache stays.
+    Leave(leave::LeaveArgs),
     /// Give the running daemon the key of an authority that has a passphrase.
     Unlock(PassphraseArgs),
     /// Make the running daemon forget the key again.
@@ -76,6 +79,7 @@ pub(super) async fn run(
         DomainCommand::Revoke(args) => revoke::revoke(&here, args).await,
         DomainCommand::Revoked => revoke::list(&here).await,
         DomainCommand::Renew(args) => renew::run(&here, args).await,
+        DomainCommand::Leave(args) => leave::run(&here, args).await,
         DomainCommand::Unlock(args) => passphrase::unlock(&here, args).await,
         DomainCommand::Lock => passphrase::lock(&here).await,
         DomainCommand::Passphrase(args) => passphrase::change(&here, args).await,
