@@ -152,7 +152,8 @@ impl Search {
         let mut peers = neighbours.peers();
         peers.retain(|peer| taking_part.iter().all(|known| known.id != peer.id));
         let peers = self.inner.some_of(peers);
-        if peers.is_empty() {
+        // Where some take part already, nobody else need be looked for on the network.
+        if peers.is_empty() && taking_part.is_empty() {
             neighbours.need_peers();
         }
         for peer in peers {
