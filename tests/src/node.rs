@@ -19,6 +19,7 @@ pub struct Node {
     dir: PathBuf,
     settings: Vec<String>,
     clock: Option<String>,
+    under: Vec<String>,
     daemon: Option<Process>,
 }
 
@@ -52,6 +53,7 @@ impl Node {
             dir,
             settings: Vec::new(),
             clock: None,
+            under: Vec::new(),
             daemon: None,
         };
         node.set(&format!("data_dir = \"{}\"", node.data_dir().display()));
@@ -83,6 +85,12 @@ impl Node {
         let key = |line: &str| line.split('=').next().unwrap_or_default().trim().to_owned();
         self.settings.retain(|old| key(old) != key(line));
         self.settings.push(line.to_owned());
+    }
+
+    /// Starts everything from now on by another program, which is to run the rest of
+    /// its arguments.
+    pub fn run_under(&mut self, words: &[&str]) {
+        self.under = words.iter().map(|&word| word.to_owned()).collect();
     }
 
     /// Sets the clock of everything that is started from now on, as `faketime` reads it:
@@ -176,7 +184,14 @@ impl Node {
 
     /// `potluck` on this host with this node's configuration.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = self.host.command(program());
+        let mut command = match self.under.split_first() {
+            Some((first, rest)) => {
+                let mut command = self.host.command(first);
+                command.args(rest).arg(program());
+                command
+            }
+            None => self.host.command(program()),
+        };
         self.configure(&mut command);
         command.args(args);
         command
