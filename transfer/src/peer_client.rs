@@ -255,12 +255,18 @@ impl PeerClient {
             return;
         }
         let mut idle = self.idle();
+        // Those of peers that are not asked again would stay for ever.
+        let now = now();
+        idle.retain(|_, kept| {
+            kept.retain(|kept| now.saturating_duration_since(kept.since) < KEEP_IDLE);
+            !kept.is_empty()
+        });
         let connections = idle.entry(peer.id).or_default();
         if connections.len() < IDLE_PER_PEER {
             connections.push(Idle {
                 connection,
                 address: peer.address,
-                since: now(),
+                since: now,
             });
         }
     }
