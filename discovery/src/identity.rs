@@ -4,12 +4,14 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use aws_lc_rs::encoding::AsBigEndian as _;
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 use libp2p::PeerId;
 use rcgen::{PKCS_ED25519, PublicKeyData, SignatureAlgorithm};
 use rustls::sign::SigningKey;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use zeroize::Zeroizing;
 
 use crate::domain_files::{self, FileError};
 use crate::tls;
@@ -119,6 +121,13 @@ impl NodeIdentity {
             .as_ref()
             .try_into()
             .expect("an Ed25519 signature has 64 bytes")
+    }
+
+    /// Another secret, made of the key for the purpose that `context` names.
+    pub(crate) fn derive(&self, context: &str) -> Option<Zeroizing<[u8; 32]>> {
+        let seed = self.inner.pair.seed().ok()?;
+        let seed = seed.as_be_bytes().ok()?;
+        Some(Zeroizing::new(blake3::derive_key(context, seed.as_ref())))
     }
 
     /// The key as rustls takes it.

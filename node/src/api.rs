@@ -14,6 +14,7 @@ mod domain;
 mod jobs;
 mod log;
 mod metrics;
+mod offline;
 mod peers;
 mod problem;
 mod revocations;
@@ -37,6 +38,8 @@ pub use documents::{
     BeaconDocument, CacheDocument, ContentDocument, DomainDocument, InvitationDocument,
     PeerDocument, RejectedDocument, StatsDocument, StatusDocument,
 };
+
+pub use offline::{AnswerDocument, RequestDocument};
 
 use crate::config::Settings;
 use crate::events::EventLog;
@@ -192,6 +195,9 @@ fn router(state: State) -> Router {
         .route("/v1/domain/join", post(domain::join))
         .route("/v1/domain/renew", post(domain::renew))
         .route("/v1/domain/leave", post(domain::leave))
+        .route("/v1/domain/request", post(offline::request))
+        .route("/v1/domain/sign", post(offline::sign))
+        .route("/v1/domain/answer", post(offline::answer))
         .route(
             "/v1/domain/revocations",
             get(revocations::list).post(revocations::add),

@@ -167,6 +167,47 @@ fn who_leaves_is_gone_at_once_and_keeps_its_cache() {
     });
 }
 
+#[test]
+fn an_authority_that_no_network_reaches_signs_files() {
+    Lab::run(|lab| {
+        let (member, joining) = two(lab)?;
+        // The authority is on a machine that never runs a daemon.
+        let vault = Node::new(lab, &lab.host("vault")?, &[])?;
+        vault.create_domain("lab")?;
+        let path = |name: &str| lab.dir().join(name).display().to_string();
+        let (request, answer) = (path("request"), path("answer"));
+        for node in [&member, &joining] {
+            let asked = node.json(&["domain", "request", "-o", &request])?;
+            // Nobody signs unseen.
+            let refused = vault.run(&["domain", "sign", &request, "-o", &answer])?;
+            ensure!(refused.code()? == 2, "{refused:?}");
+            ensure!(
+                refused.stderr.contains(&text(&asked, "peer_id")?),
+                "{refused:?}"
+            );
+            let signed = vault.json(&["domain", "sign", &request, "-o", &answer, "--yes"])?;
+            ensure!(signed["peer_id"] == asked["peer_id"], "{signed}");
+            let joined = node.json(&["domain", "join", "--answer", &answer])?;
+            ensure!(joined["peer_id"] == asked["peer_id"], "{joined}");
+            ensure!(joined["authority"] == false, "{joined}");
+        }
+        member.await_peers(1)?;
+        joining.await_peers(1)?;
+        let refused = member.run(&["domain", "join", "--answer", &answer])?;
+        ensure!(refused.stderr.contains("another node"), "{refused:?}");
+
+        // A renewal goes the same way, and the daemon takes it at once.
+        let before = certificate_end(&joining)?;
+        until(LIMIT, "a certificate that ends a second later", || {
+            joining.ok(&["domain", "request", "-o", &request])?;
+            vault.ok(&["domain", "sign", &request, "-o", &answer, "--yes"])?;
+            joining.ok(&["domain", "join", "--answer", &answer])?;
+            Ok((certificate_end(&joining)? > before).then_some(()))
+        })?;
+        joining.await_peers(1).map(drop)
+    });
+}
+
 mod needs_openssl {
     use super::*;
 

@@ -7,6 +7,7 @@ mod holding;
 mod join_flood;
 mod joining;
 mod leaving;
+mod offline;
 mod refusals;
 mod renewing;
 mod seeking;

@@ -205,7 +205,7 @@ fn name(text: &str) -> Result<Name, Problem> {
 }
 
 /// What this node is to be called: as asked for, as configured, or as its machine is.
-fn node_name(state: &State, wanted: Option<String>) -> Result<Name, Problem> {
+pub(super) fn node_name(state: &State, wanted: Option<String>) -> Result<Name, Problem> {
     match wanted.filter(|wanted| !wanted.is_empty()) {
         Some(wanted) => name(&wanted),
         None => Ok(match state.settings.peering.node_name.as_str() {

@@ -5,6 +5,7 @@ mod create;
 mod invite;
 mod join;
 mod leave;
+mod offline;
 mod passphrase;
 mod renew;
 mod revoke;
@@ -41,6 +42,11 @@ pub(super) enum DomainCommand {
     /// List the nodes that were turned out.
     Revoked,
     Renew(PassphraseArgs),
+    /// Write a request for a certificate to a file, for an authority that is kept
+    /// off-line.
+    Request(offline::RequestArgs),
+    /// Sign such a request where the authority is.
+    Sign(offline::SignArgs),
     /// Leave the domain: this node's key and certificate go, the cache stays.
     Leave(leave::LeaveArgs),
     /// Give the running daemon the key of an authority that has a passphrase.
@@ -79,6 +85,8 @@ pub(super) async fn run(
         DomainCommand::Revoke(args) => revoke::revoke(&here, args).await,
         DomainCommand::Revoked => revoke::list(&here).await,
         DomainCommand::Renew(args) => renew::run(&here, args).await,
+        DomainCommand::Request(args) => offline::request(&here, args).await,
+        DomainCommand::Sign(args) => offline::sign(&here, args).await,
         DomainCommand::Leave(args) => leave::run(&here, args).await,
         DomainCommand::Unlock(args) => passphrase::unlock(&here, args).await,
         DomainCommand::Lock => passphrase::lock(&here).await,

@@ -1,12 +1,13 @@
 //! `potluck domain join`
 
 use std::io::Read as _;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use potluck_discovery::{JoinCode, JoinCodeError, JoinOptions};
+use potluck_discovery::{JoinCode, JoinCodeError, JoinOptions, accept_answer};
 use serde_json::json;
 
-use super::{Here, failed, show};
+use super::{Here, failed, offline, show};
 use crate::api::DomainDocument;
 use crate::cli::failure::Failure;
 use crate::peering::seek_config;
@@ -19,11 +20,24 @@ const MAX_CODE: u64 = 4096;
 pub(in crate::cli) struct JoinArgs {
     /// The code that the other node printed, in as many words as you like; - reads it
     /// from standard input, where other users of this machine cannot see it.
-    #[arg(required = true, num_args = 1..)]
+    #[arg(required_unless_present = "answer", num_args = 1..)]
     code: Vec<String>,
+    /// Join, or renew, with the answer that potluck domain sign gave to this node's
+    /// request; - for standard input.
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "code",
+        env = "POTLUCK_ANSWER",
+        hide_env_values = true
+    )]
+    answer: Option<PathBuf>,
 }
 
 pub(super) async fn run(here: &Here<'_>, args: &JoinArgs) -> Result<(), Failure> {
+    if let Some(file) = &args.answer {
+        return accept(here, file).await;
+    }
     let code = match args.code.as_slice() {
         [one] if one == "-" => read_code()?,
         words => words.join(" "),
@@ -39,6 +53,24 @@ pub(super) async fn run(here: &Here<'_>, args: &JoinArgs) -> Result<(), Failure>
     if here.client.is_none() {
         here.output.hint("potluck node takes part in it");
     }
+    Ok(())
+}
+
+async fn accept(here: &Here<'_>, file: &Path) -> Result<(), Failure> {
+    let answer = offline::read(file)?;
+    let domain: DomainDocument = match &here.client {
+        Some(client) => {
+            let wanted = json!({ "answer": answer });
+            client.post("/v1/domain/answer", &wanted).await?
+        }
+        None => {
+            accept_answer(&here.settings.data_dir, &answer).map_err(failed)?;
+            here.domain()?
+        }
+    };
+    show::print(&domain, here.output)?;
+    here.output
+        .hint("compare the fingerprint with what potluck domain show says where it was signed");
     Ok(())
 }
 
