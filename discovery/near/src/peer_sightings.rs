@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use libp2p_identity::PeerId;
 
-use crate::Departure;
 use crate::peer_state::{PeerEntry, PeerState, Setback};
 use crate::peer_table::PeerTable;
 use crate::table_action::{Sighting, TableAction};
@@ -90,11 +89,10 @@ impl PeerEntry {
         actions: &mut VecDeque<TableAction>,
     ) {
         match &mut self.state {
-            // Its generation is from the connection itself: an earlier run.
+            // Its generation is from the connection itself: an earlier run. But any member
+            // can announce another, so the connection is believed, and asked.
             PeerState::Listed { info, .. } if info.generation < seen.generation => {
-                actions.push_back(TableAction::Removed(info.clone(), Departure::Restarted));
-                actions.push_back(TableAction::Close(seen.peer));
-                self.state = PeerState::Candidate { from };
+                actions.push_back(TableAction::Check(seen.peer));
             }
             PeerState::BackedOff { until, why } => match why {
                 Setback::Unreachable | Setback::Full => {

@@ -5,6 +5,7 @@
 
 mod answers;
 mod cbor;
+mod forged_beacons;
 mod questions;
 mod rogue;
 mod streams;
