@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use libp2p_identity::PeerId;
 
 use crate::beacon::{Beacon, BeaconMessage, ShortHash};
+use crate::crowd::Crowd;
 use crate::dice::Dice;
 use crate::population::Population;
 
@@ -89,6 +90,7 @@ pub struct BeaconCore {
     me: PeerId,
     dice: Dice,
     population: Population,
+    crowd: Crowd,
     hellos_sent: usize,
     next_hello: Instant,
     last_hello: Instant,
@@ -115,6 +117,7 @@ impl BeaconCore {
             me,
             dice,
             population: Population::default(),
+            crowd: Crowd::new(now),
             hellos_sent: 0,
             next_hello: now,
             last_hello: now,
@@ -136,8 +139,11 @@ impl BeaconCore {
             self.population.remove(&beacon.sender);
             return;
         }
-        if self.population.hear(beacon.sender, beacon.population, now) && now < self.listening_until
-        {
+        let new = self.population.hear(beacon.sender, beacon.population, now);
+        if new && beacon.message == BeaconMessage::Hello {
+            self.crowd.hear(now);
+        }
+        if new && now < self.listening_until {
             let later = now + FIRST_PROBE + self.dice.up_to(FIRST_PROBE);
             self.next_probe = self.next_probe.max(later.min(self.listening_until));
         }
@@ -179,6 +185,7 @@ impl BeaconCore {
     pub fn handle_new_link(&mut self, now: Instant) {
         self.hellos_sent = 0;
         self.next_hello = now;
+        self.crowd = Crowd::new(now);
         self.listening_until = now + LONGEST_LISTENING;
         let soon = now + FIRST_PROBE + self.dice.up_to(2 * FIRST_PROBE);
         self.next_probe = self.not_too_soon(soon);
@@ -267,7 +274,8 @@ impl BeaconCore {
     fn consider_answer(&mut self, wanted: u16, known: usize, to: Origin, now: Instant) {
         // Neither the asking node nor those it knows answer.
         let known = u32::try_from(known).unwrap_or(u32::MAX);
-        let candidates = self.population.estimate().saturating_sub(known + 1).max(1);
+        let population = self.population.estimate().max(self.crowd.size(now));
+        let candidates = population.saturating_sub(known + 1).max(1);
         let wanted = u32::from(wanted);
         if !self.has_room || !self.dice.chance(wanted.into(), candidates.into()) {
             return;

@@ -9,6 +9,7 @@
 mod beacon;
 mod beacon_core;
 mod clock_watch;
+mod crowd;
 mod dice;
 mod flood_gate;
 mod peer_calls;
