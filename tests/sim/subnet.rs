@@ -76,7 +76,7 @@ fn nobody_leaves_a_list_while_it_is_there() {
 
 #[test]
 fn a_crowd_makes_no_storm() {
-    for nodes in [40, 100] {
+    for nodes in [40, 100, 200] {
         after_a_start(nodes, 0.0, |report| {
             let boot = &report.part("boot").unwrap().traffic;
             assert!(boot.most_answers <= MOST_ANSWERS, "{}", boot.most_answers);

@@ -141,23 +141,30 @@ impl Node {
         self.dir.join("control.sock")
     }
 
+    /// Starts the daemon and waits for nothing.
+    pub fn spawn(&mut self) -> Result<()> {
+        self.write_config()?;
+        self.daemon = Some(Process::start(self.command(&["node"]), &self.daemon_log())?);
+        Ok(())
+    }
+
+    /// What all daemons of this node print, one after the other.
+    pub fn daemon_log(&self) -> PathBuf {
+        self.dir.join("daemon.log")
+    }
+
     /// Starts the daemon and waits until it answers.
     pub fn start(&mut self) -> Result<()> {
-        self.write_config()?;
-        let mut daemon = Process::start(self.command(&["node"]), &self.dir.join("daemon.log"))?;
-        let socket = self.socket();
+        self.spawn()?;
+        let (socket, host) = (self.socket(), self.host.clone());
+        let daemon = self.daemon()?;
         until(Duration::from_secs(20), "the daemon's socket", || {
             if let Some(status) = daemon.ended()? {
-                bail!(
-                    "the daemon on {} ended: {status}: {}",
-                    self.host.name(),
-                    daemon.output()
-                );
+                let output = daemon.output();
+                bail!("the daemon on {} ended: {status}: {output}", host.name());
             }
             Ok(UnixStream::connect(&socket).ok().map(|_| ()))
-        })?;
-        self.daemon = Some(daemon);
-        Ok(())
+        })
     }
 
     /// The daemon's process.
