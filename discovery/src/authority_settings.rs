@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::authority_error::AuthorityError;
 use crate::domain_files;
 use crate::hex::{hex, unhex};
-use crate::membership::version_of;
+use crate::membership_file::version_of;
 use crate::secret::BeaconKey;
 
 /// The version of the file that this program writes and reads.

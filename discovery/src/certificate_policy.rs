@@ -12,9 +12,13 @@ use libp2p::PeerId;
 use rustls_pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
+use crate::certificate_key::peer_id_of;
 use crate::domain_id::DomainId;
+use crate::given_files::MAX_INTERMEDIATES;
+use crate::given_policy::{CertificateId, GivenPolicy};
 use crate::identity::PublicKey;
 use crate::name::Name;
+use crate::name_pattern::NamePattern;
 use crate::reject_reason::RejectReason;
 use crate::revocations::Revocations;
 
@@ -31,6 +35,8 @@ pub struct VerifiedPeer {
     pub name: Name,
     /// When its certificate ends; a connection must not outlive it.
     pub expires: SystemTime,
+    /// Its certificate.
+    pub certificate: CertificateId,
 }
 
 impl VerifiedPeer {
@@ -49,6 +55,8 @@ impl VerifiedPeer {
 pub struct CertificatePolicy {
     certificate_name: String,
     authority: CertificateDer<'static>,
+    /// The rules of an authority that is not Potluck's own.
+    given: Option<GivenPolicy>,
     revocations: Option<Revocations>,
 }
 
@@ -58,7 +66,16 @@ impl CertificatePolicy {
         Self {
             certificate_name: domain.certificate_name(),
             authority,
+            given: None,
             revocations: None,
+        }
+    }
+
+    /// The policy of an authority that is not Potluck's own.
+    pub(crate) fn of_given(self, given: GivenPolicy) -> Self {
+        Self {
+            given: Some(given),
+            ..self
         }
     }
 
@@ -76,6 +93,23 @@ impl CertificatePolicy {
         revocations.is_some_and(|revocations| revocations.is_revoked(peer))
     }
 
+    /// Whether a certificate was revoked by the lists of an authority that is not
+    /// Potluck's own.
+    #[must_use]
+    pub fn has_revoked(&self, certificate: &CertificateId) -> bool {
+        let given = self.given.as_ref();
+        given.is_some_and(|given| given.is_revoked(certificate))
+    }
+
+    /// Why this certificate is out, whatever else it is.
+    pub(crate) fn refuse_revoked(&self, leaf: &Leaf<'_>) -> Result<(), RejectReason> {
+        let peer = leaf.peer_id().ok();
+        if peer.is_some_and(|peer| self.is_revoked(&peer)) || self.has_revoked(&leaf.id()) {
+            return Err(RejectReason::Revoked);
+        }
+        Ok(())
+    }
+
     /// Judges the certificates that the other side showed, its own first, after
     /// a handshake in which their signatures held.
     pub fn check(
@@ -85,23 +119,37 @@ impl CertificatePolicy {
     ) -> Result<VerifiedPeer, RejectReason> {
         let chain = chain.unwrap_or_default();
         let own = chain.first().ok_or(RejectReason::NoCertificate)?;
-        let rest_is_authority = chain[1..].iter().all(|next| *next == self.authority);
-        if chain.len() > MAX_CHAIN || !rest_is_authority {
-            return Err(RejectReason::ChainTooLong);
-        }
+        self.check_length(chain)?;
         let leaf = Leaf::parse(own)?;
-        leaf.check_domain(&self.certificate_name)?;
+        let name = match &self.given {
+            Some(given) => leaf.given_name(&given.names)?,
+            None => {
+                leaf.check_domain(&self.certificate_name)?;
+                leaf.name()
+            }
+        };
         leaf.check_usage()?;
-        let peer_id = leaf.public_key()?.peer_id();
-        if self.is_revoked(&peer_id) {
-            return Err(RejectReason::Revoked);
-        }
+        let peer_id = match self.given {
+            Some(_) => leaf.peer_id()?,
+            None => leaf.public_key()?.peer_id(),
+        };
+        self.refuse_revoked(&leaf)?;
         leaf.check_time(now)?;
         Ok(VerifiedPeer {
             peer_id,
-            name: leaf.name(),
+            name,
             expires: leaf.not_after(),
+            certificate: leaf.id(),
         })
+    }
+
+    fn check_length(&self, chain: &[CertificateDer<'_>]) -> Result<(), RejectReason> {
+        let good = match self.given {
+            // The authority's own may come along.
+            Some(_) => chain.len() <= MAX_INTERMEDIATES + 2,
+            None => chain.len() <= MAX_CHAIN && chain[1..].iter().all(|it| *it == self.authority),
+        };
+        good.then_some(()).ok_or(RejectReason::ChainTooLong)
     }
 }
 
@@ -143,6 +191,35 @@ impl<'a> Leaf<'a> {
 
     pub(crate) fn not_after(&self) -> SystemTime {
         time_of(self.0.validity().not_after.timestamp())
+    }
+
+    /// Whose key it is, of whatever kind.
+    pub(crate) fn peer_id(&self) -> Result<PeerId, RejectReason> {
+        peer_id_of(self.0.public_key())
+    }
+
+    /// Which certificate it is.
+    pub(crate) fn id(&self) -> CertificateId {
+        CertificateId {
+            issuer: self.0.issuer().as_raw().to_vec(),
+            serial: self.0.raw_serial().to_vec(),
+        }
+    }
+
+    /// The name of a node of an authority that is not Potluck's own: its common name, or
+    /// else the DNS name that makes it a node.
+    pub(crate) fn given_name(&self, names: &[NamePattern]) -> Result<Name, RejectReason> {
+        let extension = self.0.subject_alternative_name();
+        let extension = extension.map_err(|_| RejectReason::BadCertificate)?;
+        let mut found = extension.iter().flat_map(|it| &it.value.general_names);
+        let fitting = found.find_map(|name| match name {
+            GeneralName::DNSName(name) if names.iter().any(|it| it.fits(name)) => Some(*name),
+            _ => None,
+        });
+        let fitting = fitting.ok_or(RejectReason::WrongDomain)?;
+        let common = self.0.subject().iter_common_name().next();
+        let common = common.and_then(|name| name.as_str().ok());
+        Ok(Name::nearest(common.unwrap_or(fitting)))
     }
 
     fn check_domain(&self, wanted: &str) -> Result<(), RejectReason> {

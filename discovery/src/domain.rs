@@ -11,8 +11,10 @@ use crate::authority_facts::{AuthorityFacts, KeyState};
 use crate::authority_lock::unlock_authority;
 use crate::domain_files::{self, FileError, FolderLock};
 use crate::domain_id::{DomainId, Fingerprint};
+use crate::given_files::{GivenError, GivenFiles};
 use crate::identity::{IdentityError, NodeIdentity};
-use crate::membership::{Membership, MembershipError};
+use crate::membership::Membership;
+use crate::membership_file::MembershipError;
 use crate::name::Name;
 use crate::passphrase::Passphrase;
 use crate::reject_reason::RejectReason;
@@ -150,6 +152,18 @@ pub fn create_domain(data_dir: &Path, options: &DomainOptions) -> Result<Members
     }
     membership.save(data_dir)?;
     Ok(membership)
+}
+
+/// Says what an authority of the site's own has given.
+///
+/// # Errors
+/// When the files make no membership.
+pub fn show_given(files: &GivenFiles) -> Result<DomainStatus, GivenError> {
+    Ok(DomainStatus {
+        membership: Some(files.load()?),
+        authority: None,
+        revoked: None,
+    })
 }
 
 /// Says what a data directory knows of a domain.

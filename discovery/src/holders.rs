@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::domain_files::{self, FileError};
-use crate::membership;
+use crate::membership_file;
 
 const FILE: &str = "holders.json";
 /// The most addresses that are kept, the latest first.
@@ -43,7 +43,7 @@ pub(crate) fn remember(data_dir: &Path, address: SocketAddr) -> Result<(), FileE
 }
 
 fn file_in(data_dir: &Path) -> PathBuf {
-    data_dir.join(membership::FOLDER).join(FILE)
+    data_dir.join(membership_file::FOLDER).join(FILE)
 }
 
 #[cfg(test)]
@@ -54,7 +54,7 @@ mod tests {
     fn the_latest_is_first_and_few_are_kept() {
         let dir = tempfile::tempdir().unwrap();
         assert!(load(dir.path()).is_empty());
-        domain_files::make_folder(&dir.path().join(membership::FOLDER)).unwrap();
+        domain_files::make_folder(&dir.path().join(membership_file::FOLDER)).unwrap();
         let address = |port| SocketAddr::from(([10, 0, 0, 1], port));
         for port in [1, 2, 3, 4, 5, 3] {
             remember(dir.path(), address(port)).unwrap();

@@ -13,7 +13,7 @@ use crate::authority;
 use crate::domain_files::{self, FileError, FolderLock};
 use crate::hex::{hex, unhex};
 use crate::join_code::InviteSecret;
-use crate::membership::version_of;
+use crate::membership_file::version_of;
 
 const FILE: &str = "invites.json";
 const VERSION: u32 = 1;

@@ -134,7 +134,10 @@ pub(crate) fn gift(
     let key = AuthorityKey::from_pkcs8(&key).ok_or(RejectReason::BadSignature)?;
     let mut settings = AuthoritySettings {
         certificate_lifetime: Duration::from_secs(gift.certificate_lifetime),
-        beacon_key: membership.beacon_key().clone(),
+        beacon_key: membership
+            .beacon_key()
+            .ok_or(RejectReason::BadCertificate)?
+            .clone(),
         others: Vec::new(),
     };
     for holder in &gift.holders {

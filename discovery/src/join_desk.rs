@@ -28,8 +28,9 @@ use crate::join_protocol::{
     self, AuthorityGift, JOIN_ALPN, JoinAnswer, MAX_REQUEST, ProvenRequest, Refusal, Request,
     Welcome,
 };
-use crate::membership::{Membership, MembershipError};
+use crate::membership::Membership;
 use crate::membership_watch::MembershipWatch;
+use crate::membership_watch::SourceError;
 use crate::name::Name;
 use crate::reject_reason::RejectReason;
 use crate::renewal_request::renewable;
@@ -77,7 +78,7 @@ pub(crate) enum DeskError {
     #[error(transparent)]
     Authority(#[from] AuthorityError),
     #[error(transparent)]
-    Membership(#[from] MembershipError),
+    Membership(#[from] SourceError),
     #[error("cannot set up TLS: {0}")]
     Tls(#[from] rustls::Error),
 }

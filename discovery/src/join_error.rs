@@ -6,7 +6,7 @@ use crate::authority_error::AuthorityError;
 use crate::domain_files::FileError;
 use crate::identity::IdentityError;
 use crate::join_protocol::Refusal;
-use crate::membership::MembershipError;
+use crate::membership_file::MembershipError;
 use crate::name::Name;
 use crate::reject_reason::RejectReason;
 

@@ -9,7 +9,7 @@ use crate::authority_facts::AuthorityFacts;
 use crate::authority_key;
 use crate::domain_files::{self, FileError, FolderLock};
 use crate::identity;
-use crate::membership;
+use crate::membership_file;
 use crate::name::Name;
 
 /// The node is still in its domain.
@@ -35,7 +35,7 @@ pub enum LeaveError {
 /// damaged. With `force` also as the only known holder of the authority, which is then
 /// gone for good.
 pub fn leave(data_dir: &Path, force: bool) -> Result<(), LeaveError> {
-    let membership = membership::file_in(data_dir);
+    let membership = membership_file::file_in(data_dir);
     let held = data_dir.join(authority::FOLDER);
     if !membership.exists() && !held.exists() {
         return Err(LeaveError::NotAMember);
@@ -53,7 +53,7 @@ pub fn leave(data_dir: &Path, force: bool) -> Result<(), LeaveError> {
     }
     // The membership first: what is left after a crash makes no member.
     domain_files::remove_file(&membership)?;
-    for folder in [membership::FOLDER, authority::FOLDER, identity::FOLDER] {
+    for folder in [membership_file::FOLDER, authority::FOLDER, identity::FOLDER] {
         domain_files::remove_folder(&data_dir.join(folder))?;
     }
     Ok(())

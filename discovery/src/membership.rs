@@ -1,7 +1,6 @@
 //! A node's place in a domain.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -9,26 +8,17 @@ use libp2p::PeerId;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier as _;
 use rustls::server::WebPkiClientVerifier;
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, UnixTime};
-use serde::{Deserialize, Serialize};
+use rustls::sign::SigningKey;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 
 use crate::certificate_policy::{CertificatePolicy, Leaf};
-use crate::domain_files::{self, FileError};
 use crate::domain_id::{DomainId, Fingerprint};
-use crate::hex::{hex, unhex};
-use crate::identity::{IdentityError, NodeIdentity};
+use crate::given_policy::GivenPolicy;
+use crate::identity::NodeIdentity;
 use crate::name::Name;
 use crate::reject_reason::RejectReason;
 use crate::secret::BeaconKey;
 use crate::tls;
-
-/// The folder of the membership in the data directory.
-pub(crate) const FOLDER: &str = "domain";
-const FILE: &str = "membership.json";
-/// The version of the membership file that this program writes and reads.
-const VERSION: u32 = 1;
-const CERTIFICATE_LABEL: &str = "CERTIFICATE";
 
 /// A node's place in a domain: its key, its certificate, its authority's
 /// certificate and the key of the beacons. It is only ever made of parts that
@@ -38,55 +28,29 @@ pub struct Membership {
     inner: Arc<Inner>,
 }
 
+/// The key of a node, and whom its certificates come from.
+enum Kind {
+    /// Of a domain that Potluck made.
+    Own(NodeIdentity),
+    /// Of an authority of the site's own.
+    Given {
+        key: PrivateKeyDer<'static>,
+        policy: GivenPolicy,
+    },
+}
+
 struct Inner {
-    identity: NodeIdentity,
+    kind: Kind,
+    peer_id: PeerId,
+    /// What the node shows: its certificate, and what leads from there to the authority.
     chain: Vec<CertificateDer<'static>>,
+    authority: CertificateDer<'static>,
     fingerprint: Fingerprint,
     domain_name: Name,
     node_name: Name,
     not_before: SystemTime,
     expires: SystemTime,
-    beacon_key: BeaconKey,
-}
-
-/// There is no usable membership.
-#[derive(Debug, thiserror::Error)]
-pub enum MembershipError {
-    /// A file cannot be read or written.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// The node's key is missing or broken.
-    #[error(transparent)]
-    Identity(#[from] IdentityError),
-    /// The membership is there, the node's key is not.
-    #[error("{0} is there, but the node's key is not: restore identity/node.key or join again")]
-    KeyMissing(PathBuf),
-    /// Another key has come while this membership was made.
-    #[error("the node's key has changed meanwhile: try again")]
-    KeyChanged,
-    /// The file is of a newer or unknown version.
-    #[error("{path} is of version {found}; this program knows version {VERSION}")]
-    Version {
-        /// The file.
-        path: PathBuf,
-        /// Its version.
-        found: u32,
-    },
-    /// The file is damaged.
-    #[error("{0} is damaged: restore it or join again")]
-    Damaged(PathBuf),
-    /// The parts do not fit together.
-    #[error("the certificate does not fit the domain and key: {0}")]
-    Unfit(RejectReason),
-}
-
-/// What lies on the disk.
-#[derive(Serialize, Deserialize)]
-struct Stored {
-    version: u32,
-    certificate: String,
-    authority: String,
-    beacon_key: String,
+    beacon_key: Option<BeaconKey>,
 }
 
 impl Membership {
@@ -118,98 +82,64 @@ impl Membership {
             fingerprint.domain_id(),
             not_before,
         )?;
-        let chain = vec![certificate, authority];
+        let chain = vec![certificate, authority.clone()];
         let policy = CertificatePolicy::new(fingerprint.domain_id(), chain[1].clone());
         policy.check(Some(&chain), not_before)?;
         let inner = Inner {
-            identity,
+            peer_id: identity.peer_id(),
+            kind: Kind::Own(identity),
             chain,
+            authority,
             fingerprint,
             domain_name,
             node_name,
             not_before,
             expires,
-            beacon_key,
+            beacon_key: Some(beacon_key),
         };
         Ok(Self {
             inner: Arc::new(inner),
         })
     }
 
-    /// Reads the membership of the node that lives in `data_dir`; `None` if it
-    /// is in no domain.
-    pub fn load(data_dir: &Path) -> Result<Option<Self>, MembershipError> {
-        let path = file_in(data_dir);
-        let Some(bytes) = domain_files::read(&path)? else {
-            return Ok(None);
+    /// Joins the parts that an authority of the site's own has given, if they fit: the
+    /// certificate is for this key, and good for both roles under the policy.
+    pub(crate) fn given(
+        key: PrivateKeyDer<'static>,
+        chain: Vec<CertificateDer<'static>>,
+        authority: CertificateDer<'static>,
+        policy: GivenPolicy,
+        beacon_key: Option<BeaconKey>,
+    ) -> Result<Self, RejectReason> {
+        let own = chain.first().ok_or(RejectReason::NoCertificate)?;
+        let (peer_id, node_name, not_before, expires) = {
+            let leaf = Leaf::parse(own)?;
+            let name = leaf.given_name(&policy.names)?;
+            (leaf.peer_id()?, name, leaf.not_before(), leaf.not_after())
         };
-        let damaged = || MembershipError::Damaged(path.clone());
-        let version = version_of(&bytes).ok_or_else(damaged)?;
-        if version != VERSION {
-            return Err(MembershipError::Version {
-                path,
-                found: version,
-            });
-        }
-        let stored: Stored = serde_json::from_slice(&bytes).map_err(|_| damaged())?;
-        let certificate = CertificateDer::from_pem_slice(stored.certificate.as_bytes());
-        let authority = CertificateDer::from_pem_slice(stored.authority.as_bytes());
-        let beacon_key = unhex(&stored.beacon_key).map(BeaconKey::from_bytes);
-        let (Ok(certificate), Ok(authority), Some(beacon_key)) =
-            (certificate, authority, beacon_key)
-        else {
-            return Err(damaged());
+        let domain_name = Leaf::parse(&authority)?.name();
+        let inner = Inner {
+            kind: Kind::Given { key, policy },
+            peer_id,
+            fingerprint: Fingerprint::of(&authority),
+            domain_name,
+            node_name,
+            not_before,
+            expires,
+            beacon_key,
+            chain,
+            authority,
         };
-        let identity = NodeIdentity::load(data_dir)?
-            .ok_or_else(|| MembershipError::KeyMissing(path.clone()))?;
-        Self::new(identity, certificate, authority, beacon_key)
-            .map(Some)
-            .map_err(MembershipError::Unfit)
-    }
-
-    /// Writes the membership, and the node's key if it is new. After an error
-    /// the disk is as it was.
-    pub(crate) fn save(&self, data_dir: &Path) -> Result<(), MembershipError> {
-        let old_key = NodeIdentity::load(data_dir)?.map(|old| old.public_key());
-        match old_key {
-            Some(old) if old != self.inner.identity.public_key() => {
-                return Err(MembershipError::KeyChanged);
-            }
-            Some(_) => {}
-            None => self.inner.identity.save(data_dir)?,
-        }
-        let saved = self.save_file(data_dir);
-        if saved.is_err() && old_key.is_none() {
-            NodeIdentity::unsave(data_dir);
-        }
-        saved
-    }
-
-    fn save_file(&self, data_dir: &Path) -> Result<(), MembershipError> {
-        let folder = data_dir.join(FOLDER);
-        domain_files::make_folder(&folder)?;
-        let stored = Stored {
-            version: VERSION,
-            certificate: domain_files::pem(CERTIFICATE_LABEL, &self.inner.chain[0]),
-            authority: domain_files::pem(CERTIFICATE_LABEL, &self.inner.chain[1]),
-            beacon_key: hex(self.inner.beacon_key.expose()),
+        let membership = Self {
+            inner: Arc::new(inner),
         };
-        let json = serde_json::to_vec_pretty(&stored).expect("texts and a number are JSON");
-        if let Err(error) = domain_files::write_private(&folder.join(FILE), &json) {
-            // Goes only if it is empty, so only if it is new.
-            let _ = std::fs::remove_dir(&folder);
-            return Err(error.into());
-        }
-        // Copies for curl and openssl, which the node itself never reads.
-        for (name, pem) in [
-            ("node.pem", &stored.certificate),
-            ("ca.pem", &stored.authority),
-        ] {
-            if let Err(error) = domain_files::write_public(&folder.join(name), pem.as_bytes()) {
-                tracing::warn!(%error, "no copy of a certificate");
-            }
-        }
-        Ok(())
+        tls::prove_given(&membership, SystemTime::now())?;
+        let policy = membership.policy();
+        policy.check(
+            Some(&membership.inner.chain),
+            not_before.max(SystemTime::now().min(expires)),
+        )?;
+        Ok(membership)
     }
 
     /// The name of the domain, as its authority's certificate says.
@@ -239,7 +169,7 @@ impl Membership {
     /// The id of this node.
     #[must_use]
     pub fn peer_id(&self) -> PeerId {
-        self.inner.identity.peer_id()
+        self.inner.peer_id
     }
 
     /// When this node's certificate begins to hold.
@@ -254,10 +184,10 @@ impl Membership {
         self.inner.expires
     }
 
-    /// The key that seals the domain's beacons.
+    /// The key that seals the domain's beacons; without one there are none.
     #[must_use]
-    pub fn beacon_key(&self) -> &BeaconKey {
-        &self.inner.beacon_key
+    pub fn beacon_key(&self) -> Option<&BeaconKey> {
+        self.inner.beacon_key.as_ref()
     }
 
     /// This node's certificate, then its authority's.
@@ -269,13 +199,40 @@ impl Membership {
     /// The authority's certificate.
     #[must_use]
     pub fn authority_certificate(&self) -> &CertificateDer<'static> {
-        &self.inner.chain[1]
+        &self.inner.authority
     }
 
-    /// The node's key.
+    /// The node's key, if Potluck made it.
     #[must_use]
-    pub fn identity(&self) -> &NodeIdentity {
-        &self.inner.identity
+    pub fn identity(&self) -> Option<&NodeIdentity> {
+        match &self.inner.kind {
+            Kind::Own(identity) => Some(identity),
+            Kind::Given { .. } => None,
+        }
+    }
+
+    /// The rules of an authority of the site's own, if it is one.
+    pub(crate) fn given_policy(&self) -> Option<&GivenPolicy> {
+        match &self.inner.kind {
+            Kind::Own(_) => None,
+            Kind::Given { policy, .. } => Some(policy),
+        }
+    }
+
+    /// Whether certificate and key come from an authority of the site's own.
+    #[must_use]
+    pub fn is_given(&self) -> bool {
+        self.given_policy().is_some()
+    }
+
+    /// The key as rustls takes it.
+    pub(crate) fn signing_key(&self) -> Result<Arc<dyn SigningKey>, rustls::Error> {
+        match &self.inner.kind {
+            Kind::Own(identity) => identity.signing_key(),
+            Kind::Given { key, .. } => tls::provider()
+                .key_provider
+                .load_private_key(key.clone_key()),
+        }
     }
 
     /// Whether `other` can take this one's place while the node runs: the same node
@@ -283,7 +240,7 @@ impl Membership {
     pub(crate) fn is_renewed_by(&self, other: &Self) -> bool {
         let (old, new) = (&*self.inner, &*other.inner);
         old.fingerprint == new.fingerprint
-            && old.identity.public_key() == new.identity.public_key()
+            && old.peer_id == new.peer_id
             && old.node_name == new.node_name
             && old.beacon_key == new.beacon_key
     }
@@ -291,7 +248,11 @@ impl Membership {
     /// What the domain asks of others' certificates.
     #[must_use]
     pub fn policy(&self) -> CertificatePolicy {
-        CertificatePolicy::new(self.domain_id(), self.authority_certificate().clone())
+        let policy = CertificatePolicy::new(self.domain_id(), self.authority_certificate().clone());
+        match self.given_policy() {
+            Some(given) => policy.of_given(given.clone()),
+            None => policy,
+        }
     }
 }
 
@@ -304,21 +265,6 @@ impl fmt::Debug for Membership {
             .field("peer_id", &self.peer_id())
             .finish_non_exhaustive()
     }
-}
-
-/// The file that makes the membership.
-pub(crate) fn file_in(data_dir: &Path) -> PathBuf {
-    data_dir.join(FOLDER).join(FILE)
-}
-
-/// The version of a JSON file of ours, whatever else is in it.
-pub(crate) fn version_of(bytes: &[u8]) -> Option<u32> {
-    #[derive(Deserialize)]
-    struct Versioned {
-        version: u32,
-    }
-    let versioned: Versioned = serde_json::from_slice(bytes).ok()?;
-    Some(versioned.version)
 }
 
 /// Asks the stock verifiers, as both ends of a connection would.

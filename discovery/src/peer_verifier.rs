@@ -22,8 +22,16 @@ pub(crate) struct CallerVerifier {
 
 /// Judges the certificate of who answers.
 pub(crate) struct AnswererVerifier {
-    stock: Arc<WebPkiServerVerifier>,
+    stock: Stock,
     policy: CertificatePolicy,
+}
+
+/// rustls has a verifier of answerers that wants one name, which the certificates of a
+/// domain share. Those of an authority of the site's own bear many; the verifier of
+/// callers asks for none.
+enum Stock {
+    Named(Arc<WebPkiServerVerifier>),
+    Unnamed(Arc<dyn ClientCertVerifier>),
 }
 
 impl CallerVerifier {
@@ -35,16 +43,20 @@ impl CallerVerifier {
 
 impl AnswererVerifier {
     pub(crate) fn new(stock: Arc<WebPkiServerVerifier>, policy: &CertificatePolicy) -> Self {
-        let policy = policy.clone();
+        let (stock, policy) = (Stock::Named(stock), policy.clone());
+        Self { stock, policy }
+    }
+
+    pub(crate) fn unnamed(stock: Arc<dyn ClientCertVerifier>, policy: &CertificatePolicy) -> Self {
+        let (stock, policy) = (Stock::Unnamed(stock), policy.clone());
         Self { stock, policy }
     }
 }
 
 /// Whatever else is wrong with a certificate the policy finds after the handshake.
 fn refuse_revoked(policy: &CertificatePolicy, own: &CertificateDer<'_>) -> Result<(), Error> {
-    let key = Leaf::parse(own).and_then(|leaf| leaf.public_key());
-    match key {
-        Ok(key) if policy.is_revoked(&key.peer_id()) => Err(CertificateError::Revoked.into()),
+    match Leaf::parse(own).map(|leaf| policy.refuse_revoked(&leaf)) {
+        Ok(Err(_)) => Err(CertificateError::Revoked.into()),
         _ => Ok(()),
     }
 }
@@ -97,11 +109,16 @@ impl ServerCertVerifier for AnswererVerifier {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let verified = self
-            .stock
-            .verify_server_cert(own, others, name, ocsp, now)?;
+        match &self.stock {
+            Stock::Named(stock) => {
+                stock.verify_server_cert(own, others, name, ocsp, now)?;
+            }
+            Stock::Unnamed(stock) => {
+                stock.verify_client_cert(own, others, now)?;
+            }
+        }
         refuse_revoked(&self.policy, own)?;
-        Ok(verified)
+        Ok(ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -110,7 +127,10 @@ impl ServerCertVerifier for AnswererVerifier {
         own: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.stock.verify_tls12_signature(message, own, signature)
+        match &self.stock {
+            Stock::Named(stock) => stock.verify_tls12_signature(message, own, signature),
+            Stock::Unnamed(stock) => stock.verify_tls12_signature(message, own, signature),
+        }
     }
 
     fn verify_tls13_signature(
@@ -119,11 +139,17 @@ impl ServerCertVerifier for AnswererVerifier {
         own: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.stock.verify_tls13_signature(message, own, signature)
+        match &self.stock {
+            Stock::Named(stock) => stock.verify_tls13_signature(message, own, signature),
+            Stock::Unnamed(stock) => stock.verify_tls13_signature(message, own, signature),
+        }
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.stock.supported_verify_schemes()
+        match &self.stock {
+            Stock::Named(stock) => stock.supported_verify_schemes(),
+            Stock::Unnamed(stock) => stock.supported_verify_schemes(),
+        }
     }
 }
 

@@ -17,7 +17,8 @@ use crate::holders;
 use crate::join_call::{CallFailure, JoinCaller};
 use crate::join_error::list;
 use crate::join_protocol::{JoinAnswer, Refusal};
-use crate::membership::{Membership, MembershipError};
+use crate::membership::Membership;
+use crate::membership_file::MembershipError;
 use crate::name::Name;
 use crate::reject_reason::RejectReason;
 use crate::renewal_request::RenewalRequest;
@@ -164,7 +165,7 @@ fn begin(data_dir: &Path) -> Result<Beginning, RenewalError> {
 }
 
 fn issue(authority: &Authority, present: &Membership) -> Result<Membership, RenewalError> {
-    let identity = present.identity().clone();
+    let identity = present.identity().ok_or(MembershipError::Given)?.clone();
     let name = present.node_name();
     let certificate = authority.issue(identity.public_key(), name, SystemTime::now())?;
     let (ca, beacon_key) = (authority.certificate(), authority.beacon_key());
@@ -285,7 +286,10 @@ async fn ask_at(
     caller: &JoinCaller,
     present: &Membership,
 ) -> Result<Membership, Failure> {
-    let (certificate, identity) = (&present.certificate_chain()[0], present.identity());
+    let certificate = &present.certificate_chain()[0];
+    let Some(identity) = present.identity() else {
+        return Err(Failure::Refused(MembershipError::Given.into()));
+    };
     let request = |binding: &_| RenewalRequest::new(certificate, identity, binding);
     let answer = match caller.call(address, request).await {
         Ok(answer) => answer,

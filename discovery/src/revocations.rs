@@ -12,7 +12,8 @@ use crate::authority::Authority;
 use crate::authority_error::AuthorityError;
 use crate::domain_files::{self, FileError, FolderLock, Stamp};
 use crate::domain_id::Fingerprint;
-use crate::membership::{FOLDER, Membership};
+use crate::membership::Membership;
+use crate::membership_file::FOLDER;
 use crate::revocation_list::{MAX_REVOKED, Revocation, RevocationList};
 use crate::signed_list::{BadList, ListStamp, SignedList};
 

@@ -148,7 +148,9 @@ pub fn start(
 
     let mut tasks = JoinSet::new();
     tasks.spawn(link_watch.run(stop.clone()));
-    if groups.v4.is_some() || groups.v6.is_some() {
+    if let Some(key) = membership.beacon_key()
+        && (groups.v4.is_some() || groups.v6.is_some())
+    {
         let beacon = BeaconTask {
             introduction: Introduction {
                 me,
@@ -160,7 +162,7 @@ pub fn start(
             groups,
             choice,
             links,
-            seal: BeaconSeal::new(membership.beacon_key().expose()),
+            seal: BeaconSeal::new(key.expose()),
             seed: seed ^ generation,
             heard,
             wishes: wishes_in,

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use libp2p::PeerId;
 use tokio::sync::watch;
 
+use crate::given_policy::CertificateId;
 use crate::membership::Membership;
 use crate::revocations::Revocations;
 use crate::tls::PortTls;
@@ -25,6 +26,18 @@ struct Current {
     membership: Membership,
     control: PortTls,
     data: PortTls,
+}
+
+/// Waits for a standing to change.
+pub(crate) struct StandingChanges(watch::Receiver<Current>);
+
+impl StandingChanges {
+    /// Waits for the next change. Safe to cancel.
+    pub(crate) async fn next(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 /// A membership does not take the place of another one.
@@ -63,6 +76,21 @@ impl Standing {
         let renewed = Current::of(membership, &self.revocations)?;
         self.current.send_replace(renewed);
         Ok(())
+    }
+
+    /// Waits until the authority has revoked a certificate, by its own lists. Returns at
+    /// once if it has; never if this standing is given up.
+    pub async fn until_revoked(&self, certificate: &CertificateId) {
+        let mut current = self.current.subscribe();
+        let revoked = current.wait_for(|current| current.data.has_revoked(certificate));
+        if revoked.await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Follows the changes of this standing.
+    pub(crate) fn changes(&self) -> StandingChanges {
+        StandingChanges(self.current.subscribe())
     }
 
     /// The membership in use.

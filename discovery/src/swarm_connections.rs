@@ -93,6 +93,7 @@ impl SwarmTask {
             remote,
             direction,
             name: proven.peer.name.as_str().to_owned(),
+            certificate: proven.peer.certificate,
             expires: proven.peer.expires,
             ends: proven.ends,
             control: None,

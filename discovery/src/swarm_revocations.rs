@@ -181,6 +181,18 @@ impl SwarmTask {
         self.ask_for_list();
     }
 
+    /// Certificates or the lists of an authority of the site's own have changed: who is
+    /// among the revoked now goes.
+    pub(crate) fn on_standing(&mut self) {
+        let tls = self.standing.control();
+        let connections = self.state.connections.values();
+        let revoked = connections.filter(|it| tls.has_revoked(&it.certificate));
+        let revoked: Vec<PeerId> = revoked.map(|it| it.peer).collect();
+        for peer in revoked {
+            self.cut_off(peer);
+        }
+    }
+
     /// Takes a revoked node off the list. It is told so on its connections, which answer
     /// nothing else and end in a moment.
     fn cut_off(&mut self, peer: PeerId) {

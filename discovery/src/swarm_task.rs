@@ -26,8 +26,8 @@ use crate::swarm_answers::{Answered, Waiting};
 use crate::swarm_questions::Asked;
 use crate::swarm_revocations::Spreading;
 use crate::{
-    Departure, Direction, DiscoveryEvent, Holdings, PeerInfo, RejectReason, RevocationList,
-    Standing,
+    CertificateId, Departure, Direction, DiscoveryEvent, Holdings, PeerInfo, RejectReason,
+    RevocationList, Standing,
 };
 use potluck_near::PeerTable;
 use potluck_near::Setback;
@@ -57,6 +57,8 @@ pub(crate) struct Connection {
     pub(crate) remote: SocketAddr,
     pub(crate) direction: Direction,
     pub(crate) name: String,
+    /// The peer's certificate.
+    pub(crate) certificate: CertificateId,
     /// When the peer's certificate ends.
     pub(crate) expires: SystemTime,
     /// When the connection must end: with that certificate or our own on it.
@@ -140,6 +142,7 @@ impl SwarmTask {
         let mut resolve = tokio::time::interval(RESOLVE_INTERVAL);
         resolve.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut revocations = self.standing.revocations().watch();
+        let mut standing = self.standing.changes();
         // What came since the task was made.
         revocations.mark_changed();
         loop {
@@ -154,6 +157,7 @@ impl SwarmTask {
                     let list = Arc::clone(&revocations.borrow_and_update());
                     self.on_revocations(&list);
                 }
+                () = standing.next() => self.on_standing(),
                 Some(taken) = self.state.spreading.taking.join_next() => match taken {
                     Ok(taken) => self.on_taken(taken),
                     Err(error) => if error.is_panic() {

@@ -7,13 +7,15 @@ use std::time::SystemTime;
 
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, ClientConnection, CommonState, RootCertStore};
 use rustls::{ServerConfig, ServerConnection};
-use rustls_pki_types::{CertificateDer, ServerName};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use crate::certificate_policy::{CertificatePolicy, VerifiedPeer};
+use crate::given_policy::CertificateId;
 use crate::membership::Membership;
 use crate::peer_verifier::{AnswererVerifier, CallerVerifier};
 use crate::reject_reason::RejectReason;
@@ -104,6 +106,12 @@ impl PortTls {
         self.check(connection, now)
     }
 
+    /// Whether the authority has revoked a certificate since it was shown.
+    #[must_use]
+    pub fn has_revoked(&self, certificate: &CertificateId) -> bool {
+        self.policy.has_revoked(certificate)
+    }
+
     /// When a connection with this peer must end: with the certificate, its own or
     /// ours, that ends first.
     #[must_use]
@@ -126,26 +134,29 @@ impl PortTls {
         offered: &[u8],
     ) -> Result<Self, rustls::Error> {
         let provider = provider();
-        let roots = Arc::new(roots(membership.authority_certificate())?);
         let key = Arc::new(SingleCertAndKey::from(certified_key(membership)?));
 
-        let verifier = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone())
-            .build()
-            .map_err(|error| rustls::Error::General(error.to_string()))?;
+        let callers = caller_verifier(membership)?;
         let mut server = ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&[&rustls::version::TLS13])?
-            .with_client_cert_verifier(Arc::new(CallerVerifier::new(verifier, &policy)))
+            .with_client_cert_verifier(Arc::new(CallerVerifier::new(callers.clone(), &policy)))
             .with_cert_resolver(key.clone());
         forbid_resumption(&mut server);
         server.alpn_protocols = accepted.iter().map(|name| name.to_vec()).collect();
 
-        let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider.clone())
-            .build()
-            .map_err(|error| rustls::Error::General(error.to_string()))?;
+        let answerers = if membership.is_given() {
+            AnswererVerifier::unnamed(callers, &policy)
+        } else {
+            let roots = Arc::new(roots(membership.authority_certificate())?);
+            let stock = WebPkiServerVerifier::builder_with_provider(roots, provider.clone())
+                .build()
+                .map_err(|error| rustls::Error::General(error.to_string()))?;
+            AnswererVerifier::new(stock, &policy)
+        };
         let mut client = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnswererVerifier::new(verifier, &policy)))
+            .with_custom_certificate_verifier(Arc::new(answerers))
             .with_client_cert_resolver(key);
         client.resumption = Resumption::disabled();
         client.enable_early_data = false;
@@ -159,6 +170,36 @@ impl PortTls {
             expires: membership.expires(),
         })
     }
+}
+
+/// The stock verifier of callers, with the lists of revocations that an authority of the
+/// site's own gives.
+fn caller_verifier(membership: &Membership) -> Result<Arc<dyn ClientCertVerifier>, rustls::Error> {
+    let roots = Arc::new(roots(membership.authority_certificate())?);
+    let mut builder = WebPkiClientVerifier::builder_with_provider(roots, provider());
+    if let Some(given) = membership.given_policy() {
+        builder = builder
+            .with_crls(given.lists())
+            .allow_unknown_revocation_status();
+    }
+    let verifier = builder.build();
+    verifier.map_err(|error| rustls::Error::General(error.to_string()))
+}
+
+/// Asks the stock verifier about the node's own certificate, and whether the key is its.
+pub(crate) fn prove_given(membership: &Membership, now: SystemTime) -> Result<(), RejectReason> {
+    let refused = |error: rustls::Error| RejectReason::from(&error);
+    let verifier = caller_verifier(membership).map_err(refused)?;
+    let now = now.duration_since(SystemTime::UNIX_EPOCH);
+    let now = UnixTime::since_unix_epoch(now.unwrap_or_default());
+    let [own, others @ ..] = membership.certificate_chain() else {
+        return Err(RejectReason::NoCertificate);
+    };
+    verifier
+        .verify_client_cert(own, others, now)
+        .map_err(refused)?;
+    let key = certified_key(membership).map_err(refused)?;
+    key.keys_match().map_err(|_| RejectReason::BadSignature)
 }
 
 /// The cryptography of every connection between nodes.
@@ -183,7 +224,7 @@ pub(crate) fn roots(authority: &CertificateDer<'static>) -> Result<RootCertStore
 
 /// The node's chain and key as rustls takes them.
 pub(crate) fn certified_key(membership: &Membership) -> Result<CertifiedKey, rustls::Error> {
-    let key = membership.identity().signing_key()?;
+    let key = membership.signing_key()?;
     Ok(CertifiedKey::new(
         membership.certificate_chain().to_vec(),
         key,

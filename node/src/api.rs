@@ -28,6 +28,7 @@ use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use potluck_cache::Cache;
 use potluck_transfer::EngineHandle;
@@ -208,6 +209,7 @@ fn router(state: State) -> Router {
         .route("/v1/openapi.json", get(openapi))
         .route("/metrics", get(metrics::show))
         .fallback(async || Problem::not_found("there is no such resource"))
+        .layer(from_fn_with_state(state.clone(), domain::refuse_given))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(state)
 }

@@ -4,6 +4,7 @@
 //! the file beats the profile's defaults. Every mistake in all of them is told at
 //! once. Nothing else in the program reads settings.
 
+mod domain_settings;
 mod key;
 mod layer;
 mod mistake;
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+pub use domain_settings::DomainSettings;
 pub use layer::SetBy;
 pub use mistake::{ConfigError, Mistake};
 pub use settings::{
@@ -193,6 +195,16 @@ impl Sources {
                 value,
                 set_by,
                 place,
+            });
+        }
+        if let Err((key, problem)) = settings.domain.given() {
+            let set = effective.iter().find(|it| it.key == key);
+            mistakes.push(Mistake {
+                place: set
+                    .and_then(|it| it.place.clone())
+                    .unwrap_or_else(|| "[domain]".into()),
+                key: key.into(),
+                problem: problem.into(),
             });
         }
         if mistakes.is_empty() {

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use potluck_cache::{Cache, CacheError};
-use potluck_discovery::Membership;
 use potluck_plan::GovernorConfig;
 use potluck_transfer::origin::{OriginClient, OriginConfig};
 use potluck_transfer::{Engine, EngineConfig, EngineHandle, Rates, TrafficCounts};
@@ -202,8 +201,8 @@ impl Node {
     /// Waits until there is a peer, where the node is in a domain, but no longer than
     /// `limit`: a transfer that begins before the first peer was found goes without.
     pub async fn await_peers(&self, limit: Duration) {
-        let data_dir = self.state.settings.data_dir.clone();
-        let is_member = blocking(move || Membership::load(&data_dir)).await;
+        let source = self.state.settings.membership_source();
+        let is_member = blocking(move || source.load()).await;
         if !self.state.settings.peering.enabled || !matches!(is_member, Ok(Some(_))) {
             return;
         }

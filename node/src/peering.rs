@@ -101,7 +101,7 @@ impl Peering {
                 engine,
                 events,
             },
-            watch: Some(MembershipWatch::new(&settings.data_dir)),
+            watch: Some(MembershipWatch::of(settings.membership_source())),
             circle: circle_sender,
             data_dir: settings.data_dir.clone(),
             revoked: Revoked::default(),
@@ -109,12 +109,14 @@ impl Peering {
         };
         tasks.spawn(task.run(Arc::clone(&look), stop.clone()));
         let peering = Self { circle, look, join };
-        tasks.spawn(renewal::run(
-            settings,
-            peering.clone(),
-            events_of_renewals,
-            stop,
-        ));
+        if settings.given_elsewhere().is_none() {
+            tasks.spawn(renewal::run(
+                settings,
+                peering.clone(),
+                events_of_renewals,
+                stop,
+            ));
+        }
         peering
     }
 

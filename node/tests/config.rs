@@ -227,3 +227,26 @@ fn the_documentation_has_every_key_with_its_default() {
         );
     }
 }
+
+#[test]
+fn the_files_of_an_own_authority_go_together() {
+    let mut world = World::new();
+    world.file("[domain]\ncertificate_file = \"/c.pem\"\nkey_file = \"/c.key\"\n");
+    let mistakes = world.mistakes();
+    assert!(
+        mistakes.len() == 1 && mistakes[0].contains("ca_file go together"),
+        "{mistakes:?}"
+    );
+    let all =
+        "[domain]\ncertificate_file = \"/c.pem\"\nkey_file = \"/c.key\"\nca_file = \"/ca.pem\"\n";
+    world.file(all);
+    let mistakes = world.mistakes();
+    assert!(mistakes[0].contains("domain.names"), "{mistakes:?}");
+    world.file(&format!("{all}names = [\"*.*.example\"]\n"));
+    assert!(world.mistakes()[0].contains("no DNS name"));
+    world.file(&format!("{all}names = [\"*.potluck.example\"]\n"));
+    let files = world.load().settings.domain.given().unwrap().unwrap();
+    assert!(files.names[0].fits("till.potluck.example"));
+    world.file("[domain]\ncrl_file = \"/crl.pem\"\n");
+    assert!(world.mistakes()[0].contains("means nothing without"));
+}

@@ -77,9 +77,17 @@ impl Trust for DomainTrust {
     fn ending(&self, judged: &Judged) -> Ending {
         let in_time = end_of_certificate(judged.ends);
         let (peer, mut revoked) = (judged.peer, self.standing.revocations().watch());
+        let (standing, certificate) = (self.standing.clone(), judged.certificate.clone());
+        let by_authority = async move {
+            match certificate {
+                Some(certificate) => standing.until_revoked(&certificate).await,
+                None => std::future::pending().await,
+            }
+        };
         Box::pin(async move {
             tokio::select! {
                 ended = in_time => ended,
+                () = by_authority => Ended::Revoked,
                 Ok(_) = revoked.wait_for(|list| list.is_revoked(&peer)) => Ended::Revoked,
             }
         })
@@ -103,5 +111,6 @@ fn judged(tls: &PortTls, peer: &VerifiedPeer) -> Judged {
     Judged {
         peer: peer.peer_id,
         ends: tls.end_with(peer),
+        certificate: Some(peer.certificate.clone()),
     }
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use potluck_discovery::{Direction, PeerId, RejectReason};
+use potluck_discovery::{CertificateId, Direction, PeerId, RejectReason};
 use rustls_pki_types::ServerName;
 
 use crate::ending::{Ending, end_of_certificate};
@@ -47,13 +47,15 @@ pub trait Trust: Send + Sync + 'static {
 }
 
 /// Who is at the other end.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Judged {
     /// The identity that its certificate proves.
     pub peer: PeerId,
     /// When a certificate on the connection ends, its own or ours; the connection must
     /// not outlive it.
     pub ends: SystemTime,
+    /// The certificate that it showed, where its authority may revoke it.
+    pub certificate: Option<CertificateId>,
 }
 
 /// Somebody who was refused on the data port, or refused there by us.

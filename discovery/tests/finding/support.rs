@@ -75,7 +75,7 @@ impl Site {
             not_before: now - Duration::from_secs(60),
             not_after: now + left,
         };
-        let key = member.identity().public_key();
+        let key = member.identity().unwrap().public_key();
         let certificate = authority.issue_for(key, member.node_name(), validity);
         let certificate = pem::encode(&pem::Pem::new("CERTIFICATE", &certificate.unwrap()[..]));
         let dir = self.dirs[number].path();

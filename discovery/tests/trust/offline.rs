@@ -18,7 +18,7 @@ fn a_request_and_its_answer_make_a_member_and_renew_it() {
     let request = SigningRequest::parse(&text).unwrap();
     let answer = sign_request(founder.dir.path(), &request).unwrap();
     // What lies on the stick in between gives no secret away.
-    let secret = founder.membership.beacon_key().expose();
+    let secret = founder.membership.beacon_key().unwrap().expose();
     assert!(
         !answer
             .as_bytes()

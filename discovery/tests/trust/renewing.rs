@@ -37,7 +37,7 @@ fn reissue(founder: &Founder, dir: &TempDir, not_before: SystemTime, not_after: 
         not_before,
         not_after,
     };
-    let key = membership.identity().public_key();
+    let key = membership.identity().unwrap().public_key();
     let made = founder
         .authority()
         .issue_for(key, membership.node_name(), validity)

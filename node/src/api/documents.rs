@@ -3,9 +3,10 @@
 use std::time::SystemTime;
 
 use potluck_cache::ContentRecord;
-use potluck_discovery::{BeaconStats, DomainStatus, KeyState};
+use potluck_discovery::{BeaconStats, DomainStatus, KeyState, MembershipSource};
 use serde::{Deserialize, Serialize};
 
+use crate::config::Settings;
 use crate::peering::own_revocation;
 use crate::stats::Stats;
 use crate::timestamp::rfc3339;
@@ -178,6 +179,9 @@ pub struct DomainDocument {
     /// The PeerIds of the other nodes that are known to hold the authority.
     #[serde(default)]
     pub authority_others: Vec<String>,
+    /// The file of the authority's certificate, if it is not Potluck's own.
+    #[serde(default)]
+    pub authority_file: Option<String>,
     /// What keeps the node from taking part.
     pub trouble: Option<String>,
 }
@@ -265,6 +269,28 @@ impl From<&ContentRecord> for ContentDocument {
 }
 
 impl DomainDocument {
+    /// What there is of a domain where these settings say. Touches the disk.
+    ///
+    /// # Errors
+    /// Why it cannot be read, in words.
+    pub fn read(settings: &Settings, trouble: Option<String>) -> Result<Self, String> {
+        let words = |error: &dyn std::fmt::Display| error.to_string();
+        match settings.membership_source() {
+            MembershipSource::DataDir(data_dir) => {
+                let status = potluck_discovery::show(&data_dir).map_err(|error| words(&error))?;
+                Ok(Self::of(&status, trouble))
+            }
+            MembershipSource::Given(files) => {
+                let status =
+                    potluck_discovery::show_given(&files).map_err(|error| words(&error))?;
+                Ok(Self {
+                    authority_file: Some(files.ca.display().to_string()),
+                    ..Self::of(&status, trouble)
+                })
+            }
+        }
+    }
+
     /// What a data directory says of the domain.
     #[must_use]
     pub fn of(status: &DomainStatus, trouble: Option<String>) -> Self {
@@ -291,6 +317,7 @@ impl DomainDocument {
                 .as_ref()
                 .map(|authority| authority.others.clone())
                 .unwrap_or_default(),
+            authority_file: None,
             trouble: trouble.or_else(|| status.revoked.as_ref().map(own_revocation)),
         }
     }

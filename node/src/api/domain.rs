@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::State as Shared;
 use axum::extract::rejection::JsonRejection;
-use axum::http::StatusCode;
+use axum::extract::{Request, State as Shared};
+use axum::http::{Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::Response;
 use potluck_discovery::{
     DomainOptions, InviteOptions, JoinCode, JoinError, JoinOptions, Name, RenewalError,
     create_domain, join_addresses,
@@ -54,6 +56,20 @@ pub(super) struct JoinBody {
 pub(super) struct LeaveBody {
     #[serde(default)]
     force: bool,
+}
+
+/// Lets nobody change a domain whose certificates an authority of the site's own gives.
+pub(super) async fn refuse_given(
+    Shared(state): Shared<State>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let changes =
+        request.method() == Method::POST && request.uri().path().starts_with("/v1/domain");
+    match state.settings.given_elsewhere().filter(|_| changes) {
+        Some(elsewhere) => Err(Problem::conflict(elsewhere)),
+        None => Ok(next.run(request).await),
+    }
 }
 
 pub(super) async fn status(_: Caller, Shared(state): Shared<State>) -> Json<StatusDocument> {
@@ -192,9 +208,8 @@ pub(super) async fn leave(
 pub(super) async fn document(state: State) -> Result<Json<DomainDocument>, Problem> {
     let trouble = state.peering.trouble();
     blocking(move || {
-        let status = potluck_discovery::show(&state.settings.data_dir)
-            .map_err(|error| Problem::internal(error.to_string()))?;
-        Ok(Json(DomainDocument::of(&status, trouble)))
+        let document = DomainDocument::read(&state.settings, trouble);
+        document.map(Json).map_err(Problem::internal)
     })
     .await
 }

@@ -36,11 +36,11 @@ pub(super) enum DomainCommand {
     Invite(invite::InviteArgs),
     /// Join a domain.
     Join(join::JoinArgs),
-    /// Get a new certificate for this node now.
     /// Turn a node out of the domain, for good and everywhere.
     Revoke(revoke::RevokeArgs),
     /// List the nodes that were turned out.
     Revoked,
+    /// Get a new certificate for this node now.
     Renew(PassphraseArgs),
     /// Write a request for a certificate to a file, for an authority that is kept
     /// off-line.
@@ -77,6 +77,10 @@ pub(super) async fn run(
         client,
         output,
     };
+    let only_shows = matches!(command, DomainCommand::Show);
+    if let Some(elsewhere) = here.settings.given_elsewhere().filter(|_| !only_shows) {
+        return Err(failed(elsewhere));
+    }
     match command {
         DomainCommand::Create(args) => create::run(&here, args).await,
         DomainCommand::Show => show::run(&here).await,
@@ -97,8 +101,7 @@ pub(super) async fn run(
 impl Here<'_> {
     /// What the data directory says of the domain.
     fn domain(&self) -> Result<DomainDocument, Failure> {
-        let status = potluck_discovery::show(&self.settings.data_dir).map_err(failed)?;
-        Ok(DomainDocument::of(&status, None))
+        DomainDocument::read(&self.settings, None).map_err(failed)
     }
 
     /// What this node is to be called.

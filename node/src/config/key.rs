@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::settings::{Profile, Settings, Share};
 use super::value::{
     Expected, Value, boolean, cache_size, choice, count, duration, hosts, http, list, listen,
-    multicast, multicast6, path, paths, rate,
+    multicast, multicast6, name_patterns, optional_path, path, paths, rate,
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -122,12 +122,18 @@ macro_rules! key {
 
 /// Every key, in the order of the documentation.
 #[rustfmt::skip]
-pub(super) static KEYS: [Key; 33] = [
+pub(super) static KEYS: [Key; 39] = [
     key!("data_dir", Plain::DataDir, s.data_dir = path),
     key!("profile", Plain::Text("bits"), s.profile =
         |v| choice(v, &[("bits", Profile::Bits), ("lan", Profile::Lan)])),
     key!("control.socket", Plain::Socket, s.control.socket = path),
     key!("control.http", Plain::Text(""), s.control.http = http),
+    key!("domain.certificate_file", Plain::Text(""), s.domain.certificate_file = optional_path),
+    key!("domain.key_file", Plain::Text(""), s.domain.key_file = optional_path),
+    key!("domain.ca_file", Plain::Text(""), s.domain.ca_file = optional_path),
+    key!("domain.crl_file", Plain::Text(""), s.domain.crl_file = optional_path),
+    key!("domain.names", Plain::Nothing, s.domain.names = name_patterns),
+    key!("domain.beacon_key_file", Plain::Text(""), s.domain.beacon_key_file = optional_path),
     key!("peering.enabled", Plain::Bool(true), s.peering.enabled = boolean),
     key!("peering.download", Plain::Bool(true), s.peering.download = boolean),
     key!("peering.serve", Plain::Bool(true), s.peering.serve = boolean),

@@ -4,6 +4,7 @@ use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::domain_settings::DomainSettings;
 use potluck_plan::{JobLimits, JobTimes, Rate};
 
 /// Everything that a node can be told. Every field has the key of the same name.
@@ -15,6 +16,8 @@ pub struct Settings {
     pub profile: Profile,
     /// `[control]`
     pub control: Control,
+    /// `[domain]`
+    pub domain: DomainSettings,
     /// `[peering]`
     pub peering: Peering,
     /// `[cache]`
@@ -147,6 +150,7 @@ impl Default for Settings {
                 socket: PathBuf::new(),
                 http: None,
             },
+            domain: DomainSettings::default(),
             peering: Peering {
                 enabled: true,
                 download: true,

@@ -1,5 +1,6 @@
 //! A setting's value as it was written, and how each kind of value is read.
 
+use potluck_discovery::{NamePattern, NamePatternError};
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::path::PathBuf;
@@ -131,6 +132,22 @@ pub(super) fn path(value: &Value) -> Result<PathBuf, Expected> {
         Value::Text(text) if text.starts_with('/') => Ok(PathBuf::from(text)),
         _ => Err("write a path that begins with /".into()),
     }
+}
+
+/// A path, or empty for none.
+pub(super) fn optional_path(value: &Value) -> Result<Option<PathBuf>, Expected> {
+    match value {
+        Value::Text(text) if text.is_empty() => Ok(None),
+        other => path(other).map(Some),
+    }
+}
+
+/// DNS names, the first label of each of which may be `*`.
+pub(super) fn name_patterns(value: &Value) -> Result<Vec<NamePattern>, Expected> {
+    let names = list(value)?;
+    let read = names.iter().map(|text| text.parse());
+    read.collect::<Result<_, NamePatternError>>()
+        .map_err(|error| error.to_string())
 }
 
 pub(super) fn listen(value: &Value) -> Result<SocketAddr, Expected> {

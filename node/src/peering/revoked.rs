@@ -102,8 +102,8 @@ pub(crate) fn own_revocation(entry: &Revocation) -> String {
         reason => format!(" ({reason})"),
     };
     format!(
-        "this node was revoked at {}{why}: it takes from origins only; to join anew, remove \
-         identity and domain from its data directory first",
+        "this node was revoked at {}{why}: it takes from origins only; to join anew: potluck \
+         domain leave, then potluck domain join with a new code",
         rfc3339(entry.revoked_at)
     )
 }

@@ -53,6 +53,11 @@ impl Running {
         } else {
             Arc::new(Nothing)
         };
+        if membership.beacon_key().is_none() {
+            tracing::warn!(
+                "no domain.beacon_key_file: peers are found by peering.static_peers alone"
+            );
+        }
         let stop = CancellationToken::new();
         let config = discovery_config(&parts.settings);
         let (discovery, service) =

@@ -109,6 +109,7 @@ impl TestTrust {
         let (_, peer) = known.ok_or(RejectReason::UnknownIssuer)?;
         Ok(Judged {
             peer: *peer,
+            certificate: None,
             ends: SystemTime::now() + *self.life.lock().unwrap(),
         })
     }

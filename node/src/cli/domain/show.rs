@@ -36,6 +36,13 @@ pub(super) fn print(domain: &DomainDocument, output: &Output) -> Result<(), Fail
                 .map(|at| format!("until {}", show_time(at))),
         ),
         ("authority", authority(domain)),
+        (
+            "authority",
+            domain
+                .authority_file
+                .as_ref()
+                .map(|file| format!("the site's own: {file}")),
+        ),
         ("trouble", domain.trouble.clone()),
     ];
     for (key, value) in rows {
