@@ -26,7 +26,7 @@ impl Forger {
         socket.bind(&from.into()).unwrap();
         socket.set_multicast_if_v4(&Ipv4Addr::LOCALHOST).unwrap();
         socket.set_multicast_loop_v4(true).unwrap();
-        let beacon_key = member.beacon_key().expose();
+        let beacon_key = member.beacon_key().unwrap().expose();
         Self {
             key: blake3::derive_key("potluck 2026-11 beacon seal v1", beacon_key),
             socket,
