@@ -272,30 +272,34 @@ impl Running {
 
     fn carry_out(&mut self) {
         while let Some(action) = self.core.poll_action() {
-            let (message, to) = match action {
-                BeaconAction::Hello => (BeaconMessage::Hello, None),
-                BeaconAction::Bye => (BeaconMessage::Bye, None),
-                BeaconAction::Answer(to) => (BeaconMessage::Match, Some(to)),
-                BeaconAction::Probe(need) => (self.probe(&need), None),
+            let links: Vec<Arc<BeaconSocket>> = match &action {
+                BeaconAction::Answer(to) => self.link_to(to).into_iter().collect(),
+                _ => self.links.values().cloned().collect(),
             };
-            self.send(message, to);
+            for socket in links {
+                self.send(&action, &socket);
+            }
         }
     }
 
-    fn probe(&self, need: &Need) -> BeaconMessage {
-        let sequence = self.sequence + 1;
-        let known = need.known.iter();
-        BeaconMessage::Probe {
-            wanted: need.wanted,
-            known: known
-                .take(potluck_near::MAX_KNOWN)
-                .map(|peer| ShortHash::of(peer, sequence))
-                .collect(),
-        }
+    /// The link by which a question came.
+    fn link_to(&self, to: &Origin) -> Option<Arc<BeaconSocket>> {
+        let mut links = self.links.iter();
+        let link =
+            links.find(|(link, _)| to.interface == link.index && link.is_on_link(to.address));
+        link.map(|(_, socket)| Arc::clone(socket))
     }
 
-    fn send(&mut self, message: BeaconMessage, to: Option<Origin>) {
+    /// Sends on one link. Each link has a datagram of its own, with its own number: who
+    /// is on two of them hears this node by both.
+    fn send(&mut self, action: &BeaconAction, socket: &BeaconSocket) {
         self.sequence += 1;
+        let message = match action {
+            BeaconAction::Hello => BeaconMessage::Hello,
+            BeaconAction::Bye => BeaconMessage::Bye,
+            BeaconAction::Answer(_) => BeaconMessage::Match,
+            BeaconAction::Probe(need) => probe(need, self.sequence),
+        };
         let about = &self.task.introduction;
         let beacon = Beacon {
             sender: about.me,
@@ -314,22 +318,25 @@ impl Running {
             return;
         }
         let datagram = self.task.seal.seal(&beacon, salt);
-        for (link, socket) in &self.links {
-            let sent = match to {
-                None => socket.broadcast(&datagram),
-                Some(to) if to.interface == link.index && link.is_on_link(to.address) => {
-                    socket.answer(&datagram, to.address)
-                }
-                Some(_) => continue,
-            };
-            match sent {
-                Ok(()) => {
-                    let counters = &self.task.shared.beacon;
-                    counters.sent.fetch_add(1, Ordering::Relaxed);
-                }
-                Err(error) => tracing::debug!(link = link.name, %error, "beacon not sent"),
+        let sent = match action {
+            BeaconAction::Answer(to) => socket.answer(&datagram, to.address),
+            _ => socket.broadcast(&datagram),
+        };
+        match sent {
+            Ok(()) => {
+                let counters = &self.task.shared.beacon;
+                counters.sent.fetch_add(1, Ordering::Relaxed);
             }
+            Err(error) => tracing::debug!(link = socket.link.name, %error, "beacon not sent"),
         }
+    }
+}
+
+fn probe(need: &Need, sequence: u64) -> BeaconMessage {
+    let known = need.known.iter().take(potluck_near::MAX_KNOWN);
+    BeaconMessage::Probe {
+        wanted: need.wanted,
+        known: known.map(|peer| ShortHash::of(peer, sequence)).collect(),
     }
 }
 

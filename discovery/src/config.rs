@@ -1,6 +1,7 @@
 //! What finding peers can be told.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::time::Duration;
 
 use potluck_near::DEFAULT_PORT;
 
@@ -32,6 +33,8 @@ pub struct Config {
     /// How many peers the list holds at most. Three quarters of them are looked for;
     /// the rest is room for nodes that come later and look for us.
     pub max_peers: usize,
+    /// A peer that does not answer for so long is taken off the list.
+    pub peer_timeout: Duration,
 }
 
 impl Default for Config {
@@ -44,6 +47,7 @@ impl Default for Config {
             beacon6: Some(SocketAddrV6::new(BEACON6, 7383, 0, 0)),
             static_peers: Vec::new(),
             max_peers: 32,
+            peer_timeout: Duration::from_secs(30),
         }
     }
 }

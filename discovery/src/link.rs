@@ -63,7 +63,9 @@ impl Link {
 /// not say, trying is harmless.
 pub(crate) fn links() -> io::Result<Vec<Link>> {
     let all = if_addrs::get_if_addrs()?.into_iter();
-    let links = all.filter_map(|interface| {
+    // Without its cable an interface still has its addresses.
+    let links = all.filter(if_addrs::Interface::is_oper_up);
+    let links = links.filter_map(|interface| {
         let (address, netmask): (IpAddr, IpAddr) = match interface.addr {
             IfAddr::V4(v4) => (v4.ip.into(), v4.netmask.into()),
             IfAddr::V6(v6) => (v6.ip.into(), v6.netmask.into()),

@@ -75,6 +75,13 @@ pub enum DiscoveryEvent {
         /// Why it left.
         departure: Departure,
     },
+    /// A peer on the list is at another address now.
+    PeerMoved {
+        /// As it is on the list now.
+        peer: PeerInfo,
+        /// Where it served data before.
+        from: SocketAddr,
+    },
     /// Somebody was refused.
     PeerRejected(Rejected),
     /// A clock is wrong, this node's or another's. Told once.

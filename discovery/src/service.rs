@@ -105,6 +105,7 @@ pub fn start(
         names: config.interfaces.clone(),
     };
     let (link_watch, links) = LinkWatch::new().map_err(StartError::Links)?;
+    let swarm_links = links.clone();
     let near = Neighbourhood::new(choice.clone(), links.clone());
     let handshake = Handshake::new(me, standing.clone(), listen, near.clone());
     let connections = TaskTracker::new();
@@ -178,6 +179,8 @@ pub fn start(
         hello,
         standing: standing.clone(),
         listen,
+        peer_timeout: config.peer_timeout,
+        links: swarm_links,
         near: near.clone(),
         holdings,
         commands: commands_in,

@@ -81,6 +81,8 @@ impl SwarmTask {
             return;
         }
         let target = dialed.map(|(target, _)| target);
+        // Whoever calls while the other connection is silent has lost it.
+        let silent = self.state.checks.contains_key(&peer) || self.table.is_called_again(&peer);
         let admission = self.table.handle_connected(peer, target, now());
         let direction = if endpoint.is_dialer() {
             Direction::Outbound
@@ -110,7 +112,7 @@ impl SwarmTask {
             return;
         }
         if let Some(other) = duplicate {
-            self.settle(id, other);
+            self.settle(id, other, silent);
         }
         if !in_vain {
             self.introduce(peer);
@@ -125,11 +127,18 @@ impl SwarmTask {
 
     /// Ends one of two connections with a peer. When both nodes called, both must choose
     /// the same one: what the smaller id called stays.
-    fn settle(&mut self, new: ConnectionId, old: ConnectionId) {
+    fn settle(&mut self, new: ConnectionId, old: ConnectionId, silent: bool) {
         let connections = &mut self.state.connections;
         let (Some(newer), Some(older)) = (connections.get(&new), connections.get(&old)) else {
             return;
         };
+        if silent {
+            if let Some(older) = connections.get_mut(&old) {
+                older.surplus = Some(Instant::now());
+            }
+            self.swarm.close_connection(old);
+            return;
+        }
         if newer.since.saturating_duration_since(older.since) >= TOGETHER {
             if newer.direction == Direction::Inbound {
                 // The peer calls because it has lost the old one, or leaves it for

@@ -290,7 +290,9 @@ impl SwarmTask {
             return asked.what.fail(wrong);
         }
         match asked.what {
-            AskedWhat::Hello | AskedWhat::Ping if !closed => {
+            // Silence is counted by the clock, until it has lasted too long.
+            AskedWhat::Ping => {}
+            AskedWhat::Hello if !closed => {
                 self.dismiss(peer, Departure::Unreachable, Setback::Unreachable);
             }
             AskedWhat::Revocations => self.on_list(peer, Err(ask_error(error))),

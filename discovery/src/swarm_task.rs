@@ -21,6 +21,7 @@ use crate::control_message::Hello;
 use crate::control_swarm::ControlBehaviour;
 use crate::control_transport::multiaddr;
 use crate::handle::{Command, Shared};
+use crate::link::Link;
 use crate::neighbourhood::Neighbourhood;
 use crate::swarm_answers::{Answered, Waiting};
 use crate::swarm_questions::Asked;
@@ -83,6 +84,9 @@ pub(crate) struct SwarmTask {
     pub(crate) hello: Hello,
     pub(crate) standing: Standing,
     pub(crate) listen: IpAddr,
+    /// A peer that is silent for so long, however often it is asked, goes.
+    pub(crate) peer_timeout: Duration,
+    pub(crate) links: watch::Receiver<Arc<[Link]>>,
     pub(crate) near: Neighbourhood,
     pub(crate) holdings: Arc<dyn Holdings>,
     pub(crate) commands: mpsc::Receiver<Command>,
@@ -172,6 +176,7 @@ impl SwarmTask {
                 },
                 Some(Ok(answered)) = self.state.knocking.join_next() => self.on_answered(answered),
                 Some(command) = self.commands.recv() => self.on_command(command),
+                Ok(()) = self.links.changed() => self.table.handle_links_changed(),
                 Some(heard) = self.heard.recv() => self.on_heard(heard),
                 Some(Ok((index, addresses))) = self.state.resolving.join_next() => {
                     self.on_resolved(index, &addresses);
@@ -203,8 +208,9 @@ impl SwarmTask {
                 self.swarm.close_connection(*id);
             } else if !connection.in_vain {
                 let alive = self.state.alive.get(&peer).copied();
-                if now - alive.unwrap_or(connection.since) >= PING_INTERVAL {
-                    silent.push(peer);
+                let silence = now - alive.unwrap_or(connection.since);
+                if silence >= PING_INTERVAL.min(self.peer_timeout / 2) {
+                    silent.push((peer, silence));
                 }
             }
         }
@@ -213,15 +219,17 @@ impl SwarmTask {
         }
         self.replace_ending(now, wall);
         self.ask_for_list_again(now);
-        for peer in silent {
-            if !self.is_pinged(&peer) {
+        for (peer, silence) in silent {
+            if silence >= self.peer_timeout {
+                self.table.handle_check_failed(peer, now.into_std());
+            } else if !self.is_pinged(&peer) {
                 self.ping(peer);
             }
         }
         let overdue = self.state.checks.iter().filter(|(_, until)| **until <= now);
         for peer in overdue.map(|(peer, _)| *peer).collect::<Vec<_>>() {
             self.state.checks.remove(&peer);
-            self.dismiss(peer, Departure::Unreachable, Setback::Unreachable);
+            self.table.handle_check_failed(peer, now.into_std());
         }
         self.table.handle_timeout(now.into_std());
     }
@@ -289,13 +297,20 @@ impl SwarmTask {
                 TableAction::Check(peer) => {
                     let until = Instant::now() + CHECK_TIME;
                     self.state.checks.entry(peer).or_insert(until);
-                    self.ping(peer);
+                    if !self.is_pinged(&peer) {
+                        self.ping(peer);
+                    }
                 }
                 TableAction::Renewed => changed = true,
                 TableAction::Added(info) => {
                     changed = true;
                     tracing::info!(peer = %info.id, name = info.name, address = %info.address, "peer added");
                     self.announce(DiscoveryEvent::PeerAdded(info));
+                }
+                TableAction::Moved(peer, from) => {
+                    changed = true;
+                    tracing::info!(peer = %peer.id, name = peer.name, %from, address = %peer.address, "peer moved");
+                    self.announce(DiscoveryEvent::PeerMoved { peer, from });
                 }
                 TableAction::Removed(peer, departure) => {
                     changed = true;

@@ -7,9 +7,9 @@ use libp2p_identity::PeerId;
 
 use crate::beacon::MAX_KNOWN;
 use crate::beacon_core::Need;
-use crate::peer_state::{PeerState, Setback};
+use crate::peer_state::PeerState;
 use crate::peer_table::PeerTable;
-use crate::static_peer::{StaticPeer, StaticState};
+use crate::static_peer::StaticState;
 use crate::table_action::{DialTarget, TableAction};
 
 /// Of two nodes that hear each other, the one with the smaller id calls; the other
@@ -45,25 +45,8 @@ impl PeerTable {
         let missing = self.target().checked_sub(provided).filter(|&n| n > 0)?;
         Some(Need {
             wanted: u16::try_from(missing).unwrap_or(u16::MAX),
-            known: self.entries.keys().take(MAX_KNOWN).copied().collect(),
+            known: self.entries.nearest(MAX_KNOWN),
         })
-    }
-
-    /// Configured peers that are not connected, with their index: to be resolved.
-    pub fn statics_to_resolve(&self) -> Vec<(usize, String, u16)> {
-        let waiting = |configured: &StaticPeer| match &configured.state {
-            StaticState::Waiting { .. } => true,
-            StaticState::Known(peer) => {
-                let entry = self.entries.get(peer);
-                !entry.is_some_and(|entry| entry.state.is_occupied())
-            }
-            StaticState::Dialing | StaticState::Myself => false,
-        };
-        let listed = self.statics.iter().enumerate();
-        listed
-            .filter(|(_, configured)| waiting(configured))
-            .map(|(index, it)| (index, it.host.clone(), it.control_port()))
-            .collect()
     }
 
     /// Calls are made for three quarters of the places.
@@ -79,37 +62,16 @@ impl PeerTable {
         free.min(self.target().saturating_sub(self.occupied()))
     }
 
-    /// The configured peers that could be called, and from when on.
-    fn callable_statics(&self) -> impl Iterator<Item = (DialTarget, SocketAddr, Instant)> {
-        let statics = self.statics.iter().enumerate();
-        statics.filter_map(|(index, it)| match it.state {
-            StaticState::Waiting { from } => Some((DialTarget::Static(index), it.address?, from)),
-            _ => None,
-        })
-    }
-
     /// Everybody who may be called now.
     fn due(&self, now: Instant) -> Vec<(DialTarget, SocketAddr)> {
         let heard = self.entries.callable(now).filter_map(|peer| {
-            let address = self.entries.get(peer)?.address?;
+            let address = self.entries.get(peer)?.addresses.best()?;
             Some((DialTarget::Peer(*peer), address))
         });
         let statics = self.callable_statics().filter(|(_, _, from)| *from <= now);
         heard
             .chain(statics.map(|(target, address, _)| (target, address)))
             .collect()
-    }
-
-    /// A configured peer whose entry is gone is called by its address again.
-    pub(crate) fn release_statics(&mut self, now: Instant) {
-        for configured in &mut self.statics {
-            if let StaticState::Known(peer) = &configured.state
-                && !self.entries.contains_key(peer)
-            {
-                let from = now + self.dice.about(Setback::Unreachable.delay(1));
-                configured.state = StaticState::Waiting { from };
-            }
-        }
     }
 
     pub(crate) fn call_those_due(&mut self, now: Instant) {
@@ -128,7 +90,7 @@ impl PeerTable {
             match target {
                 DialTarget::Peer(peer) => {
                     if let Some(mut entry) = self.entries.get_mut(&peer) {
-                        entry.state = PeerState::Dialing;
+                        entry.state = PeerState::Dialing { address };
                     }
                 }
                 DialTarget::Static(index) => self.statics[index].state = StaticState::Dialing,

@@ -122,8 +122,13 @@ impl PeerEntries {
         });
     }
 
-    pub(crate) fn keys(&self) -> impl Iterator<Item = &PeerId> {
-        self.by_id.keys()
+    /// So many peers, those on the list and those who may come onto it before others.
+    pub(crate) fn nearest(&self, count: usize) -> Vec<PeerId> {
+        let is_near = |entry: &PeerEntry| !matches!(entry.state, PeerState::BackedOff { .. });
+        let near = self.by_id.iter().filter(|(_, entry)| is_near(entry));
+        let others = self.by_id.iter().filter(|(_, entry)| !is_near(entry));
+        let all = near.chain(others).map(|(peer, _)| *peer);
+        all.take(count).collect()
     }
 
     pub(crate) fn values(&self) -> impl Iterator<Item = &PeerEntry> {
@@ -168,9 +173,9 @@ impl Share {
         };
         Self {
             candidate: matches!(entry.state, PeerState::Candidate { .. }),
-            dialing: matches!(entry.state, PeerState::Dialing),
+            dialing: matches!(entry.state, PeerState::Dialing { .. }),
             occupied: entry.state.is_occupied(),
-            callable: callable.filter(|_| entry.address.is_some()),
+            callable: callable.filter(|_| !entry.addresses.is_empty()),
         }
     }
 }
@@ -220,12 +225,16 @@ impl Drop for EntryMut<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, Ipv4Addr, SocketAddr};
     use std::time::Duration;
 
     use proptest::prelude::*;
 
     use super::*;
     use crate::beacon::tests::peer;
+    use crate::known_addresses::KnownAddresses;
+
+    const PLACE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 7382);
 
     fn tally_of(entries: &PeerEntries) -> Tally {
         let mut tally = Tally::default();
@@ -238,7 +247,7 @@ mod tests {
     fn state(kind: u8, time: Instant) -> PeerState {
         match kind % 4 {
             0 => PeerState::Candidate { from: time },
-            1 => PeerState::Dialing,
+            1 => PeerState::Dialing { address: PLACE },
             2 => PeerState::Connected,
             _ => PeerState::BackedOff {
                 until: time,
@@ -257,13 +266,13 @@ mod tests {
                     0 => drop(entries.remove(&peer)),
                     1 => entries.retain(|entry| !matches!(entry.state, PeerState::Connected)),
                     2 => if let Some(mut entry) = entries.get_mut(&peer) {
-                        entry.address = Some(([10, 0, 0, 1], 7382).into());
+                        entry.addresses.note(PLACE, now);
                     },
                     _ => entries.get_or_insert(peer, || PeerEntry {
                         generation: 0,
-                        address: None,
+                        addresses: KnownAddresses::default(),
                         name: String::new(),
-                        state: PeerState::Dialing,
+                        state: PeerState::Dialing { address: PLACE },
                         failures: 0,
                         heard: now,
                         leaving: false,

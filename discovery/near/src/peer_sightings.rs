@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use libp2p_identity::PeerId;
 
+use crate::known_addresses::KnownAddresses;
 use crate::peer_state::{PeerEntry, PeerState, Setback};
 use crate::peer_table::PeerTable;
 use crate::table_action::{Sighting, TableAction};
@@ -26,7 +27,7 @@ impl PeerTable {
         }
         let mut entry = self.entries.get_or_insert(seen.peer, || PeerEntry {
             generation: seen.generation,
-            address: None,
+            addresses: KnownAddresses::default(),
             name: String::new(),
             state: PeerState::Candidate { from },
             failures: 0,
@@ -38,8 +39,10 @@ impl PeerTable {
         }
         entry.heard = now;
         entry.name.clone_from(&seen.name);
-        if !matches!(entry.state, PeerState::Dialing) || entry.address.is_none() {
-            entry.address = Some(seen.address);
+        let elsewhere = entry.addresses.note(seen.address, now);
+        if elsewhere && matches!(entry.state, PeerState::Listed { .. }) {
+            // It may have left the address that its connection goes to.
+            self.actions.push_back(TableAction::Check(seen.peer));
         }
         if seen.generation > entry.generation {
             entry.generation = seen.generation;
@@ -69,7 +72,7 @@ impl PeerTable {
                 self.entries.remove(peer);
             }
             PeerState::BackedOff { .. } => {}
-            PeerState::Dialing => entry.leaving = true,
+            PeerState::Dialing { .. } => entry.leaving = true,
             // Any member can say goodbye in another's name: believe the connection.
             PeerState::Connected | PeerState::Listed { .. } => {
                 entry.leaving = true;

@@ -4,15 +4,15 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::PeerInfo;
+use crate::known_addresses::KnownAddresses;
 
 /// One node in the peer table.
 #[derive(Debug)]
 pub(crate) struct PeerEntry {
     /// The latest run of the node that was heard of.
     pub(crate) generation: u64,
-    /// Where its control port is, where that is known: a node that called us and was
-    /// never heard has none.
-    pub(crate) address: Option<SocketAddr>,
+    /// Where its control port is.
+    pub(crate) addresses: KnownAddresses,
     /// The name that it goes by, unproven; empty while it is not known.
     pub(crate) name: String,
     pub(crate) state: PeerState,
@@ -30,11 +30,16 @@ pub(crate) enum PeerState {
     /// Its address is known; it may be called from this time on.
     Candidate { from: Instant },
     /// It is being called.
-    Dialing,
+    Dialing { address: SocketAddr },
     /// Its certificate is proven; its Hello is still to come.
     Connected,
-    /// It is on the list.
-    Listed { info: PeerInfo, since: Instant },
+    /// It is on the list. While its connection seems to be broken it is called again at
+    /// an address.
+    Listed {
+        info: PeerInfo,
+        since: Instant,
+        called: Option<SocketAddr>,
+    },
     /// It is not called before this time.
     BackedOff { until: Instant, why: Setback },
 }
@@ -70,7 +75,10 @@ impl Setback {
 impl PeerState {
     /// Whether it takes a place among `max_peers`.
     pub(crate) const fn is_occupied(&self) -> bool {
-        matches!(self, Self::Dialing | Self::Connected | Self::Listed { .. })
+        matches!(
+            self,
+            Self::Dialing { .. } | Self::Connected | Self::Listed { .. }
+        )
     }
 
     pub(crate) const fn is_connected(&self) -> bool {

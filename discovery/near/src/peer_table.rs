@@ -5,12 +5,12 @@
 //! `max_peers`; how fast it calls is bounded.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use libp2p_identity::PeerId;
 
 use crate::dice::Dice;
+use crate::known_addresses::KnownAddresses;
 use crate::peer_entries::PeerEntries;
 use crate::peer_state::{PeerEntry, PeerState, Setback};
 use crate::static_peer::{StaticPeer, StaticState};
@@ -87,7 +87,7 @@ impl PeerTable {
         }
         let mut entry = self.entries.get_or_insert(peer, || PeerEntry {
             generation: 0,
-            address: None,
+            addresses: KnownAddresses::default(),
             name: String::new(),
             state: PeerState::Candidate { from: now },
             failures: 0,
@@ -95,15 +95,24 @@ impl PeerTable {
             leaving: false,
         });
         if let Some(DialTarget::Static(index)) = dialed {
-            entry.address = self.statics.get(index).and_then(|known| known.address);
+            let address = self.statics.get(index).and_then(|known| known.address);
+            if let Some(address) = address {
+                entry.addresses.note(address, now);
+            }
         }
-        match entry.state {
+        match &mut entry.state {
             PeerState::BackedOff {
                 why: Setback::Fault,
                 until,
-            } if now < until => Admission::Shunned,
-            PeerState::Connected | PeerState::Listed { .. } => Admission::Welcome,
-            PeerState::Dialing => {
+            } if now < *until => Admission::Shunned,
+            PeerState::Connected => Admission::Welcome,
+            PeerState::Listed { called, .. } => {
+                *called = None;
+                entry.addresses.forgive();
+                Admission::Welcome
+            }
+            PeerState::Dialing { .. } => {
+                entry.addresses.forgive();
                 entry.state = PeerState::Connected;
                 Admission::Welcome
             }
@@ -138,6 +147,13 @@ impl PeerTable {
                 }
                 return;
             }
+            if former.generation == info.generation {
+                let from = std::mem::replace(&mut former.address, info.address);
+                former.certificate_expires = info.certificate_expires;
+                let moved = TableAction::Moved(former.clone(), from);
+                self.actions.push_back(moved);
+                return;
+            }
             let gone = TableAction::Removed(former.clone(), Departure::Restarted);
             self.actions.push_back(gone);
         }
@@ -147,6 +163,7 @@ impl PeerTable {
         entry.state = PeerState::Listed {
             info: info.clone(),
             since: now,
+            called: None,
         };
         self.actions.push_back(TableAction::Added(info));
     }
@@ -165,7 +182,11 @@ impl PeerTable {
             return;
         };
         let stable = match &entry.state {
-            PeerState::Listed { info, since } => {
+            // Its place is kept until the call has succeeded or failed.
+            PeerState::Listed {
+                called: Some(_), ..
+            } => return,
+            PeerState::Listed { info, since, .. } => {
                 let left = entry.leaving.then_some(Departure::Left);
                 let gone = TableAction::Removed(info.clone(), left.unwrap_or(departure));
                 self.actions.push_back(gone);
@@ -197,10 +218,15 @@ impl PeerTable {
             DialTarget::Peer(peer) => {
                 let entry = self.entries.get(&peer);
                 match entry.map(|entry| (&entry.state, entry.leaving)) {
-                    Some((PeerState::Dialing, true)) => {
+                    Some((PeerState::Dialing { .. }, true)) => {
                         self.entries.remove(&peer);
                     }
-                    Some((PeerState::Dialing, false)) => self.back_off(peer, why, now),
+                    Some((PeerState::Dialing { address }, false)) => {
+                        self.try_elsewhere(peer, *address, why, now);
+                    }
+                    Some((PeerState::Listed { .. }, _)) => {
+                        self.handle_redial_failed(peer, why, now);
+                    }
                     _ => {}
                 }
             }
@@ -211,30 +237,6 @@ impl PeerTable {
                     configured.state = StaticState::Waiting { from: now + delay };
                 }
             }
-        }
-        self.call_those_due(now);
-    }
-
-    /// A configured peer turned out to be this node.
-    pub fn handle_myself(&mut self, target: DialTarget) {
-        self.changed = true;
-        match target {
-            DialTarget::Peer(peer) => {
-                self.entries.remove(&peer);
-            }
-            DialTarget::Static(index) => {
-                if let Some(configured) = self.statics.get_mut(index) {
-                    configured.state = StaticState::Myself;
-                }
-            }
-        }
-    }
-
-    /// The host of a configured peer was resolved.
-    pub fn handle_resolved(&mut self, index: usize, address: SocketAddr, now: Instant) {
-        self.changed = true;
-        if let Some(configured) = self.statics.get_mut(index) {
-            configured.address = Some(address);
         }
         self.call_those_due(now);
     }
@@ -322,7 +324,7 @@ impl PeerTable {
         self.entries.occupied() + dialing.count()
     }
 
-    fn back_off(&mut self, peer: PeerId, why: Setback, now: Instant) {
+    pub(crate) fn back_off(&mut self, peer: PeerId, why: Setback, now: Instant) {
         if let Some(mut entry) = self.entries.get_mut(&peer) {
             entry.failures = entry.failures.saturating_add(1);
             let until = now + self.dice.about(why.delay(entry.failures));
@@ -333,4 +335,4 @@ impl PeerTable {
 
 #[cfg(test)]
 #[path = "peer_table_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -9,16 +9,16 @@ use crate::peer_entries::MAX_ENTRIES;
 use crate::table_action::Sighting;
 
 /// Two ids, the smaller first.
-fn pair() -> (PeerId, PeerId) {
+pub(crate) fn pair() -> (PeerId, PeerId) {
     let (a, b) = (peer(1), peer(2));
     (a.min(b), a.max(b))
 }
 
-fn table(me: PeerId, max_peers: usize, now: Instant) -> PeerTable {
+pub(crate) fn table(me: PeerId, max_peers: usize, now: Instant) -> PeerTable {
     PeerTable::new(me, max_peers, Vec::new(), 7, now)
 }
 
-fn sighting(peer: PeerId, generation: u64) -> Sighting {
+pub(crate) fn sighting(peer: PeerId, generation: u64) -> Sighting {
     Sighting {
         peer,
         generation,
@@ -27,7 +27,7 @@ fn sighting(peer: PeerId, generation: u64) -> Sighting {
     }
 }
 
-fn info(id: PeerId, generation: u64) -> PeerInfo {
+pub(crate) fn info(id: PeerId, generation: u64) -> PeerInfo {
     PeerInfo {
         id,
         name: "cellar".to_owned(),
@@ -38,7 +38,7 @@ fn info(id: PeerId, generation: u64) -> PeerInfo {
     }
 }
 
-fn actions(table: &mut PeerTable) -> Vec<TableAction> {
+pub(crate) fn actions(table: &mut PeerTable) -> Vec<TableAction> {
     std::iter::from_fn(|| table.poll_action()).collect()
 }
 
@@ -52,7 +52,7 @@ fn dialed(table: &mut PeerTable) -> Vec<DialTarget> {
 }
 
 /// A table with one peer on its list.
-fn with_peer(now: Instant) -> (PeerTable, PeerId) {
+pub(crate) fn with_peer(now: Instant) -> (PeerTable, PeerId) {
     let (me, other) = pair();
     let mut table = table(me, 32, now);
     table.handle_sighting(&sighting(other, 5), now);

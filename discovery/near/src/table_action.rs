@@ -57,6 +57,8 @@ pub enum TableAction {
     Added(PeerInfo),
     /// A line of the list has changed: a peer has shown a renewed certificate.
     Renewed,
+    /// A peer on the list is at another address now; where it was before.
+    Moved(PeerInfo, SocketAddr),
     /// It is off the list.
     Removed(PeerInfo, Departure),
 }

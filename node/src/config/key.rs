@@ -122,7 +122,7 @@ macro_rules! key {
 
 /// Every key, in the order of the documentation.
 #[rustfmt::skip]
-pub(super) static KEYS: [Key; 39] = [
+pub(super) static KEYS: [Key; 40] = [
     key!("data_dir", Plain::DataDir, s.data_dir = path),
     key!("profile", Plain::Text("bits"), s.profile =
         |v| choice(v, &[("bits", Profile::Bits), ("lan", Profile::Lan)])),
@@ -149,6 +149,8 @@ pub(super) static KEYS: [Key; 39] = [
     key!("peering.share", Plain::Text("validated"), lan Plain::Text("downloading"), s.peering.share =
         |v| choice(v, &[("validated", Share::Validated), ("downloading", Share::Downloading)])),
     key!("peering.max_peers", Plain::Number(32), s.peering.max_peers = |v| count(v, 1, 10_000)),
+    key!("peering.peer_timeout", Plain::Text("30s"), s.peering.peer_timeout =
+        |v| duration(v, Duration::from_secs(2), Duration::from_secs(3600))),
     key!("peering.min_peer_rate", Plain::Text("500 KB/s"), s.peering.min_peer_rate = rate),
     key!("peering.origin_delay", Plain::Text("0s"), s.peering.origin_delay =
         |v| duration(v, Duration::ZERO, DAY * 30)),

@@ -71,6 +71,8 @@ pub struct Peering {
     pub share: Share,
     /// Entries in the peer list, at most.
     pub max_peers: usize,
+    /// A peer that is silent for so long is taken off the list.
+    pub peer_timeout: Duration,
     /// When peers together are slower than this the origin tops up.
     pub min_peer_rate: Rate,
     /// How long background jobs leave it to peers alone.
@@ -164,6 +166,7 @@ impl Default for Settings {
                 max_bandwidth_served: Rate::ZERO,
                 share: Share::Validated,
                 max_peers: 0,
+                peer_timeout: Duration::ZERO,
                 min_peer_rate: Rate::ZERO,
                 origin_delay: Duration::ZERO,
                 jobs_must_opt_in: false,

@@ -52,6 +52,16 @@ fn log_peer(event: &DiscoveryEvent, events: &EventLog) {
                 "reason": departure.to_string(),
             }),
         ),
+        DiscoveryEvent::PeerMoved { peer, from } => events.record(
+            "peer_moved",
+            None,
+            json!({
+                "id": peer.id.to_string(),
+                "name": peer.name,
+                "address": peer.address.to_string(),
+                "from": from.to_string(),
+            }),
+        ),
         // The first of a kind only: a stranger that knocks on and on fills no log.
         DiscoveryEvent::PeerRejected(rejected) if rejected.count == 1 => events.record(
             "peer_rejected",

@@ -155,6 +155,7 @@ fn discovery_config(settings: &Settings) -> Config {
         beacon6: settings.beacon6,
         static_peers: settings.static_peers.clone(),
         max_peers: settings.max_peers,
+        peer_timeout: settings.peer_timeout,
         ..Config::for_listen(settings.listen)
     }
 }

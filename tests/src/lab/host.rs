@@ -142,6 +142,35 @@ impl Host {
         Ok(())
     }
 
+    /// The second one, once it is there.
+    pub const SECOND: &str = Switch::SECOND;
+
+    /// Gives the host a second interface, [`Self::SECOND`], without an address.
+    pub fn add_interface(&self) -> Result<()> {
+        let link = self.link("place for an interface")?;
+        link.switch.plug_in_again(link.number, &link.namespace)
+    }
+
+    /// Gives the host IPv6, with link-local addresses that can be used at once.
+    pub fn enable_ipv6(&self) -> Result<()> {
+        let link = self.link("kernel of its own")?;
+        switch::inside(&link.namespace, || {
+            for (key, value) in [
+                // Nobody else has the addresses: there is nothing to wait for.
+                ("all/accept_dad", "0"),
+                ("default/accept_dad", "0"),
+                ("eth0/accept_dad", "0"),
+                ("all/disable_ipv6", "0"),
+                ("default/disable_ipv6", "0"),
+                ("eth0/disable_ipv6", "0"),
+            ] {
+                let path = format!("/proc/sys/net/ipv6/conf/{key}");
+                fs::write(&path, value).with_context(|| path.clone())?;
+            }
+            Ok(())
+        })?
+    }
+
     /// Pulls the host's cable, or puts it back.
     pub fn set_link(&self, up: bool) -> Result<()> {
         let link = self.link("a cable to pull")?;

@@ -20,6 +20,8 @@ pub(super) struct Switch {
 impl Switch {
     /// Every namespace's name begins so, followed by the process id of the test.
     pub(super) const PREFIX: &str = "plk";
+    /// A host's second interface, where it has one.
+    pub(super) const SECOND: &str = "eth1";
     /// A host's interface in its own namespace.
     pub(super) const INTERFACE: &str = "eth0";
 
@@ -85,6 +87,26 @@ impl Switch {
         ip(&["link", "set", "lo", "up"])?;
         ip(&["link", "set", Self::INTERFACE, "up"])?;
         Ok(namespace)
+    }
+
+    /// Gives a host a second interface on the same bridge, without an address.
+    pub(super) fn plug_in_again(&self, number: u8, namespace: &str) -> Result<()> {
+        let port = format!("{}b", port(number));
+        self.in_switch(&[
+            "link",
+            "add",
+            &port,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            Self::SECOND,
+            "netns",
+            namespace,
+        ])?;
+        self.in_switch(&["link", "set", &port, "master", "br0", "up"])?;
+        let up = ["-n", namespace, "link", "set", Self::SECOND, "up"];
+        carry_out(Command::new("ip").args(up)).map(drop)
     }
 
     /// Pulls a host's cable out of the switch, or puts it back.

@@ -200,7 +200,7 @@ impl SubnetNode {
             if let Some(action) = self.table.poll_action() {
                 return Some(match action {
                     // What is on the list changed, not who.
-                    TableAction::Renewed => continue,
+                    TableAction::Renewed | TableAction::Moved(..) => continue,
                     TableAction::Dial { address, .. } => Order::Call(place_at(address.ip())),
                     TableAction::Close(peer) => Order::Close(place_of(&peer)),
                     TableAction::Check(peer) => Order::Check(place_of(&peer)),
