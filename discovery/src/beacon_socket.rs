@@ -1,7 +1,7 @@
 //! The sockets of one link.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::time::Duration;
 
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockRef, Socket, Type};
@@ -73,16 +73,14 @@ impl BeaconSocket {
     /// Opens both sockets, for a group of the link's family. Must be called on the
     /// runtime.
     pub(crate) fn open(link: Link, group: SocketAddr) -> io::Result<Self> {
-        let (shared, own) = match (link.address, group) {
-            (IpAddr::V4(address), SocketAddr::V4(group)) => pair_v4(link.index, address, group)?,
-            (IpAddr::V6(_), SocketAddr::V6(group)) => pair_v6(&link, group)?,
-            _ => return Err(io::ErrorKind::InvalidInput.into()),
-        };
+        if link.address.is_ipv4() != group.is_ipv4() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
         Ok(Self {
+            shared: shared_socket(&link, group)?,
+            own: own_socket(&link)?,
             link,
             group,
-            shared: UdpSocket::from_std(shared.into())?,
-            own: UdpSocket::from_std(own.into())?,
         })
     }
 
@@ -94,13 +92,7 @@ impl BeaconSocket {
 
     /// Sends to one node.
     pub(crate) fn answer(&self, datagram: &[u8], to: SocketAddr) -> io::Result<()> {
-        // Not through the runtime: it takes a new socket for one that cannot send yet,
-        // and the first datagram would be lost.
-        match SockRef::from(&self.own).send_to(datagram, &to.into()) {
-            Ok(_) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            Err(error) => Err(error),
-        }
+        send(&self.own, datagram, to)
     }
 
     /// Hands what is heard and admitted to `heard` until the receiver is gone.
@@ -150,42 +142,70 @@ impl BeaconSocket {
     }
 }
 
-/// The shared socket and the own one.
-fn pair_v4(index: u32, address: Ipv4Addr, group: SocketAddrV4) -> io::Result<(Socket, Socket)> {
-    let shared = udp(Domain::IPV4)?;
-    shared.set_reuse_address(true)?;
-    shared.bind(&SocketAddr::V4(group).into())?;
-    // Else the socket would hear the group on links that other sockets joined.
-    shared.set_multicast_all_v4(false)?;
-    shared.join_multicast_v4_n(group.ip(), &InterfaceIndexOrAddress::Index(index))?;
-
-    let own = udp(Domain::IPV4)?;
-    own.bind(&SocketAddr::from((address, 0)).into())?;
-    own.set_multicast_if_v4(&address)?;
-    own.set_multicast_ttl_v4(1)?;
-    own.set_ttl_v4(1)?;
-    // Other nodes may run on this machine; the own datagrams are told apart later.
-    own.set_multicast_loop_v4(true)?;
-    Ok((shared, own))
+/// A socket that hears what is sent to the group on a link, as others on this machine
+/// do. A group of IPv6 has the link's scope.
+pub(crate) fn shared_socket(link: &Link, group: SocketAddr) -> io::Result<UdpSocket> {
+    let shared = match group {
+        SocketAddr::V4(group) => {
+            let shared = udp(Domain::IPV4)?;
+            shared.set_reuse_address(true)?;
+            shared.bind(&SocketAddr::V4(group).into())?;
+            // Else the socket would hear the group on links that other sockets joined.
+            shared.set_multicast_all_v4(false)?;
+            let interface = InterfaceIndexOrAddress::Index(link.index);
+            shared.join_multicast_v4_n(group.ip(), &interface)?;
+            shared
+        }
+        SocketAddr::V6(group) => {
+            let shared = udp(Domain::IPV6)?;
+            shared.set_only_v6(true)?;
+            shared.set_reuse_address(true)?;
+            shared.bind(&SocketAddr::V6(group).into())?;
+            shared.set_multicast_all_v6(false)?;
+            shared.join_multicast_v6(group.ip(), link.index)?;
+            shared
+        }
+    };
+    UdpSocket::from_std(shared.into())
 }
 
-/// The same with the other family's options; the group has the link's scope.
-fn pair_v6(link: &Link, group: SocketAddrV6) -> io::Result<(Socket, Socket)> {
-    let shared = udp(Domain::IPV6)?;
-    shared.set_only_v6(true)?;
-    shared.set_reuse_address(true)?;
-    shared.bind(&SocketAddr::V6(group).into())?;
-    shared.set_multicast_all_v6(false)?;
-    shared.join_multicast_v6(group.ip(), link.index)?;
+/// A socket of the node's own, which sends to a link only and hears what is sent to it
+/// alone.
+pub(crate) fn own_socket(link: &Link) -> io::Result<UdpSocket> {
+    let own = match link.address {
+        IpAddr::V4(address) => {
+            let own = udp(Domain::IPV4)?;
+            own.bind(&SocketAddr::from((address, 0)).into())?;
+            own.set_multicast_if_v4(&address)?;
+            own.set_multicast_ttl_v4(1)?;
+            own.set_ttl_v4(1)?;
+            // Other nodes may run on this machine; the own datagrams are told apart later.
+            own.set_multicast_loop_v4(true)?;
+            own
+        }
+        IpAddr::V6(_) => {
+            let own = udp(Domain::IPV6)?;
+            own.set_only_v6(true)?;
+            own.bind(&link.socket_address(0).into())?;
+            own.set_multicast_if_v6(link.index)?;
+            own.set_multicast_hops_v6(1)?;
+            own.set_unicast_hops_v6(1)?;
+            own.set_multicast_loop_v6(true)?;
+            own
+        }
+    };
+    UdpSocket::from_std(own.into())
+}
 
-    let own = udp(Domain::IPV6)?;
-    own.set_only_v6(true)?;
-    own.bind(&link.socket_address(0).into())?;
-    own.set_multicast_if_v6(link.index)?;
-    own.set_multicast_hops_v6(1)?;
-    own.set_unicast_hops_v6(1)?;
-    own.set_multicast_loop_v6(true)?;
-    Ok((shared, own))
+/// Sends a datagram; one that finds the buffer full is lost, as on a network.
+pub(crate) fn send(socket: &UdpSocket, datagram: &[u8], to: SocketAddr) -> io::Result<()> {
+    // Not through the runtime: it takes a new socket for one that cannot send yet,
+    // and the first datagram would be lost.
+    match SockRef::from(socket).send_to(datagram, &to.into()) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 fn udp(domain: Domain) -> io::Result<Socket> {

@@ -20,7 +20,7 @@ use crate::join_protocol::{JoinAnswer, JoinRequest, Refusal};
 use crate::membership::Membership;
 use crate::membership_file::MembershipError;
 use crate::name::Name;
-use crate::seek_socket::SeekConfig;
+use crate::seek_config::SeekConfig;
 use crate::seeker::Seeker;
 
 /// How to join.

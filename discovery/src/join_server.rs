@@ -24,7 +24,7 @@ use crate::join_desk::{Certified, JoinDesk, RevokedCheck, Served};
 use crate::join_gate::JoinGate;
 use crate::name::Name;
 use crate::seek_answerer::{self, Welcoming};
-use crate::seek_socket::SeekConfig;
+use crate::seek_config::SeekConfig;
 
 /// How often the files are looked at: a domain that another process makes here opens
 /// the port within this time. It costs a few looks at file times; more often would

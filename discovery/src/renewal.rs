@@ -22,7 +22,7 @@ use crate::membership_file::MembershipError;
 use crate::name::Name;
 use crate::reject_reason::RejectReason;
 use crate::renewal_request::RenewalRequest;
-use crate::seek_socket::SeekConfig;
+use crate::seek_config::SeekConfig;
 use crate::seeker::Seeker;
 
 /// How to renew.

@@ -1,6 +1,6 @@
 //! Answering the question who lets in, on a node that does.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use tokio::net::UdpSocket;
@@ -9,17 +9,19 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use crate::beacon_socket::{own_socket, send, shared_socket};
 use crate::domain_id::Fingerprint;
 use crate::link::Link;
+use crate::seek_config::SeekConfig;
 use crate::seek_message::{QUESTION, Question};
 use crate::seek_pace::SeekPace;
-use crate::seek_socket::{self, SeekConfig};
 
 /// How often the links are looked at.
 const LINK_LOOK: Duration = Duration::from_secs(10);
-/// The most datagrams read from one link in one second, beacons among them; the rest is
-/// left to the system to drop.
-const MAX_PER_SECOND: u32 = 2000;
+/// Datagrams read from one link in one slice of time, beacons among them; the rest of
+/// the slice is left to the system, so that a flood costs no more than that.
+const PER_SLICE: u32 = 200;
+const SLICE: Duration = Duration::from_millis(10);
 
 /// Whom this node lets in, and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,23 +38,23 @@ pub(crate) async fn run(
 ) {
     let answer_until_changed = async {
         let mut welcoming = welcoming;
-        let mut links = Vec::new();
+        let mut places = Vec::new();
         let mut listeners = JoinSet::new();
         loop {
             let now = *welcoming.borrow_and_update();
             let wanted = match now {
-                Some(_) => config.links().unwrap_or_default(),
+                Some(_) => config.places().unwrap_or_default(),
                 None => Vec::new(),
             };
             // A link whose sockets could not be opened is tried again.
             let ended = listeners.try_join_next().is_some();
-            if wanted != links || ended {
+            if wanted != places || ended {
                 listeners.shutdown().await;
                 let sender = welcoming.clone();
-                for link in &wanted {
-                    listeners.spawn(serve(link.clone(), config.group, sender.clone()));
+                for (link, group) in &wanted {
+                    listeners.spawn(serve(link.clone(), *group, sender.clone()));
                 }
-                links = wanted;
+                places = wanted;
             }
             let changed = async {
                 match now {
@@ -73,9 +75,8 @@ pub(crate) async fn run(
     }
 }
 
-async fn serve(link: Link, group: SocketAddrV4, welcoming: watch::Receiver<Option<Welcoming>>) {
-    let opened =
-        seek_socket::shared(&link, group).and_then(|shared| Ok((shared, seek_socket::own(&link)?)));
+async fn serve(link: Link, group: SocketAddr, welcoming: watch::Receiver<Option<Welcoming>>) {
+    let opened = shared_socket(&link, group).and_then(|shared| Ok((shared, own_socket(&link)?)));
     match opened {
         Ok((shared, own)) => hear(&link, &shared, &own, &welcoming).await,
         Err(error) => {
@@ -93,7 +94,7 @@ async fn hear(
     let mut pace = SeekPace::new();
     // One byte more than a question, to tell longer datagrams.
     let mut datagram = [0; QUESTION + 1];
-    let (mut second, mut count) = (Instant::now(), 0);
+    let (mut slice, mut count) = (Instant::now(), 0);
     loop {
         let (length, from) = match shared.recv_from(&mut datagram).await {
             Ok(received) => received,
@@ -104,12 +105,10 @@ async fn hear(
             }
         };
         let now = Instant::now();
-        if now.duration_since(second) >= Duration::from_secs(1) {
-            (second, count) = (now, 0);
-        }
         count += 1;
-        if count > MAX_PER_SECOND {
-            tokio::time::sleep_until((second + Duration::from_secs(1)).into()).await;
+        if count >= PER_SLICE {
+            tokio::time::sleep_until((slice + SLICE).into()).await;
+            (slice, count) = (Instant::now(), 0);
         }
         let Some(question) = Question::parse(&datagram[..length]) else {
             continue;
@@ -122,7 +121,8 @@ async fn hear(
             continue;
         }
         debug!(%from, "telling where nodes are let in");
-        // A full buffer loses the answer, as a network may.
-        let _ = own.try_send_to(&question.answer(here.port), from);
+        if let Err(error) = send(own, &question.answer(here.port), from) {
+            debug!(%from, %error, "not told");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Asking the subnet who lets in for a domain.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr, SocketAddrV4};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,10 +10,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use crate::beacon_socket::{own_socket, send};
 use crate::domain_id::Fingerprint;
 use crate::link::Link;
+use crate::seek_config::SeekConfig;
 use crate::seek_message::{QUESTION, Question};
-use crate::seek_socket::{self, SeekConfig};
 
 /// When the question is sent, after the beginning: a datagram may be lost, and the
 /// port there may be about to open.
@@ -31,9 +32,9 @@ const MAX_FOUND: usize = 16;
 
 /// One search. Answers come in until it is dropped.
 pub(crate) struct Seeker {
-    group: SocketAddrV4,
     question: Vec<u8>,
-    sockets: Vec<Arc<UdpSocket>>,
+    /// Each with the group to ask.
+    sockets: Vec<(Arc<UdpSocket>, SocketAddr)>,
     answers: mpsc::Receiver<SocketAddr>,
     _listeners: JoinSet<()>,
     begun: Instant,
@@ -46,8 +47,8 @@ impl Seeker {
     /// runtime.
     pub(crate) fn begin(config: &SeekConfig, fingerprint: Fingerprint) -> Self {
         let mut nonce = [0; 16];
-        let links = match aws_lc_rs::rand::fill(&mut nonce) {
-            Ok(()) => config.links().unwrap_or_default(),
+        let places = match aws_lc_rs::rand::fill(&mut nonce) {
+            Ok(()) => config.places().unwrap_or_default(),
             // Answers could be foretold; better to ask nobody.
             Err(_) => Vec::new(),
         };
@@ -55,12 +56,12 @@ impl Seeker {
         let (sender, answers) = mpsc::channel(MAX_FOUND);
         let mut listeners = JoinSet::new();
         let mut sockets = Vec::new();
-        for link in links {
-            match seek_socket::own(&link) {
+        for (link, group) in places {
+            match own_socket(&link) {
                 Ok(socket) => {
                     let socket = Arc::new(socket);
                     listeners.spawn(listen(socket.clone(), link, question, sender.clone()));
-                    sockets.push(socket);
+                    sockets.push((socket, group));
                 }
                 Err(error) => {
                     tracing::debug!(link = link.name, %error, "cannot ask on this link");
@@ -68,7 +69,6 @@ impl Seeker {
             }
         }
         Self {
-            group: config.group,
             question: question.to_bytes(),
             sockets,
             answers,
@@ -121,8 +121,8 @@ impl Seeker {
     }
 
     fn ask(&self) {
-        for socket in &self.sockets {
-            if let Err(error) = socket.try_send_to(&self.question, self.group.into()) {
+        for (socket, group) in &self.sockets {
+            if let Err(error) = send(socket, &self.question, *group) {
                 tracing::debug!(%error, "the question who lets in was not sent");
             }
         }
@@ -144,14 +144,16 @@ async fn listen(
                 return;
             }
         };
-        let IpAddr::V4(ip) = from.ip() else { continue };
         if !link.is_on_link(from) {
             continue;
         }
         let Some(port) = question.port_in(&datagram[..length]) else {
             continue;
         };
-        if answers.send(SocketAddr::from((ip, port))).await.is_err() {
+        // With the scope, where the address has one.
+        let mut address = from;
+        address.set_port(port);
+        if answers.send(address).await.is_err() {
             return;
         }
     }

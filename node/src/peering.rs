@@ -350,8 +350,9 @@ pub(crate) fn join_address(mut listen: SocketAddr) -> SocketAddr {
 
 /// How nodes that hold the authority are looked for on the subnet.
 pub(crate) fn seek_config(settings: &PeeringSettings) -> Option<SeekConfig> {
-    Some(SeekConfig {
-        group: settings.beacon?,
+    (settings.beacon.is_some() || settings.beacon6.is_some()).then(|| SeekConfig {
+        group: settings.beacon,
+        group6: settings.beacon6,
         listen: settings.listen.ip(),
         interfaces: settings.interfaces.clone(),
     })

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use potluck_tests::{Lab, Node, until};
+use potluck_tests::{Host, Lab, Node, until};
 use serde_json::Value;
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -206,6 +206,54 @@ fn an_authority_that_no_network_reaches_signs_files() {
         })?;
         joining.await_peers(1).map(drop)
     });
+}
+
+mod needs_namespaces {
+    use super::*;
+
+    #[test]
+    fn who_lets_in_is_found_by_ipv6_alone() {
+        Lab::run_in_namespaces(|lab| {
+            let settings = ["peering.listen = \"[::]:7381\"", "peering.beacon = \"\""];
+            let mut nodes = Vec::new();
+            for name in ["a", "b"] {
+                let host = lab.host(name)?;
+                enable_ipv6(&host)?;
+                let mut node = Node::new(lab, &host, &settings)?;
+                node.start()?;
+                nodes.push(node);
+            }
+            let [first, second] = &nodes[..] else {
+                unreachable!("two were made");
+            };
+            first.create_domain("lab")?;
+            let invitation = first.json(&["domain", "invite", "--no-addresses"])?;
+            second.join(&text(&invitation, "code")?)?;
+            let joined = await_event(first, "domain_joined")?;
+            let from = text(&joined["fields"], "address")?;
+            ensure!(from.starts_with("[fe80:"), "{from}");
+            // And once more at the address that it remembers, scope and all.
+            second.ok(&["domain", "renew"]).map(drop)
+        });
+    }
+
+    /// Gives a host a link-local address that it may use at once.
+    fn enable_ipv6(host: &Host) -> Result<()> {
+        let script = "cd /proc/sys/net/ipv6/conf && \
+            for conf in all default eth0; do echo 0 > $conf/accept_dad; done && \
+            for conf in all default eth0; do echo 0 > $conf/disable_ipv6; done";
+        let status = host.command("sh").args(["-c", script]).status()?;
+        ensure!(status.success(), "IPv6 on {}: {status}", host.name());
+        until(LIMIT, "a link-local address", || {
+            let table = host.inside(|| fs::read_to_string("/proc/thread-self/net/if_inet6"))?;
+            let table = table?;
+            // The fifth column has no flag but "permanent" once the address may be used.
+            let usable = |line: &str| {
+                line.starts_with("fe80") && line.split_whitespace().nth(4) == Some("80")
+            };
+            Ok(table.lines().any(usable).then_some(()))
+        })
+    }
 }
 
 mod needs_openssl {

@@ -16,8 +16,10 @@ fn config() -> SeekConfig {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let number = std::process::id() as u16 % 5000 * 8 + NEXT.fetch_add(1, Ordering::Relaxed);
     let [high, low] = number.to_be_bytes();
+    let group = SocketAddrV4::new([239, 255, high, low].into(), 20_000 + number % 10_000);
     SeekConfig {
-        group: SocketAddrV4::new([239, 255, high, low].into(), 20_000 + number % 10_000),
+        group: Some(group),
+        group6: None,
         listen: "127.0.0.1".parse().unwrap(),
         interfaces: Vec::new(),
     }
@@ -153,7 +155,10 @@ async fn a_flood_of_questions_gets_few_answers() {
     let mut buffer = [0; 100];
     // First until it listens, then as fast as it goes.
     while answers == 0 {
-        asker.send_to(&question, config.group).await.unwrap();
+        asker
+            .send_to(&question, config.group.unwrap())
+            .await
+            .unwrap();
         let answer = asker.recv_from(&mut buffer);
         let wait = std::time::Duration::from_millis(20);
         if let Ok(received) = tokio::time::timeout(wait, answer).await {
@@ -163,7 +168,10 @@ async fn a_flood_of_questions_gets_few_answers() {
     }
     let begun = std::time::Instant::now();
     for _ in 0..2_000 {
-        asker.send_to(&question, config.group).await.unwrap();
+        asker
+            .send_to(&question, config.group.unwrap())
+            .await
+            .unwrap();
         while asker.try_recv_from(&mut buffer).is_ok() {
             answers += 1;
         }
@@ -178,9 +186,11 @@ fn shared(config: &SeekConfig) -> UdpSocket {
     socket.set_nonblocking(true).unwrap();
     socket.set_reuse_address(true).unwrap();
     socket
-        .bind(&std::net::SocketAddr::from(config.group).into())
+        .bind(&std::net::SocketAddr::from(config.group.unwrap()).into())
         .unwrap();
     let local = "127.0.0.1".parse().unwrap();
-    socket.join_multicast_v4(config.group.ip(), &local).unwrap();
+    socket
+        .join_multicast_v4(config.group.unwrap().ip(), &local)
+        .unwrap();
     UdpSocket::from_std(socket.into()).unwrap()
 }
