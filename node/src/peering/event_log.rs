@@ -1,10 +1,13 @@
 //! What happens among peers and new members, put into the event log.
 
-use potluck_discovery::{ClockTrouble, DiscoveryEvent, JoinEvent, PortKind};
+use std::time::Instant;
+
+use potluck_discovery::{ClockTrouble, DiscoveryEvent, JoinEvent, PortKind, Rejected};
 use serde_json::json;
 use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use super::refusal_log::RefusalLog;
 use crate::events::EventLog;
 use crate::timestamp::rfc3339;
 
@@ -14,6 +17,7 @@ pub(super) async fn log_peers(
     events: EventLog,
     stop: CancellationToken,
 ) {
+    let mut refusals = RefusalLog::new(Instant::now());
     loop {
         let event = tokio::select! {
             biased;
@@ -21,7 +25,7 @@ pub(super) async fn log_peers(
             event = heard.recv() => event,
         };
         match event {
-            Ok(event) => log_peer(&event, &events),
+            Ok(event) => log_peer(&event, &events, &mut refusals),
             Err(broadcast::error::RecvError::Lagged(missed)) => {
                 tracing::warn!(missed, "events of the peer list were lost");
             }
@@ -30,7 +34,7 @@ pub(super) async fn log_peers(
     }
 }
 
-fn log_peer(event: &DiscoveryEvent, events: &EventLog) {
+fn log_peer(event: &DiscoveryEvent, events: &EventLog, refusals: &mut RefusalLog) {
     match event {
         DiscoveryEvent::PeerAdded(peer) => events.record(
             "peer_added",
@@ -62,23 +66,9 @@ fn log_peer(event: &DiscoveryEvent, events: &EventLog) {
                 "from": from.to_string(),
             }),
         ),
-        // The first of a kind only: a stranger that knocks on and on fills no log.
-        DiscoveryEvent::PeerRejected(rejected) if rejected.count == 1 => events.record(
-            "peer_rejected",
-            None,
-            json!({
-                "id": rejected.id.map(|id| id.to_string()),
-                "name": rejected.name,
-                "address": rejected.address.to_string(),
-                "port": match rejected.port {
-                    PortKind::Control => "control",
-                    PortKind::Data => "data",
-                },
-                "reason": rejected.reason.to_string(),
-            }),
-        ),
+        DiscoveryEvent::PeerRejected(rejected) => log_rejection(rejected, events, refusals),
         // Who was revoked is recorded with or without peers.
-        DiscoveryEvent::PeerRejected(_) | DiscoveryEvent::NodeRevoked { .. } => {}
+        DiscoveryEvent::NodeRevoked { .. } => {}
         DiscoveryEvent::ClockDiffers { trouble, name } => {
             let (whose, id, name, milliseconds) = match trouble {
                 ClockTrouble::Ours(offset) => ("ours", None, None, *offset),
@@ -97,8 +87,31 @@ fn log_peer(event: &DiscoveryEvent, events: &EventLog) {
     }
 }
 
+fn log_rejection(rejected: &Rejected, events: &EventLog, refusals: &mut RefusalLog) {
+    let reason = rejected.reason.to_string();
+    let Some(count) = refusals.note(rejected.address.ip(), &reason, Instant::now()) else {
+        return;
+    };
+    events.record(
+        "peer_rejected",
+        None,
+        json!({
+            "id": rejected.id.map(|id| id.to_string()),
+            "name": rejected.name,
+            "address": rejected.address.to_string(),
+            "port": match rejected.port {
+                PortKind::Control => "control",
+                PortKind::Data => "data",
+            },
+            "reason": reason,
+            "count": count,
+        }),
+    );
+}
+
 /// Puts what happens at the join port into the event log.
 pub(super) async fn log_joins(mut joins: mpsc::Receiver<JoinEvent>, events: EventLog) {
+    let mut refusals = RefusalLog::new(Instant::now());
     while let Some(event) = joins.recv().await {
         match event {
             JoinEvent::Listening(address) => events.record(
@@ -142,11 +155,13 @@ pub(super) async fn log_joins(mut joins: mpsc::Receiver<JoinEvent>, events: Even
                     "certificate_expires": rfc3339(expires),
                 }),
             ),
-            JoinEvent::Refused { address, reason } => events.record(
-                "domain_refused",
-                None,
-                json!({ "address": address.to_string(), "reason": reason }),
-            ),
+            JoinEvent::Refused { address, reason } => {
+                if let Some(count) = refusals.note(address.ip(), &reason, Instant::now()) {
+                    let address = address.to_string();
+                    let fields = json!({ "address": address, "reason": reason, "count": count });
+                    events.record("domain_refused", None, fields);
+                }
+            }
         }
     }
 }
