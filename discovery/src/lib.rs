@@ -87,6 +87,7 @@ mod signing_answer;
 mod signing_request;
 mod standing;
 mod swarm_answers;
+mod swarm_connection;
 mod swarm_connections;
 mod swarm_questions;
 mod swarm_renewal;

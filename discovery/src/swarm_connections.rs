@@ -16,7 +16,8 @@ use crate::control_swarm::ControlBehaviourEvent;
 use crate::control_transport::socket_address;
 use potluck_near::Setback;
 
-use crate::swarm_task::{Connection, SwarmTask, now};
+use crate::swarm_connection::Connection;
+use crate::swarm_task::{SwarmTask, now};
 use crate::{Departure, Direction, PortKind, RejectReason, Rejected};
 use potluck_near::{Admission, DialTarget};
 

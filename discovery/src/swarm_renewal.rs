@@ -10,7 +10,8 @@ use libp2p::PeerId;
 use potluck_near::DialTarget;
 use tokio::time::Instant;
 
-use crate::swarm_task::{Connection, SwarmTask};
+use crate::swarm_connection::Connection;
+use crate::swarm_task::SwarmTask;
 
 /// How long before its end a connection is replaced. The shortest certificates hold for
 /// a minute and are renewed well before the last sixth of it.

@@ -24,11 +24,12 @@ use crate::handle::{Command, Shared};
 use crate::link::Link;
 use crate::neighbourhood::Neighbourhood;
 use crate::swarm_answers::{Answered, Waiting};
+use crate::swarm_connection::Connection;
 use crate::swarm_questions::Asked;
 use crate::swarm_revocations::Spreading;
 use crate::{
-    CertificateId, Departure, Direction, DiscoveryEvent, Holdings, PeerInfo, RejectReason,
-    RevocationList, Standing,
+    Departure, Direction, DiscoveryEvent, Holdings, PeerInfo, RejectReason, RevocationList,
+    Standing,
 };
 use potluck_near::PeerTable;
 use potluck_near::Setback;
@@ -42,38 +43,8 @@ const RESOLVE_INTERVAL: Duration = Duration::from_secs(30);
 const PING_INTERVAL: Duration = Duration::from_secs(15);
 /// A peer that is said to have gone has this long to show that it has not.
 const CHECK_TIME: Duration = Duration::from_secs(2);
-/// A node that came in vain has this long to hear so.
-const FAREWELL_TIME: Duration = Duration::from_secs(5);
-/// A revoked node has this long to fetch the list that says so. It gets nothing else.
-const REVOKED_TIME: Duration = Duration::from_secs(1);
-/// A connection that another one replaces stays open for this long: the peer may not
-/// have seen the other one yet, and would think that it lost us.
-const SURPLUS_TIME: Duration = Duration::from_secs(1);
 /// Closing all connections takes no longer than this.
 const STOP_TIME: Duration = Duration::from_secs(1);
-
-/// One control connection.
-pub(crate) struct Connection {
-    pub(crate) peer: PeerId,
-    pub(crate) remote: SocketAddr,
-    pub(crate) direction: Direction,
-    pub(crate) name: String,
-    /// The peer's certificate.
-    pub(crate) certificate: CertificateId,
-    /// When the peer's certificate ends.
-    pub(crate) expires: SystemTime,
-    /// When the connection must end: with that certificate or our own on it.
-    pub(crate) ends: SystemTime,
-    /// Where the peer takes calls, once its Hello has said so.
-    pub(crate) control: Option<SocketAddr>,
-    pub(crate) since: Instant,
-    /// There is no place for this peer: it is told so and the connection ends.
-    pub(crate) in_vain: bool,
-    /// Since when the peer is known to be revoked: it is told so and the connection ends.
-    pub(crate) revoked: Option<Instant>,
-    /// Since when another connection with the peer is to take its place.
-    pub(crate) surplus: Option<Instant>,
-}
 
 pub(crate) struct SwarmTask {
     pub(crate) swarm: Swarm<ControlBehaviour>,
@@ -99,22 +70,6 @@ pub(crate) struct SwarmTask {
     pub(crate) revoked: Arc<RevocationList>,
     /// This node holds the authority and joins lists that differ.
     pub(crate) brings_together: bool,
-}
-
-impl Connection {
-    /// Whether it is what speaks with the peer.
-    pub(crate) const fn is_in_use(&self) -> bool {
-        !self.in_vain && self.surplus.is_none() && self.revoked.is_none()
-    }
-
-    fn is_over(&self, now: Instant) -> bool {
-        self.revoked
-            .is_some_and(|since| now - since >= REVOKED_TIME)
-            || self.in_vain && now - self.since >= FAREWELL_TIME
-            || self
-                .surplus
-                .is_some_and(|since| now - since >= SURPLUS_TIME)
-    }
 }
 
 /// What changes while the task runs.
