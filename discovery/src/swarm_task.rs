@@ -28,8 +28,7 @@ use crate::swarm_connection::Connection;
 use crate::swarm_questions::Asked;
 use crate::swarm_revocations::Spreading;
 use crate::{
-    Departure, Direction, DiscoveryEvent, Holdings, PeerInfo, RejectReason, RevocationList,
-    Standing,
+    Departure, DiscoveryEvent, Holdings, PeerInfo, RejectReason, RevocationList, Standing,
 };
 use potluck_near::PeerTable;
 use potluck_near::Setback;
