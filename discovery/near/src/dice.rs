@@ -29,6 +29,14 @@ impl Dice {
         u64::try_from((u128::from(self.next()) * u128::from(end)) >> 64).expect("below end")
     }
 
+    /// Puts things in an order of chance.
+    pub(crate) fn shuffle<T>(&mut self, things: &mut [T]) {
+        for end in (1..things.len()).rev() {
+            let other = self.below(end as u64 + 1);
+            things.swap(end, usize::try_from(other).expect("an index"));
+        }
+    }
+
     /// A time from nothing up to `longest`.
     pub(crate) fn up_to(&mut self, longest: Duration) -> Duration {
         let micros = u64::try_from(longest.as_micros()).unwrap_or(u64::MAX - 1);
@@ -52,6 +60,11 @@ mod tests {
         assert_eq!(dice.below(0), 0);
         let hits = (0..10_000).filter(|_| dice.chance(1, 4)).count();
         assert!((2300..2700).contains(&hits), "{hits}");
+        let mut order: Vec<_> = (0..100).collect();
+        dice.shuffle(&mut order);
+        assert!(!order.is_sorted());
+        order.sort_unstable();
+        assert_eq!(order, Vec::from_iter(0..100));
         let time = Duration::from_secs(4);
         assert!((0..1000).all(|_| (3000..=5000).contains(&dice.about(time).as_millis())));
     }

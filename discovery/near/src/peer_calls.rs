@@ -7,7 +7,7 @@ use libp2p_identity::PeerId;
 
 use crate::beacon::MAX_KNOWN;
 use crate::beacon_core::Need;
-use crate::peer_state::PeerState;
+use crate::peer_state::{PeerState, Setback};
 use crate::peer_table::PeerTable;
 use crate::static_peer::StaticState;
 use crate::table_action::{DialTarget, TableAction};
@@ -20,6 +20,8 @@ const MAX_DIALS: usize = 8;
 /// Calls at once, before `DIAL_INTERVAL` holds.
 pub(crate) const DIAL_BURST: u32 = 16;
 const DIAL_INTERVAL: Duration = Duration::from_millis(50);
+/// Places beyond those that calls are made for, for peers that were lost and come back.
+const CALLED_BACK: usize = 2;
 
 impl PeerTable {
     /// When somebody may be called who may not be called now.
@@ -62,15 +64,22 @@ impl PeerTable {
         free.min(self.target().saturating_sub(self.occupied()))
     }
 
-    /// Everybody who may be called now.
-    fn due(&self, now: Instant) -> Vec<(DialTarget, SocketAddr)> {
+    /// Everybody who may be called now, those with the fewest failures last: whoever
+    /// announces nodes that are not there must not keep others from being called.
+    fn due(&mut self, now: Instant) -> Vec<(DialTarget, SocketAddr)> {
         let heard = self.entries.callable(now).filter_map(|peer| {
-            let address = self.entries.get(peer)?.addresses.best()?;
-            Some((DialTarget::Peer(*peer), address))
+            let entry = self.entries.get(peer)?;
+            let address = entry.addresses.best()?;
+            Some((entry.failures, DialTarget::Peer(*peer), address))
         });
         let statics = self.callable_statics().filter(|(_, _, from)| *from <= now);
-        heard
-            .chain(statics.map(|(target, address, _)| (target, address)))
+        let statics = statics.map(|(target, address, _)| (0, target, address));
+        let mut due: Vec<_> = heard.chain(statics).collect();
+        // Any of them: if all called the same few, those would soon be full.
+        self.dice.shuffle(&mut due);
+        due.sort_by_key(|(failures, _, _)| std::cmp::Reverse(*failures));
+        due.into_iter()
+            .map(|(_, target, address)| (target, address))
             .collect()
     }
 
@@ -81,12 +90,11 @@ impl PeerTable {
             return;
         }
         let mut due = self.due(now);
-        while free > 0 && !due.is_empty() && !self.is_out_of_calls(now) {
+        while free > 0
+            && !self.is_out_of_calls(now)
+            && let Some((target, address)) = due.pop()
+        {
             self.dials_paid = self.dials_paid.max(now) + DIAL_INTERVAL;
-            // Any of them: if all called the same few, those would soon be full.
-            let choice = self.dice.below(due.len() as u64);
-            let choice = usize::try_from(choice).expect("an index");
-            let (target, address) = due.swap_remove(choice);
             match target {
                 DialTarget::Peer(peer) => {
                     if let Some(mut entry) = self.entries.get_mut(&peer) {
@@ -99,6 +107,38 @@ impl PeerTable {
                 .push_back(TableAction::Dial { target, address });
             free -= 1;
         }
+    }
+
+    /// A node was heard that was a peer until its connection broke. The subnet may have
+    /// been in two parts, each of which has found peers enough for itself by now: a few
+    /// calls beyond what is looked for make it one again.
+    pub(crate) fn call_back(&mut self, peer: &PeerId, now: Instant) {
+        let places = (self.target() + CALLED_BACK).min(self.max_peers);
+        let has_place = self.occupied() < places && self.entries.dialing() < MAX_DIALS;
+        if !has_place || self.is_out_of_calls(now) {
+            return;
+        }
+        let Some(mut entry) = self.entries.get_mut(peer) else {
+            return;
+        };
+        let may_be_called = match entry.state {
+            PeerState::Candidate { .. } => true,
+            PeerState::BackedOff { why, .. } => why == Setback::Unreachable,
+            _ => false,
+        };
+        let Some(address) = entry
+            .addresses
+            .best()
+            .filter(|_| may_be_called && entry.lost)
+        else {
+            return;
+        };
+        entry.state = PeerState::Dialing { address };
+        drop(entry);
+        self.dials_paid = self.dials_paid.max(now) + DIAL_INTERVAL;
+        let target = DialTarget::Peer(*peer);
+        self.actions
+            .push_back(TableAction::Dial { target, address });
     }
 
     /// Whether as many calls were made lately as may be.

@@ -276,6 +276,7 @@ mod tests {
                         failures: 0,
                         heard: now,
                         leaving: false,
+                        lost: false,
                     }).state = state(kind, from),
                 }
                 prop_assert_eq!(&entries.tally, &tally_of(&entries));

@@ -33,6 +33,7 @@ impl PeerTable {
             failures: 0,
             heard: now,
             leaving: false,
+            lost: false,
         });
         if seen.generation < entry.generation {
             return;
@@ -51,6 +52,7 @@ impl PeerTable {
         }
         drop(entry);
         self.call_those_due(now);
+        self.call_back(&seen.peer, now);
     }
 
     /// A node said goodbye.

@@ -22,6 +22,8 @@ pub(crate) struct PeerEntry {
     pub(crate) heard: Instant,
     /// It said goodbye: when its connection ends, it is forgotten.
     pub(crate) leaving: bool,
+    /// It was a peer, its connection broke, and it has not come back.
+    pub(crate) lost: bool,
 }
 
 /// A node is in exactly one of these.

@@ -93,6 +93,7 @@ impl PeerTable {
             failures: 0,
             heard: now,
             leaving: false,
+            lost: false,
         });
         if let Some(DialTarget::Static(index)) = dialed {
             let address = self.statics.get(index).and_then(|known| known.address);
@@ -160,6 +161,7 @@ impl PeerTable {
         entry.generation = entry.generation.max(info.generation);
         entry.heard = now;
         entry.leaving = false;
+        entry.lost = false;
         entry.state = PeerState::Listed {
             info: info.clone(),
             since: now,
@@ -197,6 +199,7 @@ impl PeerTable {
             _ => return,
         };
         let leaving = entry.leaving;
+        entry.lost |= matches!(entry.state, PeerState::Listed { .. });
         let again = stable && setback == Setback::Unreachable && !leaving;
         if again {
             entry.failures = 0;
@@ -250,16 +253,18 @@ impl PeerTable {
         now: Instant,
     ) {
         self.changed = true;
-        let Some(entry) = self.entries.get(&peer) else {
+        let Some(mut entry) = self.entries.get_mut(&peer) else {
             return;
         };
         if let PeerState::Listed { info, .. } = &entry.state {
             let gone = TableAction::Removed(info.clone(), departure);
             self.actions.push_back(gone);
+            entry.lost = setback == Setback::Unreachable;
         }
         if entry.state.is_connected() {
             self.actions.push_back(TableAction::Close(peer));
         }
+        drop(entry);
         self.back_off(peer, setback, now);
         self.call_those_due(now);
     }

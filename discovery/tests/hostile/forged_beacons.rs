@@ -131,11 +131,11 @@ async fn whoever_announces_the_dead_makes_no_peers_of_them() {
             forger.says(PeerId::random(), wall(), BeaconMessage::Hello);
         }
         let accepted = node.handle.beacon_stats().accepted;
-        (accepted >= 500).then_some(())
+        (accepted >= 200).then_some(())
     });
     assert!(heard.await.is_some(), "{:?}", node.handle.beacon_stats());
     node.sees(&[]).await;
-    // A real one is found among them.
+    // A real one is found among them: each of them was called once at most before it.
     let real = Node::start(&site.members[1], &config("127.0.0.2", Some(group)));
     node.sees(&["node-1"]).await;
     real.stop().await;
