@@ -31,6 +31,9 @@ mod crockford;
 mod domain;
 mod domain_files;
 mod domain_id;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod given_files;
 mod given_policy;
 mod handle;
