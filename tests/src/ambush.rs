@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use rustls::{ServerConfig, ServerConnection, Stream};
 
+use crate::accept::next_caller;
 use crate::credulous::{Credulous, provider};
 use crate::stranger::read_all;
 use crate::{Host, Papers};
@@ -46,11 +47,7 @@ impl Ambush {
         let thread = {
             let (seen, stop) = (seen.clone(), stop.clone());
             host.spawn(move || {
-                while !stop.load(Ordering::Relaxed) {
-                    let Ok((socket, _)) = listener.accept() else {
-                        std::thread::sleep(Duration::from_millis(5));
-                        continue;
-                    };
+                while let Some(socket) = next_caller(&listener, &stop) {
                     let bytes = hear(socket, config.clone()).unwrap_or_default();
                     let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
                     seen.calls += 1;

@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use anyhow::{Context, Result};
 use rustix::net::sockopt::set_socket_linger;
 
+use crate::accept::next_caller;
 use crate::{Blob, Host};
 
 /// What it does wrong.
@@ -101,14 +102,9 @@ struct Server {
 fn serve(listener: &TcpListener, server: &Arc<Server>, stop: &AtomicBool) {
     // The thread ends with the origin: it looks up every now and then.
     let _ = listener.set_nonblocking(true);
-    while !stop.load(Ordering::Relaxed) {
-        let Ok((stream, _)) = listener.accept() else {
-            std::thread::sleep(std::time::Duration::from_millis(5));
-            continue;
-        };
+    while let Some(stream) = next_caller(listener, stop) {
         let server = server.clone();
         std::thread::spawn(move || {
-            let _ = stream.set_nonblocking(false);
             // A client that goes away in the middle is none of our business.
             let _ = server.answer(&stream);
         });

@@ -6,7 +6,6 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use potluck_content::{ContentId, Manifest};
@@ -16,6 +15,7 @@ use potluck_discovery::{
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use tokio_util::sync::CancellationToken;
 
+use crate::accept::next_caller;
 use crate::ambush::credulous_server;
 use crate::{Blob, Host, Node, Papers};
 
@@ -71,7 +71,10 @@ impl Liar {
             sent: sent.clone(),
         };
         let stopped = stop.clone();
-        threads.push(host.spawn(move || serve(&listener, &Arc::new(server), &stopped))?);
+        threads.push(host.spawn(move || {
+            serve(&listener, &Arc::new(server), &stopped);
+            Ok(())
+        })?);
 
         let claims = Claims(Manifest::of(blob.bytes())?);
         let config = Config {
@@ -139,18 +142,12 @@ struct Server {
     sent: Arc<AtomicU64>,
 }
 
-fn serve(listener: &TcpListener, server: &Arc<Server>, stop: &AtomicBool) -> Result<()> {
-    while !stop.load(Ordering::Relaxed) {
-        let Ok((socket, _)) = listener.accept() else {
-            std::thread::sleep(Duration::from_millis(5));
-            continue;
-        };
-        socket.set_nonblocking(false)?;
+fn serve(listener: &TcpListener, server: &Arc<Server>, stop: &AtomicBool) {
+    while let Some(socket) = next_caller(listener, stop) {
         let server = server.clone();
         // Ends when the other side hangs up, at the latest with the test.
         std::thread::spawn(move || server.answer(socket));
     }
-    Ok(())
 }
 
 impl Server {

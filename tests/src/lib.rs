@@ -7,6 +7,7 @@
 //! line only. [`Nginx`] is an honest origin, [`BadOrigin`] one that misbehaves.
 //! Everything that was started is ended and removed when the lab is dropped.
 
+mod accept;
 mod ambush;
 mod bad_origin;
 mod blob;
