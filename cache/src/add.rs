@@ -21,6 +21,7 @@ impl Inner {
     pub(crate) fn add_file(
         self: &Arc<Self>,
         path: &Path,
+        facts: &Facts,
         progress: impl FnMut(u64),
     ) -> Result<Arc<OpenContent>, CacheError> {
         let fail = |e| CacheError::io(path, e);
@@ -29,23 +30,24 @@ impl Inner {
         if !meta.is_file() {
             return Err(CacheError::NotAFile(path.to_owned()));
         }
-        let (size, limit) = (meta.len(), self.limits.max_size);
-        if size > limit {
-            return Err(CacheError::LargerThanCache { size, limit });
-        }
-        // Before a byte is written, so that the disk never holds more than it may.
-        let reservation = self.reserve(size).ok_or(CacheError::NoRoom { size })?;
+        let size = meta.len();
+        let room = if facts.pinned {
+            Room::IfItFits
+        } else {
+            let limit = self.shelf().limits.max_size;
+            if size > limit {
+                return Err(CacheError::LargerThanCache { size, limit });
+            }
+            // Before a byte is written, so that the disk never holds more than it may.
+            Room::Kept(self.reserve(size).ok_or(CacheError::NoRoom { size })?)
+        };
         let (scratch, copy) = self.dir.scratch_file()?;
         let added = take_in(&source, path, &copy, &scratch, progress).and_then(|manifest| {
             if manifest.size() != size {
                 return Err(CacheError::Changed(path.to_owned()));
             }
             copy.sync_all().map_err(|e| CacheError::io(&scratch, e))?;
-            let facts = Facts {
-                validated: true,
-                ..Facts::default()
-            };
-            self.admit(&scratch, manifest, &facts, Room::Kept(reservation))
+            self.admit(&scratch, manifest, facts, room)
         });
         added.inspect_err(|_| discard(&scratch))
     }

@@ -20,7 +20,7 @@ use crate::{CacheError, Facts};
 pub(crate) enum Room {
     /// Into room that was made before.
     Kept(Reservation),
-    /// Into the cache if room can be made, else beside it.
+    /// Into the cache if room can be made or none is needed, else beside it.
     IfItFits,
 }
 
@@ -38,11 +38,12 @@ impl Inner {
         let fits = {
             let mut shelf = self.shelf();
             let taken = shelf.usage.bytes + shelf.reserved;
-            let lacking = (taken + size).saturating_sub(self.limits.max_size);
-            let fits = size <= self.limits.max_size
+            let limit = shelf.limits.max_size;
+            let lacking = (taken + size).saturating_sub(limit);
+            let fits = size <= limit
                 && (lacking == 0 || {
                     self.evict(&mut shelf, &mut MakeRoom::for_bytes(lacking), &mut trash);
-                    shelf.usage.bytes + shelf.reserved + size <= self.limits.max_size
+                    shelf.usage.bytes + shelf.reserved + size <= limit
                 });
             if fits {
                 shelf.reserved += size;
@@ -77,11 +78,13 @@ impl Inner {
         }
         let reservation = match room {
             Room::Kept(reservation) => Some(reservation),
+            // What is pinned is outside the limit.
+            Room::IfItFits if facts.pinned => None,
             Room::IfItFits => self.reserve(manifest.size()),
         };
         let meta = Meta {
             manifest,
-            cached: reservation.is_some(),
+            cached: reservation.is_some() || facts.pinned,
             added: SystemTime::now(),
             facts: facts.clone(),
         };
@@ -180,7 +183,7 @@ impl Inner {
         trash.extend(self.dir.withdraw(&meta_path(&data)));
         self.index.remove(id);
         shelf.count_out(id, &entry);
-        shelf.open.remove(id);
+        shelf.forget(id);
         Some(entry)
     }
 }

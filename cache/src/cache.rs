@@ -40,7 +40,14 @@ impl Cache {
     /// The bounds it keeps to.
     #[must_use]
     pub fn limits(&self) -> Limits {
-        self.inner.limits
+        self.inner.shelf().limits
+    }
+
+    /// Changes the bounds. What exceeds them goes at once, as far as it is not leased.
+    pub fn set_limits(&self, limits: Limits) {
+        self.inner.shelf().limits = limits;
+        self.evict_expired(SystemTime::now());
+        self.inner.enforce_limit();
     }
 
     /// What it holds now.
@@ -107,7 +114,25 @@ impl Cache {
         path: &Path,
         progress: impl FnMut(u64),
     ) -> Result<ContentRecord, CacheError> {
-        let open = self.inner.add_file(path, progress)?;
+        self.add_file_with(path, &Facts::default(), progress)
+    }
+
+    /// As [`Cache::add_file`], of which more is known. If it is pinned, it need not fit
+    /// under the limit.
+    ///
+    /// # Errors
+    /// As [`Cache::add_file`].
+    pub fn add_file_with(
+        &self,
+        path: &Path,
+        facts: &Facts,
+        progress: impl FnMut(u64),
+    ) -> Result<ContentRecord, CacheError> {
+        let facts = Facts {
+            validated: true,
+            ..facts.clone()
+        };
+        let open = self.inner.add_file(path, &facts, progress)?;
         let id = Lease::new(open).id();
         self.show(&id).ok_or(CacheError::NotHeld(id))
     }
@@ -120,7 +145,8 @@ impl Cache {
         self.update(id, |facts| facts.validated = validated)
     }
 
-    /// Keeps a content whatever the limits say, or no longer.
+    /// Keeps a content whatever the limits say, or no longer. It is outside the limit and
+    /// makes none of the others go; when it comes back under the limit, room is made.
     ///
     /// # Errors
     /// When it is not held, or the disk fails.
@@ -163,8 +189,14 @@ impl Cache {
         id: &ContentId,
         change: impl FnOnce(&mut Facts),
     ) -> Result<(), CacheError> {
-        let _edit = self.inner.edit(id);
-        self.inner.change_facts(id, change)
+        {
+            let _edit = self.inner.edit(id);
+            self.inner.change_facts(id, change)?;
+        }
+        if self.inner.shelf().surplus() > 0 {
+            self.inner.enforce_limit();
+        }
+        Ok(())
     }
 
     /// Everything about every complete content, in no order that means anything. Reads
@@ -216,7 +248,7 @@ impl Cache {
 
     /// Lets go what was not used for [`Limits::max_age`], complete or not.
     pub fn evict_expired(&self, now: SystemTime) -> Evicted {
-        let max_age = self.inner.limits.max_age;
+        let max_age = self.limits().max_age;
         let before = now.checked_sub(max_age).map_or(0, micros);
         let mut trash = Vec::new();
         let mut shelf = self.inner.shelf();

@@ -9,8 +9,8 @@ pub struct Config {
     /// The data directory. The cache makes `contents`, `partial`, `index`, `aside`,
     /// `scratch` and `lock` in it and leaves everything else there alone.
     pub dir: PathBuf,
-    /// Bytes that cached contents may take together. Unfinished contents are not
-    /// counted: a transfer must be able to go on while the cache is full.
+    /// Bytes that cached contents may take together. Pinned contents are not counted, nor
+    /// are unfinished ones: a transfer must be able to go on while the cache is full.
     pub max_size: u64,
     /// How long something may lie untouched before it goes.
     pub max_age: Duration,
@@ -21,10 +21,11 @@ impl Config {
     pub const DEFAULT_MAX_AGE: Duration = Duration::from_secs(90 * 24 * 3600);
 }
 
-/// The bounds the cache keeps to.
+/// The bounds the cache keeps to. They can be changed while it is open:
+/// see [`Cache::set_limits`](crate::Cache::set_limits).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes that cached contents may take together.
+    /// Bytes that cached contents may take together, without those that are pinned.
     pub max_size: u64,
     /// How long something may lie untouched.
     pub max_age: Duration,
@@ -33,11 +34,16 @@ pub struct Limits {
 /// What the cache holds now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
-    /// Bytes of cached contents: never more than [`Limits::max_size`], unless the
-    /// limit was lowered and what is pinned or leased exceeds it.
+    /// Bytes of cached contents that are not pinned: never more than
+    /// [`Limits::max_size`], unless the limit was lowered, or something unpinned, and what
+    /// is leased exceeds it.
     pub bytes: u64,
-    /// How many contents are cached.
+    /// How many contents these are.
     pub contents: u64,
+    /// Bytes of pinned contents. Only the disk bounds them.
+    pub pinned_bytes: u64,
+    /// How many contents are pinned.
+    pub pinned: u64,
     /// Bytes of finished contents that did not fit and stay only until their last
     /// lease is dropped.
     pub uncached_bytes: u64,

@@ -22,7 +22,6 @@ use crate::{CacheError, Config, Facts, Limits, Usage};
 pub(crate) struct Inner {
     pub(crate) dir: DataDir,
     pub(crate) index: Index,
-    pub(crate) limits: Limits,
     shelf: Mutex<Shelf>,
     /// Who changes a sidecar holds the lock that the content's id falls on.
     edits: [Mutex<()>; 16],
@@ -41,8 +40,7 @@ impl Inner {
         let inner = Self {
             dir,
             index,
-            limits: Limits { max_size, max_age },
-            shelf: Mutex::new(Shelf::new()),
+            shelf: Mutex::new(Shelf::new(Limits { max_size, max_age })),
             edits: [const { Mutex::new(()) }; 16],
         };
         inner.count(&mut inner.shelf());
@@ -110,17 +108,24 @@ impl Inner {
         if meta.facts == before {
             return Ok(());
         }
+        // What is pinned stays, also when it did not fit before.
+        meta.cached |= meta.facts.pinned;
         self.write_meta(id, &meta)?;
-        let shelf = self.shelf();
+        let mut shelf = self.shelf();
         // Evicted while its sidecar was written?
         let Some(known) = self.index.get(id) else {
             discard(&meta_path(&self.dir.content(id)));
             return Err(not_held());
         };
-        self.index
-            .put(id, entry(&meta, Some(known.accessed)), &meta.facts);
+        let now = entry(&meta, Some(known.accessed));
+        self.index.put(id, now, &meta.facts);
+        shelf.count_out(id, &known);
+        shelf.count_in(id, &now);
         if let Some(open) = shelf.open.get(id) {
             *open.news.facts() = meta.facts;
+            if meta.cached {
+                open.news.set_cached();
+            }
         }
         Ok(())
     }
@@ -174,11 +179,11 @@ impl Inner {
         }
     }
 
-    /// The limit may have been lowered since the cache was filled.
+    /// The limit may have been lowered, or something unpinned.
     pub(crate) fn enforce_limit(&self) {
         let mut trash = Vec::new();
         let mut shelf = self.shelf();
-        let surplus = shelf.usage.bytes.saturating_sub(self.limits.max_size);
+        let surplus = shelf.surplus();
         if surplus > 0 {
             self.evict(&mut shelf, &mut MakeRoom::at_best(surplus), &mut trash);
         }

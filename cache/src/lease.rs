@@ -189,7 +189,7 @@ impl News {
 impl Drop for OpenContent {
     fn drop(&mut self) {
         let id = self.manifest.id();
-        {
+        let surplus = {
             let mut shelf = self.inner.shelf();
             // Another may have been opened since the last lease went, or the content
             // was removed and added again.
@@ -201,9 +201,14 @@ impl Drop for OpenContent {
                 return;
             }
             shelf.open.remove(&id);
-        }
+            shelf.surplus()
+        };
         if !self.news.is_cached() {
             self.inner.settle(&id);
+        }
+        if surplus > 0 {
+            // The limit was lowered while this was read.
+            self.inner.enforce_limit();
         }
     }
 }

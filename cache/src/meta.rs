@@ -84,7 +84,7 @@ impl Meta {
         let manifest = Manifest::new(*id, text.size, values).map_err(senseless)?;
         Ok(Self {
             manifest,
-            cached: text.cached,
+            cached: text.cached || text.facts.pinned,
             added: text.added,
             facts: text.facts,
         })

@@ -61,10 +61,11 @@ impl Inner {
     /// the age limit, and likewise what was set aside. Says how many unfinished
     /// contents went.
     pub(crate) fn expire_files(&self, now: SystemTime) -> Result<u64, CacheError> {
+        let max_age = self.shelf().limits.max_age;
         let old = |path: &Path| {
             let modified = fs::metadata(path).and_then(|meta| meta.modified());
             let age = modified.map(|time| now.duration_since(time).unwrap_or_default());
-            age.is_ok_and(|age| age > self.limits.max_age)
+            age.is_ok_and(|age| age > max_age)
         };
         let mut names: Vec<_> = list(&self.dir.partials())?
             .into_iter()

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use potluck_content::ContentId;
 
-use crate::Usage;
 use crate::index::Index;
 use crate::index_row::Entry;
 use crate::lease::OpenEntry;
+use crate::{Limits, Usage};
 
 /// The state behind the cache's one short-held lock.
 ///
@@ -21,6 +21,7 @@ pub(crate) struct Shelf {
     /// Contents that are kept only for their leases.
     pub(crate) uncached: HashSet<ContentId>,
     pub(crate) usage: Usage,
+    pub(crate) limits: Limits,
     /// Bytes of contents that are about to be added.
     pub(crate) reserved: u64,
     /// The node stops: uncached contents stay for whoever leases them next time.
@@ -36,12 +37,13 @@ const TOUCHED_WAIT: Duration = Duration::from_secs(5);
 const MAX_TOUCHED: usize = 1024;
 
 impl Shelf {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(limits: Limits) -> Self {
         Self {
             open: HashMap::new(),
             partials: HashSet::new(),
             uncached: HashSet::new(),
             usage: Usage::default(),
+            limits,
             reserved: 0,
             closing: false,
             touched: HashMap::new(),
@@ -82,24 +84,43 @@ impl Shelf {
     }
 
     pub(crate) fn count_in(&mut self, id: &ContentId, entry: &Entry) {
-        if entry.cached {
-            self.usage.bytes += entry.size;
-            self.usage.contents += 1;
-        } else {
-            self.usage.uncached_bytes += entry.size;
+        let usage = &mut self.usage;
+        if !entry.cached {
+            usage.uncached_bytes += entry.size;
             self.uncached.insert(*id);
+        } else if entry.pinned {
+            usage.pinned_bytes += entry.size;
+            usage.pinned += 1;
+        } else {
+            usage.bytes += entry.size;
+            usage.contents += 1;
         }
     }
 
     pub(crate) fn count_out(&mut self, id: &ContentId, entry: &Entry) {
-        self.touched.remove(id);
-        if entry.cached {
-            self.usage.bytes = self.usage.bytes.saturating_sub(entry.size);
-            self.usage.contents = self.usage.contents.saturating_sub(1);
-        } else {
-            self.usage.uncached_bytes = self.usage.uncached_bytes.saturating_sub(entry.size);
+        let usage = &mut self.usage;
+        let take = |from: &mut u64, count: u64| *from = from.saturating_sub(count);
+        if !entry.cached {
+            take(&mut usage.uncached_bytes, entry.size);
             self.uncached.remove(id);
+        } else if entry.pinned {
+            take(&mut usage.pinned_bytes, entry.size);
+            take(&mut usage.pinned, 1);
+        } else {
+            take(&mut usage.bytes, entry.size);
+            take(&mut usage.contents, 1);
         }
+    }
+
+    /// A content is gone: forgets that it was used.
+    pub(crate) fn forget(&mut self, id: &ContentId) {
+        self.touched.remove(id);
+        self.open.remove(id);
+    }
+
+    /// Bytes by which the contents exceed the limit.
+    pub(crate) const fn surplus(&self) -> u64 {
+        self.usage.bytes.saturating_sub(self.limits.max_size)
     }
 }
 

@@ -86,14 +86,28 @@ impl Model {
         true
     }
 
-    fn bytes(&self, cached: bool) -> u64 {
-        let items = self.items.iter().filter(|item| item.cached == cached);
-        items.map(|item| SIZES[item.blob] as u64).sum()
+    /// How many there are of a kind, and their bytes.
+    fn count(&self, kind: impl Fn(&Item) -> bool) -> (u64, u64) {
+        let items = self.items.iter().filter(|item| kind(item));
+        let sizes = items.map(|item| SIZES[item.blob] as u64);
+        sizes.fold((0, 0), |(count, bytes), size| (count + 1, bytes + size))
+    }
+
+    fn usage(&self) -> Usage {
+        let (contents, bytes) = self.count(|item| item.cached && !item.pinned);
+        let (pinned, pinned_bytes) = self.count(|item| item.pinned);
+        Usage {
+            bytes,
+            contents,
+            pinned_bytes,
+            pinned,
+            uncached_bytes: self.count(|item| !item.cached).1,
+        }
     }
 
     fn make_room(&mut self, blob: usize) -> bool {
         let size = SIZES[blob] as u64;
-        let mut lacking = (self.bytes(true) + size).saturating_sub(LIMIT);
+        let mut lacking = (self.usage().bytes + size).saturating_sub(LIMIT);
         let mut victims = Vec::new();
         for item in &self.items {
             if lacking > 0 && item.cached && !item.pinned && self.leases[item.blob] == 0 {
@@ -108,6 +122,16 @@ impl Model {
             self.remove(victim);
         }
         true
+    }
+
+    /// What exceeds the limit goes, as far as it may.
+    fn enforce(&mut self) {
+        for item in self.items.clone() {
+            let may_go = item.cached && !item.pinned && self.leases[item.blob] == 0;
+            if self.usage().bytes > LIMIT && may_go {
+                self.remove(item.blob);
+            }
+        }
     }
 
     fn push(&mut self, blob: usize, cached: bool, validated: bool) {
@@ -196,6 +220,7 @@ impl World {
                     drop(lease);
                     if self.model.leases[i] == 0 {
                         self.model.settle(i);
+                        self.model.enforce();
                     }
                 }
             }
@@ -206,8 +231,12 @@ impl World {
             }
             Op::Pin(i, on) => {
                 let done = self.cache().set_pinned(&self.id(i), on);
-                let item = self.model.find(i).map(|item| item.pinned = on);
+                let item = self.model.find(i).map(|item| {
+                    item.pinned = on;
+                    item.cached |= on;
+                });
                 assert_eq!(done.is_ok(), item.is_some());
+                self.model.enforce();
             }
             Op::Link(i) => {
                 let link = entity("http://o/x", &self.blobs[0]);
@@ -284,12 +313,7 @@ impl World {
             .collect();
         found.sort_by_key(|item| item.blob);
         assert_eq!(found, expected);
-        let usage = Usage {
-            bytes: self.model.bytes(true),
-            contents: expected.iter().filter(|item| item.cached).count() as u64,
-            uncached_bytes: self.model.bytes(false),
-        };
-        assert_eq!(cache.usage(), usage);
+        assert_eq!(cache.usage(), self.model.usage());
         let key = entity("http://o/x", &self.blobs[0]).key();
         assert_eq!(
             cache.find_entity(&key),

@@ -1,0 +1,99 @@
+//! What the cache keeps to: size, age, and what is outside of them.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod common;
+
+use std::fs;
+use std::time::Duration;
+
+use common::{Dir, blob, read, store};
+use potluck_cache::{CacheError, Facts, Limits};
+use potluck_content::ContentId;
+
+#[test]
+fn limits_can_be_lowered_and_raised_while_it_is_open() {
+    let dir = Dir::new(1000);
+    let cache = dir.open();
+    let ids: Vec<_> = (0..5)
+        .map(|seed| store(&cache, &blob(seed, 200)).id())
+        .collect();
+    let lease = cache.lease(&ids[0]).unwrap();
+    let limits = cache.limits();
+    cache.set_limits(Limits {
+        max_size: 500,
+        ..limits
+    });
+    assert_eq!(cache.usage().bytes, 400);
+    // What was used last stays, and what is read.
+    assert!(cache.held(&ids[0]).is_some() && cache.held(&ids[4]).is_some());
+    cache.set_limits(Limits {
+        max_size: 0,
+        ..limits
+    });
+    assert_eq!(cache.usage().bytes, 200);
+    assert_eq!(read(&lease), blob(0, 200));
+    drop(lease);
+    assert_eq!(cache.usage().bytes, 0);
+
+    cache.set_limits(limits);
+    for seed in 5..9 {
+        store(&cache, &blob(seed, 200));
+    }
+    assert_eq!(cache.usage().bytes, 800);
+    cache.set_limits(Limits {
+        max_age: Duration::ZERO,
+        ..limits
+    });
+    assert_eq!(cache.usage().bytes, 0);
+}
+
+#[test]
+fn pinned_contents_are_outside_the_limit() {
+    let dir = Dir::new(1000);
+    let cache = dir.open();
+    let pinned = store(&cache, &blob(1, 900)).id();
+    cache.set_pinned(&pinned, true).unwrap();
+    let other = store(&cache, &blob(2, 900)).id();
+    assert_eq!(
+        (cache.usage().bytes, cache.usage().pinned_bytes),
+        (900, 900)
+    );
+    drop(cache);
+    let cache = dir.open();
+    assert_eq!((cache.usage().contents, cache.usage().pinned), (1, 1));
+
+    // Back under the limit, room is made by what was used longest ago: this one.
+    cache.set_pinned(&pinned, false).unwrap();
+    assert!(cache.held(&pinned).is_none() && cache.held(&other).is_some());
+    assert_eq!((cache.usage().bytes, cache.usage().pinned_bytes), (900, 0));
+}
+
+#[test]
+fn what_is_larger_than_the_cache_can_be_pinned() {
+    let dir = Dir::new(1000);
+    let cache = dir.open();
+    let small = store(&cache, &blob(1, 900)).id();
+    let large = store(&cache, &blob(2, 2000));
+    assert!(!large.is_cached());
+    cache.set_pinned(&large.id(), true).unwrap();
+    assert!(large.is_cached());
+    let id = large.id();
+    drop(large);
+    assert!(cache.held(&id).is_some() && cache.held(&small).is_some());
+    assert_eq!(cache.usage().uncached_bytes, 0);
+
+    let path = dir.temp.path().join("file");
+    fs::write(&path, blob(3, 3000)).unwrap();
+    let refused = cache.add_file(&path, |_| {});
+    assert!(matches!(refused, Err(CacheError::LargerThanCache { .. })));
+    let facts = Facts {
+        pinned: true,
+        ..Facts::default()
+    };
+    let record = cache.add_file_with(&path, &facts, |_| {}).unwrap();
+    assert_eq!(record.id, ContentId::of(&blob(3, 3000)));
+    assert!(record.facts.validated && record.facts.pinned);
+    assert_eq!(cache.usage().pinned_bytes, 5000);
+    drop(cache);
+    assert_eq!(dir.open().usage().pinned_bytes, 5000);
+}
