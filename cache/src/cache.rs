@@ -18,7 +18,7 @@ use crate::{
 /// All contents on this disk. Cheap to clone; used from any thread that may block.
 #[derive(Clone)]
 pub struct Cache {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 impl Cache {

@@ -7,6 +7,7 @@
 //! after a flush the file is synced here.
 
 use std::fs::{self, File};
+use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -147,9 +148,26 @@ impl Index {
         }
     }
 
-    /// All contents.
+    /// All contents, in the order of their ids.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (ContentId, Entry)> + '_ {
-        let mut rows = self.contents.iter();
+        self.entries(self.contents.iter())
+    }
+
+    /// The contents that come after one in the order of their ids, or all.
+    pub(crate) fn after(
+        &self,
+        id: Option<&ContentId>,
+    ) -> impl Iterator<Item = (ContentId, Entry)> + '_ {
+        let start = id.map_or(Bound::Unbounded, |id| Bound::Excluded(*id.as_bytes()));
+        self.entries(self.contents.range((start, Bound::Unbounded)))
+    }
+
+    /// A content and those that come after it in the order of their ids.
+    pub(crate) fn from(&self, id: &ContentId) -> impl Iterator<Item = (ContentId, Entry)> + '_ {
+        self.entries(self.contents.range(*id.as_bytes()..))
+    }
+
+    fn entries(&self, mut rows: sled::Iter) -> impl Iterator<Item = (ContentId, Entry)> + '_ {
         std::iter::from_fn(move || {
             loop {
                 let (key, value) = self.ask(None, || rows.next().transpose())?;
