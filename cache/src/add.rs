@@ -6,13 +6,13 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use potluck_content::{ContentHasher, ContentId, Manifest};
+use potluck_content::{ContentHasher, Manifest};
 
 use crate::admit::Room;
 use crate::data_dir::discard;
 use crate::inner::Inner;
 use crate::lease::OpenContent;
-use crate::{CacheError, Facts, Lease};
+use crate::{CacheError, Facts};
 
 /// Bytes that are read at once: enough for the hash to run at full speed.
 const BLOCK: usize = 1 << 20;
@@ -50,23 +50,6 @@ impl Inner {
             self.admit(&scratch, manifest, facts, room)
         });
         added.inspect_err(|_| discard(&scratch))
-    }
-
-    pub(crate) fn verify(
-        self: &Arc<Self>,
-        id: &ContentId,
-        progress: impl FnMut(u64),
-    ) -> Result<bool, CacheError> {
-        let open = self.open_content(id).ok_or(CacheError::NotHeld(*id))?;
-        let lease = Lease::new(open);
-        let path = self.dir.content(id);
-        let found = hash(lease.file(), &path, progress, |_, _| Ok(()))?;
-        let good = found.id() == *id && found.size() == lease.size();
-        if !good {
-            tracing::warn!(content = %id, found = %found.id(), "content is damaged and set aside");
-            self.set_aside(&mut self.shelf(), id);
-        }
-        Ok(good)
     }
 }
 

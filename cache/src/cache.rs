@@ -4,15 +4,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use potluck_content::{ContentId, Digest, Entity, EntityKey};
+use potluck_content::{ContentId, Digest, Entity, EntityKey, PieceIndex};
 
 use crate::admit::throw_out;
 use crate::age::OlderThan;
 use crate::inner::Inner;
 use crate::shelf::{from_micros, micros};
 use crate::{
-    CacheError, Config, ContentRecord, Evicted, Facts, Held, Lease, Limits, Partial, PartialSpec,
-    Usage,
+    CacheError, Checked, CheckedPart, Config, ContentRecord, Evicted, Facts, Held, Lease, Limits,
+    Notice, Partial, PartialSpec, Usage,
 };
 
 /// All contents on this disk. Cheap to clone; used from any thread that may block.
@@ -224,13 +224,46 @@ impl Cache {
         })
     }
 
-    /// Reads a content and compares it with its id. One that fails is set aside and
-    /// never served again. `progress` is told the bytes read so far.
+    /// Reads a content from the disk and compares every piece with what it was. One that
+    /// differs is taken out and not served again; its good pieces are kept as an
+    /// unfinished content where a transfer would go on with it. Not a use of it.
+    /// `progress` is told the bytes read so far.
     ///
     /// # Errors
-    /// [`CacheError::NotHeld`] when it is not held; others when the disk fails.
+    /// [`CacheError::NotHeld`] when it is not held; others when it cannot be read, which
+    /// says nothing against it.
+    pub fn check(&self, id: &ContentId, progress: impl FnMut(u64)) -> Result<Checked, CacheError> {
+        self.inner.check(id, progress)
+    }
+
+    /// Reads a content from one of its pieces on, about `max_bytes` of it but at least a
+    /// piece, and compares. Takes out nothing: what it finds [`Cache::check`] sees to.
+    ///
+    /// # Errors
+    /// As [`Cache::check`]; [`CacheError::NotHeld`] also where the files as a whole could
+    /// not be trusted and were set aside.
+    pub fn check_part(
+        &self,
+        id: &ContentId,
+        from: PieceIndex,
+        max_bytes: u64,
+    ) -> Result<CheckedPart, CacheError> {
+        self.inner.check_part(id, from, max_bytes)
+    }
+
+    /// As [`Cache::check`], and says only whether it is good.
+    ///
+    /// # Errors
+    /// As [`Cache::check`].
     pub fn verify(&self, id: &ContentId, progress: impl FnMut(u64)) -> Result<bool, CacheError> {
-        self.inner.verify(id, progress)
+        Ok(self.check(id, progress)?.is_good())
+    }
+
+    /// What was found out about the files since this was last asked. Call it now and
+    /// then, also once after opening.
+    #[must_use]
+    pub fn take_notices(&self) -> Vec<Notice> {
+        self.inner.notices.take()
     }
 
     /// Removes a content, pinned or not. Leases on it can still be read. Says whether

@@ -1,5 +1,6 @@
 //! What caches, leases and partials share.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,10 +11,11 @@ use crate::data_dir::{DataDir, discard, meta_path};
 use crate::index::{Index, Trust};
 use crate::lease::{OpenContent, OpenEntry};
 use crate::lru::MakeRoom;
-use crate::meta::{Meta, MetaError};
+use crate::meta::Meta;
+use crate::notice::Notices;
 use crate::scan::{entry, scan};
 use crate::shelf::Shelf;
-use crate::{CacheError, Config, Facts, Limits, Usage};
+use crate::{CacheError, Config, Damage, Facts, Limits, Notice, Usage};
 
 /// The state of an open cache.
 ///
@@ -22,9 +24,19 @@ use crate::{CacheError, Config, Facts, Limits, Usage};
 pub(crate) struct Inner {
     pub(crate) dir: DataDir,
     pub(crate) index: Index,
+    pub(crate) notices: Notices,
     shelf: Mutex<Shelf>,
     /// Who changes a sidecar holds the lock that the content's id falls on.
     edits: [Mutex<()>; 16],
+}
+
+/// Why a content cannot be opened.
+pub(crate) enum Unusable {
+    NotHeld,
+    /// It was damaged.
+    TakenOut(Damage),
+    /// It may be good, but the system refuses to say.
+    Unreadable(io::Error),
 }
 
 impl Inner {
@@ -40,6 +52,7 @@ impl Inner {
         let inner = Self {
             dir,
             index,
+            notices: Notices::default(),
             shelf: Mutex::new(Shelf::new(Limits { max_size, max_age })),
             edits: [const { Mutex::new(()) }; 16],
         };
@@ -68,22 +81,26 @@ impl Inner {
 
     /// Opens a content, or finds it open. Notes the use.
     pub(crate) fn open_content(self: &Arc<Self>, id: &ContentId) -> Option<Arc<OpenContent>> {
-        {
-            let mut shelf = self.shelf();
-            if let Some(open) = shelf.open.get(id).and_then(OpenEntry::content) {
-                shelf.touch(id, &self.index);
-                return Some(open);
-            }
+        let open = self.open_unused(id)?;
+        self.shelf().touch(id, &self.index);
+        Some(open)
+    }
+
+    /// The same for who only looks after it.
+    pub(crate) fn open_unused(self: &Arc<Self>, id: &ContentId) -> Option<Arc<OpenContent>> {
+        let open = |shelf: &Shelf| shelf.open.get(id).and_then(OpenEntry::content);
+        if let Some(open) = open(&self.shelf()) {
+            return Some(open);
         }
         self.index.get(id)?;
         let meta = self.read_meta(id)?;
         let opened = OpenContent::open(self, meta, &self.dir.content(id))
-            .inspect_err(|error| tracing::warn!(content = %id, %error, "content not opened"))
+            .inspect_err(|error| self.notice_unreadable(id, error))
             .ok()?;
         // Outlives the guard: its own end takes the same lock.
         let found;
         let mut shelf = self.shelf();
-        if let Some(other) = shelf.open.get(id).and_then(OpenEntry::content) {
+        if let Some(other) = open(&shelf) {
             found = other;
         } else if self.index.get(id).is_some() {
             shelf.open.insert(*id, opened.entry());
@@ -91,7 +108,6 @@ impl Inner {
         } else {
             return None;
         }
-        shelf.touch(id, &self.index);
         Some(found)
     }
 
@@ -133,21 +149,48 @@ impl Inner {
     /// Reads the sidecar of a content that the index knows. What turns out to be damaged
     /// or gone is taken out, so that it is not served.
     pub(crate) fn read_meta(&self, id: &ContentId) -> Option<Meta> {
+        self.usable_meta(id).ok()
+    }
+
+    /// The same, with the reason why there is none.
+    pub(crate) fn usable_meta(&self, id: &ContentId) -> Result<Meta, Unusable> {
         let data = self.dir.content(id);
         let error = match Meta::read(id, &data) {
-            Ok(meta) => return Some(meta),
+            Ok(meta) => return Ok(meta),
             Err(error) => error,
         };
         let mut shelf = self.shelf();
+        if self.index.get(id).is_none() {
+            return Err(Unusable::NotHeld);
+        }
         // While the index knows it, both files must be there.
         let gone = !data.exists() || !meta_path(&data).exists();
-        if self.index.get(id).is_some() && (error.is_damage() || gone) {
-            tracing::warn!(content = %id, %error, "content set aside");
-            self.set_aside(&mut shelf, id);
-        } else if !matches!(error, MetaError::Missing) {
-            tracing::warn!(content = %id, %error, "content not read");
+        if !error.is_damage() && !gone {
+            drop(shelf);
+            self.notice_unreadable(id, &error);
+            return Err(Unusable::Unreadable(io::Error::other(error)));
         }
-        None
+        tracing::warn!(content = %id, %error, "content set aside");
+        self.set_aside(&mut shelf, id);
+        let damage = Damage {
+            id: *id,
+            file: data,
+            reason: error.to_string(),
+            bad_pieces: Vec::new(),
+            kept: 0,
+        };
+        self.notices.add(Notice::Damaged(damage.clone()));
+        Err(Unusable::TakenOut(damage))
+    }
+
+    /// Says that a content cannot be read just now.
+    fn notice_unreadable(&self, id: &ContentId, error: &dyn std::error::Error) {
+        tracing::warn!(content = %id, %error, "content not read");
+        self.notices.add(Notice::Unreadable {
+            id: *id,
+            file: self.dir.content(id),
+            reason: error.to_string(),
+        });
     }
 
     /// Takes out a content that cannot be trusted.

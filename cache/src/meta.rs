@@ -93,14 +93,19 @@ impl Meta {
     /// Reads the sidecar of the content at `data` and checks that the bytes are as
     /// many as it says.
     pub(crate) fn read(id: &ContentId, data: &Path) -> Result<Self, MetaError> {
-        let bytes = read(&meta_path(data)).map_err(io_error)?;
-        let meta = Self::decode(id, &bytes)?;
+        let meta = Self::read_sidecar(id, data)?;
         let found = fs::metadata(data).map_err(io_error)?.len();
         let expected = meta.manifest.size();
         if found != expected {
             return Err(MetaError::Size { expected, found });
         }
         Ok(meta)
+    }
+
+    /// Reads the sidecar of the content at `data`, whatever bytes there are.
+    pub(crate) fn read_sidecar(id: &ContentId, data: &Path) -> Result<Self, MetaError> {
+        let bytes = read(&meta_path(data)).map_err(io_error)?;
+        Ok(Self::decode(id, &bytes)?)
     }
 }
 

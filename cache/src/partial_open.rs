@@ -64,10 +64,10 @@ impl Partial {
     }
 }
 
-/// Gives the name back when opening fails.
-struct NameClaim<'a> {
-    inner: &'a Inner,
-    name: &'a str,
+/// Gives the name of a partial back when it goes.
+pub(crate) struct NameClaim<'a> {
+    pub(crate) inner: &'a Inner,
+    pub(crate) name: &'a str,
 }
 
 impl Drop for NameClaim<'_> {
