@@ -37,11 +37,21 @@ pub(crate) fn encode(key: &PartialKey, map: &PieceMap, held: &Bitfield) -> Vec<u
 }
 
 pub(crate) fn decode(key: &PartialKey, bytes: &[u8]) -> Result<PieceMap, SidecarError> {
-    let sidecar = Sidecar::decode(bytes, KIND, VERSION)?;
-    let text: Text = serde_json::from_slice(&sidecar.text).map_err(senseless)?;
-    if text.key != *key {
+    let (found, map) = read(bytes)?;
+    if found != *key {
         return Err(senseless("it belongs to another partial"));
     }
+    Ok(map)
+}
+
+/// What can be resumed, whosever it is.
+pub(crate) fn describe(bytes: &[u8]) -> Result<PieceMap, SidecarError> {
+    read(bytes).map(|(_, map)| map)
+}
+
+fn read(bytes: &[u8]) -> Result<(PartialKey, PieceMap), SidecarError> {
+    let sidecar = Sidecar::decode(bytes, KIND, VERSION)?;
+    let text: Text = serde_json::from_slice(&sidecar.text).map_err(senseless)?;
     let layout = Layout::for_size(text.size).map_err(senseless)?;
     let bits = layout.pieces().div_ceil(8) as usize;
     let (bits, values) = sidecar
@@ -57,7 +67,8 @@ pub(crate) fn decode(key: &PartialKey, bytes: &[u8]) -> Result<PieceMap, Sidecar
         Some(id) => Some(Manifest::new(id, text.size, values.clone()).map_err(senseless)?),
         None => None,
     };
-    Ok(PieceMap::restore(layout, manifest, held, values))
+    let map = PieceMap::restore(layout, manifest, held, values);
+    Ok((text.key, map))
 }
 
 #[cfg(test)]

@@ -1,0 +1,47 @@
+//! Emptying the cache.
+
+use crate::Cache;
+use crate::admit::throw_out;
+use crate::data_dir::{discard, list};
+use crate::{CacheError, Evicted};
+
+/// How many contents are looked at before the disk is freed of those that went.
+const BATCH: usize = 256;
+
+impl Cache {
+    /// Removes every content that nobody leases, with `pinned` those too that are pinned,
+    /// and what was set aside. The disk is free when it returns. Unfinished contents
+    /// stay: jobs go on with them.
+    ///
+    /// # Errors
+    /// When a directory cannot be read.
+    pub fn clear(&self, pinned: bool) -> Result<Evicted, CacheError> {
+        let inner = &self.inner;
+        let mut cleared = Evicted::default();
+        let mut after = None;
+        loop {
+            let batch: Vec<_> = inner.index.after(after.as_ref()).take(BATCH).collect();
+            let Some((last, _)) = batch.last() else {
+                break;
+            };
+            after = Some(*last);
+            let mut trash = Vec::new();
+            for (id, entry) in batch {
+                let _edit = inner.edit(&id);
+                let mut shelf = inner.shelf();
+                if !entry.cached || (entry.pinned && !pinned) || shelf.is_leased(&id) {
+                    continue;
+                }
+                if let Some(entry) = inner.take_off(&mut shelf, &id, &mut trash) {
+                    cleared.contents += 1;
+                    cleared.bytes += entry.size;
+                }
+            }
+            throw_out(trash);
+        }
+        for (path, _) in list(&inner.dir.aside())? {
+            discard(&path);
+        }
+        Ok(cleared)
+    }
+}
