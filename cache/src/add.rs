@@ -9,7 +9,7 @@ use std::sync::Arc;
 use potluck_content::{ContentHasher, Manifest};
 
 use crate::admit::Room;
-use crate::data_dir::discard;
+use crate::disk::Disk;
 use crate::inner::Inner;
 use crate::lease::OpenContent;
 use crate::{CacheError, Facts};
@@ -42,31 +42,33 @@ impl Inner {
             Room::Kept(self.reserve(size).ok_or(CacheError::NoRoom { size })?)
         };
         let (scratch, copy) = self.dir.scratch_file()?;
-        let added = take_in(&source, path, &copy, &scratch, progress).and_then(|manifest| {
+        let disk = &self.dir.disk;
+        let added = take_in(disk, &source, path, &copy, &scratch, progress).and_then(|manifest| {
             if manifest.size() != size {
                 return Err(CacheError::Changed(path.to_owned()));
             }
-            copy.sync_all().map_err(|e| CacheError::io(&scratch, e))?;
+            disk.sync(&copy).map_err(|e| CacheError::io(&scratch, e))?;
             self.admit(&scratch, manifest, facts, room)
         });
-        added.inspect_err(|_| discard(&scratch))
+        added.inspect_err(|_| disk.discard(&scratch))
     }
 }
 
 /// Clones or copies the file and hashes exactly the bytes that were taken, also when
 /// somebody writes to the original meanwhile.
 fn take_in(
+    disk: &Disk,
     source: &File,
     path: &Path,
     copy: &File,
     scratch: &Path,
     progress: impl FnMut(u64),
 ) -> Result<Manifest, CacheError> {
-    if rustix::fs::ioctl_ficlone(copy, source).is_ok() {
+    if disk.clone_from(copy, source).is_ok() {
         return hash(copy, scratch, progress, |_, _| Ok(()));
     }
     hash(source, path, progress, |bytes, at| {
-        copy.write_all_at(bytes, at)
+        disk.write_at(copy, bytes, at)
             .map_err(|e| CacheError::io(scratch, e))
     })
 }

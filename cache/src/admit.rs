@@ -1,13 +1,12 @@
 //! How finished bytes become a content of the cache.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use potluck_content::{ContentId, Manifest};
 
-use crate::data_dir::{discard, meta_path, sync_dir};
+use crate::data_dir::meta_path;
 use crate::index_row::Entry;
 use crate::inner::Inner;
 use crate::lease::OpenContent;
@@ -50,7 +49,7 @@ impl Inner {
             }
             fits
         };
-        throw_out(trash);
+        self.dir.throw_out(trash);
         fits.then(|| Reservation {
             inner: Arc::clone(self),
             size,
@@ -73,7 +72,7 @@ impl Inner {
         if let Some(open) = self.open_content(&id) {
             held = open;
             self.change_facts(&id, |known| known.merge(facts))?;
-            discard(file);
+            self.dir.disk.discard(file);
             return Ok(held);
         }
         let reservation = match room {
@@ -92,7 +91,7 @@ impl Inner {
         let opened = OpenContent::open(self, meta.clone(), file)?;
         self.write_meta(&id, &meta)?;
         if let Err(error) = self.move_in(file, &data) {
-            discard(&meta_path(&data));
+            self.dir.disk.discard(&meta_path(&data));
             return Err(error);
         }
         let mut shelf = self.shelf();
@@ -151,7 +150,7 @@ impl Inner {
             None => {}
         }
         drop(shelf);
-        throw_out(trash);
+        self.dir.throw_out(trash);
     }
 
     /// Writes a sidecar so that it survives a crash.
@@ -159,14 +158,21 @@ impl Inner {
         let data = self.dir.content(id);
         self.dir.prepare_content(id)?;
         self.dir.replace(&meta_path(&data), &meta.encode())?;
-        sync_parent(&data)
+        self.sync_parent(&data)
     }
 
     fn move_in(&self, file: &Path, data: &Path) -> Result<(), CacheError> {
-        fs::rename(file, data).map_err(|e| CacheError::io(data, e))?;
-        sync_parent(data).inspect_err(|_| {
-            let _ = fs::rename(data, file);
+        let disk = &self.dir.disk;
+        disk.rename(file, data)
+            .map_err(|e| CacheError::io(data, e))?;
+        self.sync_parent(data).inspect_err(|_| {
+            let _ = disk.rename(data, file);
         })
+    }
+
+    fn sync_parent(&self, path: &Path) -> Result<(), CacheError> {
+        let parent = path.parent();
+        parent.map_or(Ok(()), |parent| self.dir.sync_dir(parent))
     }
 
     /// Takes a content off the shelf. The caller discards the `trash` later.
@@ -201,15 +207,4 @@ impl Drop for Reservation {
             self.inner.shelf().reserved -= self.size;
         }
     }
-}
-
-/// Discards files that are out of sight already.
-pub(crate) fn throw_out(trash: Vec<PathBuf>) {
-    for path in trash {
-        discard(&path);
-    }
-}
-
-fn sync_parent(path: &Path) -> Result<(), CacheError> {
-    path.parent().map_or(Ok(()), sync_dir)
 }

@@ -6,13 +6,13 @@ use std::time::SystemTime;
 
 use potluck_content::{ContentId, Digest, Entity, EntityKey, PieceIndex};
 
-use crate::admit::throw_out;
 use crate::age::OlderThan;
+use crate::disk::Disk;
 use crate::inner::Inner;
 use crate::shelf::{from_micros, micros};
 use crate::{
-    CacheError, Checked, CheckedPart, Config, ContentRecord, Evicted, Facts, Held, Lease, Limits,
-    Notice, Partial, PartialSpec, Usage,
+    CacheError, Checked, CheckedPart, Config, ContentRecord, DiskWatcher, Evicted, Facts, Held,
+    Lease, Limits, Notice, Partial, PartialSpec, Usage,
 };
 
 /// All contents on this disk. Cheap to clone; used from any thread that may block.
@@ -29,8 +29,21 @@ impl Cache {
     /// [`CacheError::InUse`] when another process, or another part of this one, has it
     /// open; others when the directory cannot be used.
     pub fn open(config: Config) -> Result<Self, CacheError> {
+        Self::open_on(config, Disk::default())
+    }
+
+    /// Opens it as [`Cache::open`] does, with somebody who looks on and can make the disk
+    /// fail. For tests.
+    ///
+    /// # Errors
+    /// As [`Cache::open`].
+    pub fn open_watched(config: Config, watcher: Arc<dyn DiskWatcher>) -> Result<Self, CacheError> {
+        Self::open_on(config, Disk::watched(watcher))
+    }
+
+    fn open_on(config: Config, disk: Disk) -> Result<Self, CacheError> {
         let cache = Self {
-            inner: Arc::new(Inner::open(config)?),
+            inner: Arc::new(Inner::open(config, disk)?),
         };
         cache.evict_expired(SystemTime::now());
         cache.inner.enforce_limit();
@@ -275,7 +288,7 @@ impl Cache {
         let _edit = self.inner.edit(id);
         let mut trash = Vec::new();
         let removed = self.inner.take_off(&mut self.inner.shelf(), id, &mut trash);
-        throw_out(trash);
+        self.inner.dir.throw_out(trash);
         Ok(removed.is_some())
     }
 
@@ -289,7 +302,7 @@ impl Cache {
         let mut evicted = self.inner.evict(&mut shelf, &mut policy, &mut trash);
         self.inner.drop_uncached(&mut shelf, before, &mut trash);
         drop(shelf);
-        throw_out(trash);
+        self.inner.dir.throw_out(trash);
         match self.inner.expire_files(now) {
             Ok(partials) => evicted.partials = partials,
             Err(error) => tracing::warn!(%error, "unfinished contents not looked through"),
@@ -305,7 +318,7 @@ impl Cache {
         let mut shelf = self.inner.shelf();
         self.inner.drop_uncached(&mut shelf, u64::MAX, &mut trash);
         drop(shelf);
-        throw_out(trash);
+        self.inner.dir.throw_out(trash);
     }
 
     /// Says that the process ends: from now on, contents that are not cached stay when

@@ -1,8 +1,7 @@
 //! Emptying the cache.
 
 use crate::Cache;
-use crate::admit::throw_out;
-use crate::data_dir::{discard, list};
+use crate::data_dir::list;
 use crate::{CacheError, Evicted};
 
 /// How many contents are looked at before the disk is freed of those that went.
@@ -37,10 +36,10 @@ impl Cache {
                     cleared.bytes += entry.size;
                 }
             }
-            throw_out(trash);
+            self.dir.throw_out(trash);
         }
         for (path, _) in list(&inner.dir.aside())? {
-            discard(&path);
+            self.dir.disk.discard(&path);
         }
         Ok(cleared)
     }

@@ -1,14 +1,14 @@
 //! The directories on disk, and how files get into them safely.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use potluck_content::ContentId;
 
 use crate::CacheError;
+use crate::disk::{Disk, private_file};
 
 /// The data directory, locked for as long as this lives.
 ///
@@ -22,6 +22,7 @@ use crate::CacheError;
 /// lock                             held while a process has the directory open
 /// ```
 pub(crate) struct DataDir {
+    pub(crate) disk: Disk,
     root: PathBuf,
     scratch_count: AtomicU64,
     _lock: File,
@@ -29,19 +30,20 @@ pub(crate) struct DataDir {
 
 impl DataDir {
     /// Makes what is missing, takes the lock and empties `scratch`.
-    pub(crate) fn open(root: &Path) -> Result<Self, CacheError> {
-        make_dir(root)?;
+    pub(crate) fn open(root: &Path, disk: Disk) -> Result<Self, CacheError> {
+        disk.make_dir(root).map_err(|e| CacheError::io(root, e))?;
         let lock = take_lock(root)?;
         let dir = Self {
+            disk,
             root: root.to_owned(),
             scratch_count: AtomicU64::new(0),
             _lock: lock,
         };
         for name in ["contents", "partial", "scratch", "aside"] {
-            make_dir(&root.join(name))?;
+            dir.make_dir(&root.join(name))?;
         }
         for (path, _) in list(&root.join("scratch"))? {
-            discard(&path);
+            dir.disk.discard(&path);
         }
         Ok(dir)
     }
@@ -77,10 +79,8 @@ impl DataDir {
     /// Makes a new file in `scratch`.
     pub(crate) fn scratch_file(&self) -> Result<(PathBuf, File), CacheError> {
         let path = self.scratch();
-        let file = private_file()
-            .create_new(true)
-            .open(&path)
-            .map_err(|e| CacheError::io(&path, e))?;
+        let file = self.disk.create_new(&path);
+        let file = file.map_err(|e| CacheError::io(&path, e))?;
         Ok((path, file))
     }
 
@@ -90,22 +90,23 @@ impl DataDir {
         if let Some(parent) = path.parent()
             && !parent.is_dir()
         {
-            make_dir(parent)?;
-            sync_dir(&self.contents())?;
+            self.make_dir(parent)?;
+            self.sync_dir(&self.contents())?;
         }
         Ok(())
     }
 
     /// Writes a whole file so that after a crash it is either the old or the new one.
-    /// Its directory is not synced: see [`sync_dir`].
+    /// Its directory is not synced: see [`DataDir::sync_dir`].
     pub(crate) fn replace(&self, path: &Path, bytes: &[u8]) -> Result<(), CacheError> {
-        let (scratch, mut file) = self.scratch_file()?;
-        let written = file
-            .write_all(bytes)
-            .and_then(|()| file.sync_all())
-            .and_then(|()| fs::rename(&scratch, path));
+        let (scratch, file) = self.scratch_file()?;
+        let disk = &self.disk;
+        let written = disk
+            .write_at(&file, bytes, 0)
+            .and_then(|()| disk.sync(&file))
+            .and_then(|()| disk.rename(&scratch, path));
         written.map_err(|error| {
-            discard(&scratch);
+            disk.discard(&scratch);
             CacheError::io(path, error)
         })
     }
@@ -114,10 +115,10 @@ impl DataDir {
     /// discarded, which may take long and needs no lock.
     pub(crate) fn withdraw(&self, path: &Path) -> Option<PathBuf> {
         let scratch = self.scratch();
-        match fs::rename(path, &scratch) {
+        match self.disk.rename(path, &scratch) {
             Ok(()) => Some(scratch),
             Err(_) => {
-                discard(path);
+                self.disk.discard(path);
                 None
             }
         }
@@ -127,9 +128,27 @@ impl DataDir {
     pub(crate) fn set_aside(&self, path: &Path) {
         let name = path.strip_prefix(&self.root).unwrap_or(path);
         let name = name.to_string_lossy().replace('/', "-");
-        if fs::rename(path, self.aside().join(name)).is_err() {
-            discard(path);
+        if self.disk.rename(path, &self.aside().join(name)).is_err() {
+            self.disk.discard(path);
         }
+    }
+
+    /// Makes the names in a directory durable.
+    pub(crate) fn sync_dir(&self, path: &Path) -> Result<(), CacheError> {
+        let synced = self.disk.sync_dir(path);
+        synced.map_err(|e| CacheError::io(path, e))
+    }
+
+    /// Discards files that are out of sight already.
+    pub(crate) fn throw_out(&self, trash: Vec<PathBuf>) {
+        for path in trash {
+            self.disk.discard(&path);
+        }
+    }
+
+    fn make_dir(&self, path: &Path) -> Result<(), CacheError> {
+        let made = self.disk.make_dir(path);
+        made.map_err(|e| CacheError::io(path, e))
     }
 }
 
@@ -138,30 +157,6 @@ pub(crate) fn meta_path(data: &Path) -> PathBuf {
     let mut name = data.as_os_str().to_owned();
     name.push(".meta");
     name.into()
-}
-
-/// How files of the cache are opened to be written: for their owner only, because
-/// they may hold what others on this machine must not read.
-pub(crate) fn private_file() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).mode(0o600);
-    options
-}
-
-/// Makes the names in a directory durable.
-pub(crate) fn sync_dir(path: &Path) -> Result<(), CacheError> {
-    File::open(path)
-        .and_then(|dir| dir.sync_all())
-        .map_err(|e| CacheError::io(path, e))
-}
-
-/// Removes a file if it is there; that it cannot be removed is told, not failed upon.
-pub(crate) fn discard(path: &Path) {
-    match fs::remove_file(path) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => tracing::warn!(path = %path.display(), %error, "file not removed"),
-    }
 }
 
 /// The plain files of a directory.
@@ -181,14 +176,6 @@ pub(crate) fn list(path: &Path) -> Result<Vec<(PathBuf, String)>, CacheError> {
 /// Reads a file whole.
 pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
     fs::read(path)
-}
-
-fn make_dir(path: &Path) -> Result<(), CacheError> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(|e| CacheError::io(path, e))
 }
 
 /// The lock goes with the process, so a crash leaves none behind.
@@ -225,22 +212,22 @@ mod tests {
     #[test]
     fn one_at_a_time() {
         let temp = tempfile::tempdir().unwrap();
-        let first = DataDir::open(temp.path()).unwrap();
-        let Err(CacheError::InUse { pid, .. }) = DataDir::open(temp.path()) else {
+        let first = DataDir::open(temp.path(), Disk::default()).unwrap();
+        let Err(CacheError::InUse { pid, .. }) = DataDir::open(temp.path(), Disk::default()) else {
             panic!("opened twice");
         };
         assert_eq!(pid, Some(std::process::id()));
         drop(first);
-        DataDir::open(temp.path()).unwrap();
+        DataDir::open(temp.path(), Disk::default()).unwrap();
     }
 
     #[test]
     fn scratch_is_emptied() {
         let temp = tempfile::tempdir().unwrap();
-        let dir = DataDir::open(temp.path()).unwrap();
+        let dir = DataDir::open(temp.path(), Disk::default()).unwrap();
         let (path, _) = dir.scratch_file().unwrap();
         drop(dir);
-        DataDir::open(temp.path()).unwrap();
+        DataDir::open(temp.path(), Disk::default()).unwrap();
         assert!(!path.exists());
     }
 }

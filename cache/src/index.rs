@@ -6,7 +6,7 @@
 //! database from a lost one, a mark tells whether the last owner ended properly, and
 //! after a flush the file is synced here.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -18,12 +18,14 @@ use potluck_content::{ContentId, Digest, EntityKey};
 use sled::transaction::{ConflictableTransactionError, TransactionError, Transactional};
 use sled::{Batch, Db, Tree};
 
+use crate::disk::Disk;
 use crate::index_row::{Entry, back, digest_name, entity_name, facts_names};
 use crate::{CacheError, Facts};
 
 /// The index, and what it says about itself when it is opened.
 pub(crate) struct Index {
     path: PathBuf,
+    disk: Disk,
     db: Db,
     contents: Tree,
     by_access: Tree,
@@ -47,13 +49,13 @@ const CLEAN: &[u8] = b"clean";
 
 impl Index {
     /// Opens the index, or makes an empty one where there is none that can be used.
-    pub(crate) fn open(path: &Path) -> Result<(Self, Trust), CacheError> {
-        let (index, trust) = match Self::try_open(path) {
+    pub(crate) fn open(path: &Path, disk: &Disk) -> Result<(Self, Trust), CacheError> {
+        let (index, trust) = match Self::try_open(path, disk) {
             Ok(found) => found,
             Err(reason) => {
                 tracing::warn!(path = %path.display(), %reason, "index set aside, to be rebuilt");
-                set_aside(path)?;
-                Self::try_open(path).map_err(|reason| CacheError::Index {
+                set_aside(path, disk)?;
+                Self::try_open(path, disk).map_err(|reason| CacheError::Index {
                     path: path.to_owned(),
                     reason,
                 })?
@@ -65,7 +67,7 @@ impl Index {
         Ok((index, trust))
     }
 
-    fn try_open(path: &Path) -> Result<(Self, Trust), String> {
+    fn try_open(path: &Path, disk: &Disk) -> Result<(Self, Trust), String> {
         if broken_mark(path).exists() {
             return Err("it failed while it was in use".to_owned());
         }
@@ -74,6 +76,7 @@ impl Index {
             let fresh = !db.was_recovered();
             let index = Self {
                 path: path.to_owned(),
+                disk: disk.clone(),
                 contents: db.open_tree("contents")?,
                 by_access: db.open_tree("by_access")?,
                 names: db.open_tree("names")?,
@@ -209,7 +212,7 @@ impl Index {
         self.ask((), || {
             self.db.flush()?;
             // sled's flush leaves the file's length to the kernel.
-            File::open(self.path.join("db"))?.sync_all()?;
+            self.disk.sync(&File::open(self.path.join("db"))?)?;
             Ok(())
         });
     }
@@ -284,7 +287,7 @@ impl Index {
         guarded(call).unwrap_or_else(|reason| {
             if !self.broken.swap(true, Ordering::Relaxed) {
                 tracing::error!(path = %self.path.display(), %reason, "index failed");
-                let _ = File::create(broken_mark(&self.path));
+                let _ = self.disk.create(&broken_mark(&self.path));
             }
             or
         })
@@ -328,17 +331,17 @@ fn broken_mark(path: &Path) -> PathBuf {
 }
 
 /// Keeps one broken index, for whoever wants to find out why.
-fn set_aside(path: &Path) -> Result<(), CacheError> {
+fn set_aside(path: &Path, disk: &Disk) -> Result<(), CacheError> {
     let aside = path.with_extension("old");
-    let _ = fs::remove_dir_all(&aside);
+    let _ = disk.remove_dir(&aside);
     if path.exists() {
         let moved = if path.is_dir() {
-            fs::rename(path, &aside)
+            disk.rename(path, &aside)
         } else {
-            fs::remove_file(path)
+            disk.remove(path)
         };
         moved.map_err(|e| CacheError::io(path, e))?;
     }
-    crate::data_dir::discard(&broken_mark(path));
+    disk.discard(&broken_mark(path));
     Ok(())
 }

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use potluck_content::ContentId;
 
-use crate::admit::throw_out;
-use crate::data_dir::{DataDir, discard, meta_path};
+use crate::data_dir::{DataDir, meta_path};
+use crate::disk::Disk;
 use crate::index::{Index, Trust};
 use crate::lease::{OpenContent, OpenEntry};
 use crate::lru::MakeRoom;
@@ -40,14 +40,14 @@ pub(crate) enum Unusable {
 }
 
 impl Inner {
-    pub(crate) fn open(config: Config) -> Result<Self, CacheError> {
+    pub(crate) fn open(config: Config, disk: Disk) -> Result<Self, CacheError> {
         let Config {
             dir,
             max_size,
             max_age,
         } = config;
-        let dir = DataDir::open(&dir)?;
-        let (index, trust) = Index::open(&dir.index())?;
+        let dir = DataDir::open(&dir, disk)?;
+        let (index, trust) = Index::open(&dir.index(), &dir.disk)?;
         scan(&dir, &index, trust)?;
         let inner = Self {
             dir,
@@ -130,7 +130,7 @@ impl Inner {
         let mut shelf = self.shelf();
         // Evicted while its sidecar was written?
         let Some(known) = self.index.get(id) else {
-            discard(&meta_path(&self.dir.content(id)));
+            self.dir.disk.discard(&meta_path(&self.dir.content(id)));
             return Err(not_held());
         };
         let now = entry(&meta, Some(known.accessed));
@@ -231,7 +231,7 @@ impl Inner {
             self.evict(&mut shelf, &mut MakeRoom::at_best(surplus), &mut trash);
         }
         drop(shelf);
-        throw_out(trash);
+        self.dir.throw_out(trash);
     }
 }
 

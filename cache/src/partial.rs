@@ -10,7 +10,8 @@ use potluck_content::{
     Bitfield, ContentHasher, ContentId, HashedPiece, Layout, Manifest, PieceIndex, VerifiedPiece,
 };
 
-use crate::data_dir::{discard, meta_path, sync_dir};
+use crate::data_dir::meta_path;
+use crate::disk::Disk;
 use crate::inner::{Inner, lock};
 use crate::partial_meta;
 use crate::piece_map::{Begin, PieceMap};
@@ -135,7 +136,7 @@ impl Partial {
         drop(body);
         let result = {
             let _alone = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-            self.file.write_all_at(piece.bytes(), offset)
+            self.disk().write_at(&self.file, piece.bytes(), offset)
         };
         let held = pieces(&mut self.body())?.end(index, value, result.is_ok());
         self.written.notify_all();
@@ -157,8 +158,8 @@ impl Partial {
                 "a content of known size comes in pieces",
             )),
             Body::Stream(hasher) => {
-                self.file
-                    .write_all_at(bytes, hasher.size())
+                self.disk()
+                    .write_at(&self.file, bytes, hasher.size())
                     .map_err(|e| CacheError::io(&self.path, e))?;
                 Ok(hasher.update(bytes)?)
             }
@@ -256,8 +257,8 @@ impl Partial {
             Body::Pieces(map) => map.clone(),
             Body::Stream(_) => return Ok(()),
         };
-        self.file
-            .sync_data()
+        self.disk()
+            .sync(&self.file)
             .map_err(|e| CacheError::io(&self.path, e))?;
         self.write_sidecar(&mut claimed, &map, map.held().clone())
     }
@@ -265,8 +266,8 @@ impl Partial {
     /// Deletes it.
     pub fn abandon(self) {
         // The sidecar first: it must not claim bytes that are gone.
-        discard(&meta_path(&self.path));
-        discard(&self.path);
+        self.disk().discard(&meta_path(&self.path));
+        self.disk().discard(&self.path);
     }
 
     /// Ends a stream because its manifest came. Nothing of it is kept.
@@ -280,9 +281,9 @@ impl Partial {
             Body::Pieces(map) => map.held_bytes(),
             Body::Stream(hasher) => hasher.size(),
         };
-        self.file
-            .set_len(0)
-            .and_then(|()| self.file.set_len(manifest.size()))
+        self.disk()
+            .set_len(&self.file, 0)
+            .and_then(|()| self.disk().set_len(&self.file, manifest.size()))
             .map_err(|e| CacheError::io(&self.path, e))?;
         *claimed = Bitfield::empty(manifest.layout().pieces());
         *body = Body::Pieces(PieceMap::new(*manifest.layout(), Some(manifest)));
@@ -315,9 +316,13 @@ impl Partial {
     ) -> Result<(), CacheError> {
         let bytes = partial_meta::encode(&self.key, map, &held);
         self.inner.dir.replace(&meta_path(&self.path), &bytes)?;
-        sync_dir(&self.inner.dir.partials())?;
+        self.inner.dir.sync_dir(&self.inner.dir.partials())?;
         *claimed = held;
         Ok(())
+    }
+
+    pub(crate) fn disk(&self) -> &Disk {
+        &self.inner.dir.disk
     }
 
     fn body(&self) -> MutexGuard<'_, Body> {

@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 use potluck_content::{Bitfield, ContentId, Manifest, PieceIndex};
 
 use crate::admit::Room;
-use crate::data_dir::{discard, meta_path};
+use crate::data_dir::meta_path;
 use crate::partial::{Body, pieces};
 use crate::piece_map::PieceMap;
 use crate::{CacheError, Facts, FinishError, Lease, Partial};
@@ -50,8 +50,8 @@ impl Partial {
             });
         }
         let admitted = self
-            .file
-            .sync_all()
+            .disk()
+            .sync(&self.file)
             .map_err(|e| CacheError::io(&self.path, e))
             .and_then(|()| {
                 self.inner
@@ -59,7 +59,7 @@ impl Partial {
             });
         match admitted {
             Ok(open) => {
-                discard(&meta_path(&self.path));
+                self.disk().discard(&meta_path(&self.path));
                 Ok(Lease::new(open))
             }
             Err(source) => Err(FinishError::Cache {

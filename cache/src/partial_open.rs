@@ -7,7 +7,8 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use potluck_content::{Bitfield, Layout};
 
-use crate::data_dir::{discard, meta_path, private_file, read, sync_dir};
+use crate::data_dir::{DataDir, meta_path, read};
+use crate::disk::private_file;
 use crate::inner::Inner;
 use crate::partial::Body;
 use crate::partial_meta;
@@ -34,7 +35,7 @@ impl Partial {
         let (file, body) = match resume(&spec.key, &path, wanted) {
             Some((file, map)) => (file, Body::Pieces(map)),
             None => (
-                begin(&path, size)?,
+                begin(&inner.dir, &path, size)?,
                 match wanted {
                     Some(layout) => Body::Pieces(PieceMap::new(layout, None)),
                     None => Body::Stream(Box::default()),
@@ -98,19 +99,16 @@ fn resume(key: &PartialKey, path: &Path, wanted: Option<Layout>) -> Option<(File
 }
 
 /// Makes an empty file, sparse if its size is known.
-fn begin(path: &Path, size: Option<u64>) -> Result<File, CacheError> {
+fn begin(dir: &DataDir, path: &Path, size: Option<u64>) -> Result<File, CacheError> {
     let meta = meta_path(path);
     if meta.exists() {
         // On disk too, before the bytes that it claims go.
-        discard(&meta);
-        meta.parent().map_or(Ok(()), sync_dir)?;
+        dir.disk.discard(&meta);
+        dir.sync_dir(&dir.partials())?;
     }
-    let file = private_file()
-        .create(true)
-        .truncate(true)
-        .open(path)
-        .map_err(|e| CacheError::io(path, e))?;
-    file.set_len(size.unwrap_or(0))
-        .map_err(|e| CacheError::io(path, e))?;
-    Ok(file)
+    let begun = dir.disk.create(path).and_then(|file| {
+        dir.disk.set_len(&file, size.unwrap_or(0))?;
+        Ok(file)
+    });
+    begun.map_err(|e| CacheError::io(path, e))
 }

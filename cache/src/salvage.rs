@@ -1,13 +1,12 @@
 //! What is still good of a content that was damaged.
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
 use potluck_content::{Bitfield, PieceIndex};
 
-use crate::admit::throw_out;
-use crate::data_dir::{discard, meta_path, private_file, sync_dir};
+use crate::data_dir::{DataDir, meta_path};
+use crate::disk::private_file;
 use crate::inner::Inner;
 use crate::meta::Meta;
 use crate::partial_meta;
@@ -63,7 +62,7 @@ impl Inner {
             self.set_aside(&mut shelf, &id);
         }
         drop(shelf);
-        throw_out(trash);
+        self.dir.throw_out(trash);
         self.notices.add(Notice::Damaged(damage.clone()));
         damage
     }
@@ -98,10 +97,12 @@ impl Inner {
         // A sidecar without bytes is swept away; bytes without a sidecar would be too.
         self.dir.replace(&meta_path(&partial), &sidecar)?;
         let data = self.dir.content(&meta.manifest.id());
-        let moved =
-            sync_dir(&self.dir.partials()).and_then(|()| move_to(&data, &partial, layout.size()));
+        let moved = self
+            .dir
+            .sync_dir(&self.dir.partials())
+            .and_then(|()| move_to(&self.dir, &data, &partial, layout.size()));
         if let Err(error) = moved {
-            discard(&meta_path(&partial));
+            self.dir.disk.discard(&meta_path(&partial));
             return Err(error);
         }
         Ok(map.held_bytes())
@@ -109,15 +110,17 @@ impl Inner {
 }
 
 /// Moves the bytes, and makes them as many as they must be.
-fn move_to(data: &Path, partial: &Path, size: u64) -> Result<(), CacheError> {
+fn move_to(dir: &DataDir, data: &Path, partial: &Path, size: u64) -> Result<(), CacheError> {
     let fail = |e| CacheError::io(data, e);
     let file = private_file().open(data).map_err(fail)?;
-    fs::rename(data, partial).map_err(fail)?;
-    file.set_len(size)
-        .and_then(|()| file.sync_all())
+    dir.disk.rename(data, partial).map_err(fail)?;
+    dir.disk
+        .set_len(&file, size)
+        .and_then(|()| dir.disk.sync(&file))
         .map_err(|e| CacheError::io(partial, e))?;
     for path in [data, partial] {
-        path.parent().map_or(Ok(()), sync_dir)?;
+        path.parent()
+            .map_or(Ok(()), |parent| dir.sync_dir(parent))?;
     }
     Ok(())
 }

@@ -8,8 +8,7 @@ use std::time::SystemTime;
 use potluck_content::ContentId;
 
 use crate::CacheError;
-use crate::admit::throw_out;
-use crate::data_dir::{DataDir, discard, list, meta_path};
+use crate::data_dir::{DataDir, list, meta_path};
 use crate::index::{Index, Trust};
 use crate::index_row::Entry;
 use crate::inner::Inner;
@@ -90,11 +89,11 @@ impl Inner {
                     trash.extend(self.dir.withdraw(&data));
                 }
             }
-            throw_out(trash);
+            self.dir.throw_out(trash);
         }
         for (path, _) in list(&self.dir.aside())? {
             if old(&path) {
-                discard(&path);
+                self.dir.disk.discard(&path);
             }
         }
         Ok(gone)
@@ -129,7 +128,7 @@ fn contents(dir: &DataDir) -> Result<Vec<(ContentId, PathBuf)>, CacheError> {
         for (path, name) in &files {
             if let Some(stem) = name.strip_suffix(".meta") {
                 if !names.contains(stem) {
-                    discard(path);
+                    dir.disk.discard(path);
                 }
             } else if let Ok(id) = format!("{start}{name}").parse::<ContentId>()
                 && dir.content(&id) == *path
