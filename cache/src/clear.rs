@@ -36,10 +36,10 @@ impl Cache {
                     cleared.bytes += entry.size;
                 }
             }
-            self.dir.throw_out(trash);
+            inner.dir.throw_out(trash);
         }
         for (path, _) in list(&inner.dir.aside())? {
-            self.dir.disk.discard(&path);
+            inner.dir.disk.discard(&path);
         }
         Ok(cleared)
     }
