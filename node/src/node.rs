@@ -335,6 +335,7 @@ fn jobs_config(settings: &Settings) -> JobsConfig {
     JobsConfig {
         limits: settings.transfer.limits,
         times: settings.transfer.times,
+        time_slice: settings.transfer.time_slice,
         use_peers: settings.peering.enabled && settings.peering.download,
         peers_opt_in: settings.peering.jobs_must_opt_in,
         own_uid: rustix::process::geteuid().as_raw(),

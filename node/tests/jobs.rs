@@ -122,6 +122,7 @@ impl World {
             config: JobsConfig {
                 limits: JobLimits::default(),
                 times: JobTimes::default(),
+                time_slice: Duration::from_secs(300),
                 use_peers: true,
                 peers_opt_in: false,
                 own_uid: ME.uid,
@@ -443,6 +444,20 @@ async fn one_background_job_runs_and_gives_way() {
     until(&jobs, &low.id, JobState::Transferring).await;
     jobs.suspend(ME, high.id.clone()).await.unwrap();
     until(&jobs, &high.id, JobState::Suspended).await;
+}
+
+#[tokio::test]
+async fn jobs_of_one_level_take_turns() {
+    let mut world = World::new();
+    world.config.time_slice = Duration::from_millis(20);
+    let jobs = world.start();
+    let first = jobs.create(ME, world.job(&["hang1"])).await.unwrap();
+    let second = jobs.create(ME, world.job(&["hang2"])).await.unwrap();
+    for _ in 0..2 {
+        until(&jobs, &first.id, JobState::Transferring).await;
+        until(&jobs, &second.id, JobState::Transferring).await;
+        until(&jobs, &first.id, JobState::Queued).await;
+    }
 }
 
 #[tokio::test]

@@ -122,7 +122,7 @@ macro_rules! key {
 
 /// Every key, in the order of the documentation.
 #[rustfmt::skip]
-pub(super) static KEYS: [Key; 40] = [
+pub(super) static KEYS: [Key; 41] = [
     key!("data_dir", Plain::DataDir, s.data_dir = path),
     key!("profile", Plain::Text("bits"), s.profile =
         |v| choice(v, &[("bits", Profile::Bits), ("lan", Profile::Lan)])),
@@ -167,6 +167,8 @@ pub(super) static KEYS: [Key; 40] = [
         |v| duration(v, DAY, DAY * 999)),
     key!("transfer.max_download_time", Plain::Text("90d"), s.transfer.times.max_download_time =
         |v| duration(v, Duration::from_secs(1), DAY * 24_855)),
+    key!("transfer.time_slice", Plain::Text("5m"), s.transfer.time_slice =
+        |v| duration(v, Duration::ZERO, DAY)),
     key!("transfer.max_jobs_per_machine", Plain::Number(300), s.transfer.limits.jobs_per_machine =
         |v| count(v, 1, 1_000_000)),
     key!("transfer.max_jobs_per_user", Plain::Number(60), s.transfer.limits.jobs_per_user =

@@ -117,6 +117,8 @@ pub struct TransferSettings {
     pub max_bandwidth: Rate,
     /// Retry and time limits.
     pub times: JobTimes,
+    /// How long a job runs before the next of its level has its turn; zero: to its end.
+    pub time_slice: Duration,
     /// How many jobs and files there may be.
     pub limits: JobLimits,
     /// Ranges of one file, at most.
@@ -179,6 +181,7 @@ impl Default for Settings {
             transfer: TransferSettings {
                 max_bandwidth: Rate::ZERO,
                 times: JobTimes::default(),
+                time_slice: Duration::from_secs(300),
                 limits: JobLimits::default(),
                 max_ranges_per_file: 0,
                 origin_connections: 0,

@@ -37,6 +37,8 @@ pub struct JobsConfig {
     pub limits: JobLimits,
     /// Retry and time limits.
     pub times: JobTimes,
+    /// How long a job runs before the next of its level has its turn; zero: to its end.
+    pub time_slice: Duration,
     /// Whether jobs may take from peers at all.
     pub use_peers: bool,
     /// Whether only jobs that say so take from peers.
@@ -85,7 +87,7 @@ impl JobsTask {
         let (updates_in, updates) = mpsc::channel(256);
         let jobs = store.load()?;
         let mut task = Self {
-            queue: JobQueue::new(config.limits),
+            queue: JobQueue::new(config.limits, config.time_slice),
             config,
             store,
             cache,
@@ -177,7 +179,7 @@ impl JobsTask {
             let state = entry.job.state();
             entry.show();
             match state {
-                JobState::Queued => self.queue.set_ready(id.key()),
+                JobState::Queued => self.queue.set_ready(id.key(), now),
                 JobState::Cancelled => {
                     self.record(
                         id,
@@ -188,7 +190,7 @@ impl JobsTask {
                 }
                 _ => {
                     self.stop_run(id, "error");
-                    self.queue.set_idle(id.key());
+                    self.queue.set_idle(id.key(), now);
                     self.record_error(id);
                 }
             }
@@ -209,7 +211,7 @@ impl JobsTask {
                     .is_some_and(|error| error.retry_at.is_none());
             if waits && entry.job.machine.wake(now).is_ok() {
                 entry.show();
-                self.queue.set_ready(id.key());
+                self.queue.set_ready(id.key(), now);
             }
         }
     }
@@ -233,7 +235,7 @@ impl JobsTask {
     /// A job is over: it leaves the queue, its finished files their leases, and nothing
     /// stays of the others.
     fn end(&mut self, id: JobId) {
-        self.queue.remove(id.key());
+        self.queue.remove(id.key(), now());
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };

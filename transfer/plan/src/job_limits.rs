@@ -1,5 +1,7 @@
 //! How many jobs and files there may be.
 
+use std::collections::BTreeMap;
+
 /// How many jobs and files there may be. They bind everybody but the administrator,
 /// as in BITS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +21,65 @@ impl Default for JobLimits {
             jobs_per_user: 60,
             files_per_job: 200,
         }
+    }
+}
+
+/// How many jobs there are, and whether there may be more. User 0 always may.
+#[derive(Debug)]
+pub(crate) struct JobCounts {
+    limits: JobLimits,
+    all: usize,
+    by_owner: BTreeMap<u32, usize>,
+}
+
+impl JobCounts {
+    pub(crate) const fn new(limits: JobLimits) -> Self {
+        Self {
+            limits,
+            all: 0,
+            by_owner: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn add(&mut self, owner: u32) {
+        self.all += 1;
+        *self.by_owner.entry(owner).or_default() += 1;
+    }
+
+    pub(crate) fn remove(&mut self, owner: u32) {
+        if let Some(jobs) = self.by_owner.get_mut(&owner) {
+            self.all -= 1;
+            *jobs -= 1;
+            if *jobs == 0 {
+                self.by_owner.remove(&owner);
+            }
+        }
+    }
+
+    pub(crate) fn check_room(&self, owner: u32) -> Result<(), LimitReached> {
+        if owner == 0 {
+            return Ok(());
+        }
+        let own = self.by_owner.get(&owner).copied().unwrap_or_default();
+        if own >= self.limits.jobs_per_user {
+            return Err(LimitReached::JobsPerUser(self.limits.jobs_per_user));
+        }
+        if self.all >= self.limits.jobs_per_machine {
+            return Err(LimitReached::JobsPerMachine(self.limits.jobs_per_machine));
+        }
+        Ok(())
+    }
+
+    pub(crate) const fn check_files(
+        &self,
+        owner: u32,
+        files: usize,
+        more: usize,
+    ) -> Result<(), LimitReached> {
+        if owner != 0 && files.saturating_add(more) > self.limits.files_per_job {
+            return Err(LimitReached::FilesPerJob(self.limits.files_per_job));
+        }
+        Ok(())
     }
 }
 

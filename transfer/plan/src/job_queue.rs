@@ -1,10 +1,11 @@
 //! Which jobs run now, and how many there may be.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::time::SystemTime;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use crate::job_limits::JobCounts;
 use crate::{JobLimits, LimitReached, Priority};
 
 /// A job, as the queue and the governor know it. The driver hands these out.
@@ -17,56 +18,75 @@ pub struct JobKey(pub u64);
 pub enum JobAction {
     /// Run this job now.
     Start(JobKey),
-    /// Stop this job and keep what it has: another has the turn. It waits again at the
-    /// head of its level.
+    /// Stop this job and keep what it has: another has the turn. It waits again, at the
+    /// head of its level, or at the tail if it had its slice.
     Preempt(JobKey),
 }
 
 /// Chooses the jobs that run.
 ///
-/// All ready foreground jobs run at once, beside one background job: one of the
-/// highest level that has a ready job, the one that has been ready longest. When a job
-/// of a higher level gets ready, the running background job gives way. A job that
-/// waits for a retry blocks nobody.
+/// All ready foreground jobs run at once, beside one background job of the highest level
+/// that has a ready one. Jobs of one level take turns: who has run for a slice of time
+/// goes to the tail of its level when another one waits there. When a job of a higher
+/// level gets ready, the running background job gives way, and goes on with what is left
+/// of its slice when its level is served again. A job that waits for a retry blocks
+/// nobody.
 ///
-/// Jobs of one level run to their end in order; giving each a slice of time is a
-/// matter of sending the running one to the tail of its level when its time is over,
-/// in [`JobQueue::handle_timeout`].
+/// Each call costs the logarithm of the number of jobs, however many there are.
 #[derive(Debug)]
 pub struct JobQueue {
-    limits: JobLimits,
+    counts: JobCounts,
+    slice: Duration,
     jobs: BTreeMap<JobKey, Entry>,
-    /// Orders jobs of one level by when they got ready.
-    next_turn: u64,
+    /// Foreground jobs that run.
+    foreground: BTreeSet<JobKey>,
+    /// The background job that runs, and since when.
+    background: Option<(JobKey, SystemTime)>,
+    /// Background jobs that are ready, the next one first.
+    ready: BTreeSet<(Priority, Turn, JobKey)>,
+    later: BTreeSet<(SystemTime, JobKey)>,
+    next_turn: Turn,
     actions: VecDeque<JobAction>,
 }
+
+/// Orders jobs of one level: by when they got ready, or had their last slice.
+type Turn = u64;
 
 #[derive(Debug)]
 struct Entry {
     owner: u32,
     priority: Priority,
     standing: Standing,
+    turn: Turn,
+    /// What it has had of its slice before its present run.
+    used: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
     /// Suspended, in error, transferred: not to be run.
     Idle,
-    /// Ready to run, since this turn.
-    Ready { turn: u64 },
-    /// Runs; keeps its turn in case it has to give way.
-    Running { turn: u64 },
-    /// Tried again then.
+    /// Ready to run; in [`JobQueue::ready`]. Foreground jobs never wait.
+    Ready,
+    /// Runs: in [`JobQueue::foreground`] or [`JobQueue::background`].
+    Running,
+    /// Tried again then; in [`JobQueue::later`].
     Later { at: SystemTime },
 }
 
 impl JobQueue {
-    /// An empty queue.
+    /// An empty queue. Jobs of one level take turns of `slice`; if it is zero, each runs
+    /// to its end.
     #[must_use]
-    pub const fn new(limits: JobLimits) -> Self {
+    pub const fn new(limits: JobLimits, slice: Duration) -> Self {
         Self {
-            limits,
+            counts: JobCounts::new(limits),
+            slice,
             jobs: BTreeMap::new(),
+            foreground: BTreeSet::new(),
+            background: None,
+            ready: BTreeSet::new(),
+            later: BTreeSet::new(),
             next_turn: 0,
             actions: VecDeque::new(),
         }
@@ -77,22 +97,7 @@ impl JobQueue {
     /// # Errors
     /// When the machine or the user has the most it may have.
     pub fn check_room(&self, owner: u32) -> Result<(), LimitReached> {
-        if owner == 0 {
-            return Ok(());
-        }
-        let limits = &self.limits;
-        let own = self
-            .jobs
-            .values()
-            .filter(|entry| entry.owner == owner)
-            .count();
-        if own >= limits.jobs_per_user {
-            return Err(LimitReached::JobsPerUser(limits.jobs_per_user));
-        }
-        if self.jobs.len() >= limits.jobs_per_machine {
-            return Err(LimitReached::JobsPerMachine(limits.jobs_per_machine));
-        }
-        Ok(())
+        self.counts.check_room(owner)
     }
 
     /// Whether a job of this user that has `files` may get `more`.
@@ -105,10 +110,7 @@ impl JobQueue {
         files: usize,
         more: usize,
     ) -> Result<(), LimitReached> {
-        if owner != 0 && files.saturating_add(more) > self.limits.files_per_job {
-            return Err(LimitReached::FilesPerJob(self.limits.files_per_job));
-        }
-        Ok(())
+        self.counts.check_files(owner, files, more)
     }
 
     /// Takes a new job in; it does not run yet.
@@ -124,80 +126,105 @@ impl JobQueue {
     /// Takes a job in that was there before a restart: limits may have been lowered
     /// since, and do not make a job vanish.
     pub fn restore(&mut self, job: JobKey, owner: u32, priority: Priority) {
-        self.jobs.entry(job).or_insert(Entry {
-            owner,
-            priority,
-            standing: Standing::Idle,
+        self.jobs.entry(job).or_insert_with(|| {
+            self.counts.add(owner);
+            Entry {
+                owner,
+                priority,
+                standing: Standing::Idle,
+                turn: 0,
+                used: Duration::ZERO,
+            }
         });
     }
 
     /// A job is over.
-    pub fn remove(&mut self, job: JobKey) {
-        self.jobs.remove(&job);
-        self.forget_actions(job);
-        self.choose();
+    pub fn remove(&mut self, job: JobKey, now: SystemTime) {
+        self.withdraw(job);
+        if let Some(entry) = self.jobs.remove(&job) {
+            self.counts.remove(entry.owner);
+        }
+        self.choose(now);
     }
 
     /// A job may run (state `queued`). Nothing changes when it is ready or runs already.
-    pub fn set_ready(&mut self, job: JobKey) {
-        let turn = self.next_turn;
-        if let Some(entry) = self.jobs.get_mut(&job)
-            && matches!(entry.standing, Standing::Idle | Standing::Later { .. })
-        {
-            entry.standing = Standing::Ready { turn };
-            self.next_turn += 1;
+    pub fn set_ready(&mut self, job: JobKey, now: SystemTime) {
+        let standing = self.jobs.get(&job).map(|entry| entry.standing);
+        if let Some(Standing::Idle | Standing::Later { .. }) = standing {
+            self.withdraw(job);
+            self.line_up(job, Place::Tail);
         }
-        self.choose();
+        self.choose(now);
     }
 
     /// A job is not to run, or has stopped: suspended, in error, transferred, or in a
     /// transient error that waits for an event.
-    pub fn set_idle(&mut self, job: JobKey) {
-        self.set_standing(job, Standing::Idle);
+    pub fn set_idle(&mut self, job: JobKey, now: SystemTime) {
+        self.withdraw(job);
+        self.choose(now);
     }
 
     /// A job has stopped and is tried again at this time.
-    pub fn set_retry(&mut self, job: JobKey, at: SystemTime) {
-        self.set_standing(job, Standing::Later { at });
+    pub fn set_retry(&mut self, job: JobKey, at: SystemTime, now: SystemTime) {
+        self.withdraw(job);
+        if let Some(entry) = self.jobs.get_mut(&job) {
+            entry.standing = Standing::Later { at };
+            self.later.insert((at, job));
+        }
+        self.choose(now);
     }
 
     /// A running job was stopped only to be started anew: it keeps its turn.
     pub fn begin_again(&mut self, job: JobKey) {
         let standing = self.jobs.get(&job).map(|entry| entry.standing);
-        if let Some(Standing::Running { .. }) = standing {
+        if standing == Some(Standing::Running) {
             self.actions.push_back(JobAction::Start(job));
         }
     }
 
-    /// Changes the level of a job.
-    pub fn set_priority(&mut self, job: JobKey, priority: Priority) {
-        if let Some(entry) = self.jobs.get_mut(&job) {
-            entry.priority = priority;
+    /// Changes the level of a job. One that waits keeps its turn.
+    pub fn set_priority(&mut self, job: JobKey, priority: Priority, now: SystemTime) {
+        let Some(entry) = self.jobs.get_mut(&job) else {
+            return;
+        };
+        let before = std::mem::replace(&mut entry.priority, priority);
+        let turn = entry.turn;
+        match entry.standing {
+            Standing::Idle | Standing::Later { .. } => {}
+            Standing::Ready => {
+                self.ready.remove(&(before, turn, job));
+                self.line_up(job, Place::Kept);
+            }
+            Standing::Running => match (before.is_background(), priority.is_background()) {
+                (true, false) => {
+                    self.background = None;
+                    self.foreground.insert(job);
+                }
+                (false, true) => self.demote(job, now),
+                _ => {}
+            },
         }
-        self.choose();
+        self.choose(now);
     }
 
     /// Changes the owner of a job.
     pub fn set_owner(&mut self, job: JobKey, owner: u32) {
         if let Some(entry) = self.jobs.get_mut(&job) {
-            entry.owner = owner;
+            self.counts.add(owner);
+            self.counts
+                .remove(std::mem::replace(&mut entry.owner, owner));
         }
     }
 
-    /// Time went by: retries that are due get ready.
+    /// Time went by: retries that are due get ready, and a slice may be over.
     pub fn handle_timeout(&mut self, now: SystemTime) {
-        let mut due: Vec<(SystemTime, JobKey)> = self
-            .jobs
-            .iter()
-            .filter_map(|(job, entry)| match entry.standing {
-                Standing::Later { at } if at <= now => Some((at, *job)),
-                _ => None,
-            })
-            .collect();
-        due.sort_unstable();
-        for (_, job) in due {
-            self.set_ready(job);
+        while let Some((at, job)) = self.later.first().copied()
+            && at <= now
+        {
+            self.withdraw(job);
+            self.line_up(job, Place::Tail);
         }
+        self.choose(now);
     }
 
     /// What the driver is to do next.
@@ -205,16 +232,12 @@ impl JobQueue {
         self.actions.pop_front()
     }
 
-    /// When the next retry is due.
+    /// When the next retry is due or a slice over for which somebody waits.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<SystemTime> {
-        self.jobs
-            .values()
-            .filter_map(|entry| match entry.standing {
-                Standing::Later { at } => Some(at),
-                _ => None,
-            })
-            .min()
+        let retry = self.later.first().map(|(at, _)| *at);
+        let slice = self.slice_ends();
+        retry.into_iter().chain(slice).min()
     }
 
     /// How many jobs there are.
@@ -231,92 +254,144 @@ impl JobQueue {
 
     /// The jobs that run.
     pub fn running(&self) -> impl Iterator<Item = JobKey> + '_ {
-        self.jobs
-            .iter()
-            .filter(|(_, entry)| matches!(entry.standing, Standing::Running { .. }))
-            .map(|(job, _)| *job)
+        let background = self.background.map(|(job, _)| job);
+        self.foreground.iter().copied().chain(background)
     }
 
-    /// How many ready jobs go before this one; `None` when it is not ready. What
-    /// `potluck why` tells of a queued job.
+    /// How many jobs go before this one, the running one among them; `None` when it is
+    /// not ready. What `potluck why` tells of a queued job.
     #[must_use]
     pub fn ahead_of(&self, job: JobKey) -> Option<usize> {
-        let rank = |entry: &Entry| match entry.standing {
-            Standing::Ready { turn } | Standing::Running { turn } => Some((entry.priority, turn)),
-            _ => None,
-        };
         let entry = self.jobs.get(&job)?;
-        let Standing::Ready { .. } = entry.standing else {
+        if entry.standing != Standing::Ready {
             return None;
-        };
-        let own = rank(entry)?;
-        let background = self
-            .jobs
-            .values()
-            .filter(|entry| entry.priority.is_background());
-        Some(
-            background
-                .filter_map(rank)
-                .filter(|other| *other < own)
-                .count(),
-        )
-    }
-
-    fn set_standing(&mut self, job: JobKey, standing: Standing) {
-        if let Some(entry) = self.jobs.get_mut(&job) {
-            entry.standing = standing;
         }
-        self.forget_actions(job);
-        self.choose();
+        let own = (entry.priority, entry.turn, job);
+        Some(self.ready.range(..own).count() + usize::from(self.background.is_some()))
     }
 
-    /// What was decided about a job that has stopped meanwhile is void.
-    fn forget_actions(&mut self, job: JobKey) {
+    /// Makes a job idle, wherever it stood. What was decided about it is void.
+    fn withdraw(&mut self, job: JobKey) {
+        let Some(entry) = self.jobs.get_mut(&job) else {
+            return;
+        };
+        match std::mem::replace(&mut entry.standing, Standing::Idle) {
+            Standing::Idle => return,
+            Standing::Ready => drop(self.ready.remove(&(entry.priority, entry.turn, job))),
+            Standing::Later { at } => drop(self.later.remove(&(at, job))),
+            Standing::Running => {
+                if !self.foreground.remove(&job) {
+                    self.background = None;
+                }
+            }
+        }
         self.actions.retain(|action| {
             let (JobAction::Start(of) | JobAction::Preempt(of)) = action;
             *of != job
         });
     }
 
-    /// Makes the running jobs those that should run.
-    fn choose(&mut self) {
-        for (job, entry) in &mut self.jobs {
-            if let (Priority::Foreground, Standing::Ready { turn }) =
-                (entry.priority, entry.standing)
-            {
-                entry.standing = Standing::Running { turn };
-                self.actions.push_back(JobAction::Start(*job));
-            }
+    /// Lets a job run if it is of the foreground, else puts it into its level.
+    fn line_up(&mut self, job: JobKey, place: Place) {
+        let Some(entry) = self.jobs.get_mut(&job) else {
+            return;
+        };
+        if place == Place::Tail {
+            entry.turn = self.next_turn;
+            entry.used = Duration::ZERO;
+            self.next_turn += 1;
         }
-        // A running job goes before a ready one of its level; the others by their turn.
-        let best = self
-            .jobs
-            .iter()
-            .filter(|(_, entry)| entry.priority.is_background())
-            .filter_map(|(job, entry)| match entry.standing {
-                Standing::Running { turn } => Some((entry.priority, false, turn, *job)),
-                Standing::Ready { turn } => Some((entry.priority, true, turn, *job)),
-                _ => None,
-            })
-            .min()
-            .map(|(.., job)| job);
-        for (job, entry) in &mut self.jobs {
-            if let Standing::Running { turn } = entry.standing
-                && entry.priority.is_background()
-                && Some(*job) != best
-            {
-                entry.standing = Standing::Ready { turn };
-                self.actions.push_back(JobAction::Preempt(*job));
-            }
-        }
-        if let Some(job) = best
-            && let Some(entry) = self.jobs.get_mut(&job)
-            && let Standing::Ready { turn } = entry.standing
-        {
-            entry.standing = Standing::Running { turn };
+        if entry.priority.is_background() {
+            entry.standing = Standing::Ready;
+            self.ready.insert((entry.priority, entry.turn, job));
+        } else {
+            entry.standing = Standing::Running;
+            self.foreground.insert(job);
             self.actions.push_back(JobAction::Start(job));
         }
     }
+
+    /// A foreground job that runs becomes one of the background: it goes on if its turn
+    /// is before that of the one that runs there.
+    fn demote(&mut self, job: JobKey, now: SystemTime) {
+        self.foreground.remove(&job);
+        let rank = |job: JobKey| {
+            self.jobs
+                .get(&job)
+                .map(|entry| (entry.priority, entry.turn))
+        };
+        match self.background {
+            Some((other, _)) if rank(other) < rank(job) => {
+                self.actions.push_back(JobAction::Preempt(job));
+                self.line_up(job, Place::Kept);
+            }
+            Some(_) => {
+                self.preempt(Place::Kept, now);
+                self.background = Some((job, now));
+            }
+            None => self.background = Some((job, now)),
+        }
+    }
+
+    /// The background job that runs gives way.
+    fn preempt(&mut self, place: Place, now: SystemTime) {
+        let Some((job, since)) = self.background.take() else {
+            return;
+        };
+        if let Some(entry) = self.jobs.get_mut(&job) {
+            entry.used += now.duration_since(since).unwrap_or_default();
+        }
+        self.actions.push_back(JobAction::Preempt(job));
+        self.line_up(job, place);
+    }
+
+    /// Makes the running background job the one that should run.
+    fn choose(&mut self, now: SystemTime) {
+        let Some((next, _, _)) = self.ready.first().copied() else {
+            return;
+        };
+        if let Some((job, since)) = self.background {
+            if now < since {
+                // The clock was set back: what it has had so far does not count.
+                self.background = Some((job, now));
+            }
+            let level = self.jobs.get(&job).map(|entry| entry.priority);
+            if level.is_none_or(|level| next < level) {
+                self.preempt(Place::Kept, now);
+            } else if self.slice_ends().is_some_and(|at| at <= now) {
+                self.preempt(Place::Tail, now);
+            } else {
+                return;
+            }
+        }
+        if let Some((_, _, job)) = self.ready.pop_first()
+            && let Some(entry) = self.jobs.get_mut(&job)
+        {
+            entry.standing = Standing::Running;
+            self.background = Some((job, now));
+            self.actions.push_back(JobAction::Start(job));
+        }
+    }
+
+    /// When the running background job has had its slice, if another of its level waits.
+    fn slice_ends(&self) -> Option<SystemTime> {
+        let (job, since) = self.background?;
+        let (next, _, _) = self.ready.first()?;
+        let entry = self.jobs.get(&job)?;
+        if self.slice.is_zero() || entry.priority != *next {
+            return None;
+        }
+        since.checked_add(self.slice.saturating_sub(entry.used))
+    }
+}
+
+/// Where in its level a job lines up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Where it was.
+    Kept,
+    /// Behind all others, with a whole slice before it.
+    Tail,
 }
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ impl JobsTask {
             return;
         }
         self.stop_run(id, "completed");
-        self.queue.set_idle(id.key());
+        self.queue.set_idle(id.key(), now());
         if placed {
             let Some(entry) = self.entries.get_mut(&id) else {
                 return;

@@ -91,7 +91,7 @@ impl JobsTask {
             &json!({ "name": document.name, "urls": urls }),
         );
         if new.start {
-            self.queue.set_ready(id.key());
+            self.queue.set_ready(id.key(), now);
         }
         Ok(document)
     }
@@ -120,7 +120,7 @@ impl JobsTask {
         if entry.job.state() == JobState::Transferred {
             let progress = entry.job.progress();
             entry.job.machine.resume(progress, now())?;
-            self.queue.set_ready(id.key());
+            self.queue.set_ready(id.key(), now());
         }
         self.begin_again(id, "files added")?;
         Ok(self.entry(id)?.show())
@@ -160,7 +160,7 @@ impl JobsTask {
             })
             .await?;
         if document.state == JobState::Queued {
-            self.queue.set_ready(id.key());
+            self.queue.set_ready(id.key(), now());
             self.record(id, "job_resumed", &json!({}));
         }
         Ok(document)
@@ -173,7 +173,7 @@ impl JobsTask {
             .change(id, |_, entry| Ok(entry.job.machine.suspend(now())?))
             .await?;
         self.stop_run(id, "suspended");
-        self.queue.set_idle(id.key());
+        self.queue.set_idle(id.key(), now());
         self.record(id, "job_suspended", &json!({}));
         Ok(document)
     }
@@ -218,7 +218,7 @@ impl JobsTask {
                 Ok(())
             })
             .await?;
-        self.queue.set_priority(id.key(), document.priority);
+        self.queue.set_priority(id.key(), document.priority, now());
         if renamed {
             return Ok(document);
         }

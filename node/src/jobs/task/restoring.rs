@@ -34,10 +34,10 @@ impl JobsTask {
             tracing::warn!(job = %id, %error, "a finished job stays as it is");
         }
         match job.state() {
-            JobState::Queued => self.queue.set_ready(id.key()),
+            JobState::Queued => self.queue.set_ready(id.key(), now),
             JobState::TransientError => {
                 if let Some(at) = job.machine.error().and_then(|error| error.retry_at) {
-                    self.queue.set_retry(id.key(), at);
+                    self.queue.set_retry(id.key(), at, now);
                 }
             }
             _ => {}

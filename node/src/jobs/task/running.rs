@@ -21,7 +21,7 @@ impl JobsTask {
         };
         if let Err(error) = entry.job.machine.start(now()) {
             tracing::debug!(job = %id, %error, "not started");
-            self.queue.set_idle(id.key());
+            self.queue.set_idle(id.key(), now());
             return;
         }
         self.runs += 1;
@@ -161,8 +161,8 @@ impl JobsTask {
         entry.show();
         let retry_at = error.as_ref().and_then(|error| error.retry_at);
         match retry_at {
-            Some(at) => self.queue.set_retry(id.key(), at),
-            None => self.queue.set_idle(id.key()),
+            Some(at) => self.queue.set_retry(id.key(), at, now),
+            None => self.queue.set_idle(id.key(), now),
         }
         let code = error.map_or_else(|| "error".to_owned(), |error| error.code);
         self.record_stopped(id, index, &code);
@@ -184,7 +184,7 @@ impl JobsTask {
         }
         let detached = entry.job.detached;
         entry.show();
-        self.queue.set_idle(id.key());
+        self.queue.set_idle(id.key(), now);
         self.keep(id).await;
         self.record(id, "job_transferred", &json!({}));
         if detached {
