@@ -36,8 +36,8 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
 
 pub use documents::{
-    BeaconDocument, CacheDocument, ContentDocument, DomainDocument, InvitationDocument,
-    PeerDocument, RejectedDocument, StatsDocument, StatusDocument,
+    BeaconDocument, DomainDocument, InvitationDocument, PeerDocument, RejectedDocument,
+    StatsDocument, StatusDocument,
 };
 
 pub use offline::{AnswerDocument, RequestDocument};
@@ -183,12 +183,27 @@ fn router(state: State) -> Router {
         .route("/v1/cache", get(contents::show_cache))
         .route(
             "/v1/cache/contents",
-            get(contents::list).post(contents::add),
+            get(contents::list)
+                .post(contents::add)
+                .delete(contents::clear),
         )
         .route(
-            "/v1/cache/contents/{id}",
-            get(contents::show).delete(contents::remove),
+            "/v1/cache/contents/{name}",
+            get(contents::show)
+                .patch(contents::change)
+                .delete(contents::remove),
         )
+        .route("/v1/cache/contents/{name}/verify", post(contents::verify))
+        .route(
+            "/v1/cache/contents/{name}/validate",
+            post(contents::validate),
+        )
+        .route(
+            "/v1/cache/contents/{name}/invalidate",
+            post(contents::invalidate),
+        )
+        .route("/v1/cache/partials", get(contents::partials))
+        .route("/v1/cache/rebuild", post(contents::rebuild))
         .route("/v1/events", get(log::events))
         .route("/v1/doctor", post(doctor::examine))
         .route("/v1/domain", get(domain::show).post(domain::create))

@@ -118,6 +118,31 @@ impl Client {
         self.in_time(self.patience, call).await.map(drop)
     }
 
+    /// Removes things and reads what went.
+    ///
+    /// # Errors
+    /// As [`ClientError`] says.
+    pub async fn delete_many<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        self.document(Method::DELETE, path, Bytes::new()).await
+    }
+
+    /// Has something done that needs no more words, and reads what became of it.
+    ///
+    /// # Errors
+    /// As [`ClientError`] says.
+    pub async fn order<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        self.document(Method::POST, path, Bytes::new()).await
+    }
+
+    /// The same where nothing is answered.
+    ///
+    /// # Errors
+    /// As [`ClientError`] says.
+    pub async fn tell(&self, path: &str) -> Result<(), ClientError> {
+        let call = self.send(Method::POST, path, Bytes::new());
+        self.in_time(self.patience, call).await.map(drop)
+    }
+
     /// Follows a stream of lines.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ pub mod api;
 pub mod cli;
 pub mod client;
 pub mod config;
+pub mod contents;
 pub mod demo;
 pub mod doctor;
 mod engine_fetcher;

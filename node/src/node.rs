@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, State};
 use crate::config::Settings;
+use crate::contents::Contents;
 use crate::engine_fetcher::EngineFetcher;
 use crate::events::{EventLog, EventWriter};
 use crate::jobs::{JobStore, JobsConfig, JobsTask, StoreError};
@@ -344,6 +345,7 @@ fn jobs_config(settings: &Settings) -> JobsConfig {
 
 /// Housekeeping, until the node stops.
 async fn tidy(state: State, stop: CancellationToken) {
+    let contents = Contents::new(state.cache.clone(), state.events.clone());
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     let mut seconds = 0_u64;
     loop {
@@ -352,6 +354,7 @@ async fn tidy(state: State, stop: CancellationToken) {
             _ = tick.tick() => {}
         }
         state.count_served();
+        contents.log_notices();
         if seconds.is_multiple_of(SAVE_EVERY) {
             let state = state.clone();
             blocking(move || {

@@ -3,68 +3,71 @@
 use std::path::PathBuf;
 
 use axum::Json;
-use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State as Shared};
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{Path, Query, State as Shared};
 use axum::http::StatusCode;
 use potluck_cache::CacheError;
-use potluck_content::ContentId;
 use serde::Deserialize;
 
+use super::State;
 use super::caller::Administrator;
 use super::problem::{Problem, blocking};
-use super::{CacheDocument, ContentDocument, State};
+use crate::contents::{
+    CacheDocument, ClearedDocument, ContentDocument, Contents, ContentsError, PageQuery,
+    PartialDocument, VerifiedDocument,
+};
 use crate::jobs::Caller;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AddBody {
     path: PathBuf,
+    #[serde(default)]
+    pinned: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ChangeBody {
+    pinned: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ClearQuery {
+    #[serde(default)]
+    pinned: bool,
 }
 
 pub(super) async fn show_cache(
     _: Caller,
     Shared(state): Shared<State>,
 ) -> Result<Json<CacheDocument>, Problem> {
-    blocking(move || {
-        let (limits, usage) = (state.cache.limits(), state.cache.usage());
-        Ok(Json(CacheDocument {
-            bytes: usage.bytes,
-            max_size: limits.max_size,
-            contents: usage.contents,
-            max_age_seconds: limits.max_age.as_secs(),
-        }))
-    })
-    .await
+    answer(state, Contents::overview).await
 }
 
 pub(super) async fn list(
     _: Administrator,
     Shared(state): Shared<State>,
+    query: Result<Query<PageQuery>, QueryRejection>,
 ) -> Result<Json<Vec<ContentDocument>>, Problem> {
-    blocking(move || {
-        Ok(Json(
-            state
-                .cache
-                .list()
-                .iter()
-                .map(ContentDocument::from)
-                .collect(),
-        ))
-    })
-    .await
+    let Query(query) = query?;
+    answer(state, move |contents| contents.page(&query)).await
+}
+
+pub(super) async fn partials(
+    _: Administrator,
+    Shared(state): Shared<State>,
+) -> Result<Json<Vec<PartialDocument>>, Problem> {
+    answer(state, Contents::partials).await
 }
 
 pub(super) async fn show(
     _: Administrator,
     Shared(state): Shared<State>,
-    Path(id): Path<String>,
+    Path(name): Path<String>,
 ) -> Result<Json<ContentDocument>, Problem> {
-    let id = content_id(&id)?;
-    blocking(move || {
-        let record = state.cache.show(&id).ok_or_else(|| not_held(&id))?;
-        Ok(Json(ContentDocument::from(&record)))
-    })
-    .await
+    answer(state, move |contents| contents.show(&name)).await
 }
 
 pub(super) async fn add(
@@ -72,69 +75,102 @@ pub(super) async fn add(
     Shared(state): Shared<State>,
     body: Result<Json<AddBody>, JsonRejection>,
 ) -> Result<(StatusCode, Json<ContentDocument>), Problem> {
-    let Json(AddBody { path }) = body?;
+    let Json(AddBody { path, pinned }) = body?;
     if !path.is_absolute() {
-        return Err(Problem::invalid(format!(
-            "{} is no full path",
-            path.display()
-        )));
+        let path = path.display();
+        return Err(Problem::invalid(format!("{path} is no full path")));
     }
-    blocking(move || {
-        let record = state
-            .cache
-            .add_file(&path, |_| {})
-            .map_err(|error| refused(&error))?;
-        state.events.record(
-            "content_added",
-            None,
-            serde_json::json!({
-                "content_id": record.id.to_string(),
-                "size": record.size,
-                "path": path.display().to_string(),
-            }),
-        );
-        Ok((StatusCode::CREATED, Json(ContentDocument::from(&record))))
-    })
-    .await
+    let added = answer(state, move |contents| contents.add(&path, pinned)).await?;
+    Ok((StatusCode::CREATED, added))
+}
+
+pub(super) async fn change(
+    _: Administrator,
+    Shared(state): Shared<State>,
+    Path(name): Path<String>,
+    body: Result<Json<ChangeBody>, JsonRejection>,
+) -> Result<Json<ContentDocument>, Problem> {
+    let Json(ChangeBody { pinned }) = body?;
+    answer(state, move |contents| contents.pin(&name, pinned)).await
+}
+
+pub(super) async fn verify(
+    _: Administrator,
+    Shared(state): Shared<State>,
+    Path(name): Path<String>,
+) -> Result<Json<VerifiedDocument>, Problem> {
+    answer(state, move |contents| contents.verify(&name)).await
+}
+
+pub(super) async fn validate(
+    _: Administrator,
+    Shared(state): Shared<State>,
+    Path(name): Path<String>,
+) -> Result<Json<ContentDocument>, Problem> {
+    answer(state, move |contents| contents.validate(&name)).await
+}
+
+pub(super) async fn invalidate(
+    _: Administrator,
+    Shared(state): Shared<State>,
+    Path(name): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let _ = answer(state, move |contents| contents.invalidate(&name)).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 pub(super) async fn remove(
     _: Administrator,
     Shared(state): Shared<State>,
-    Path(id): Path<String>,
+    Path(name): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    let id = content_id(&id)?;
+    let _ = answer(state, move |contents| contents.remove(&name)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn clear(
+    _: Administrator,
+    Shared(state): Shared<State>,
+    query: Result<Query<ClearQuery>, QueryRejection>,
+) -> Result<Json<ClearedDocument>, Problem> {
+    let Query(ClearQuery { pinned }) = query?;
+    answer(state, move |contents| contents.clear(pinned)).await
+}
+
+pub(super) async fn rebuild(
+    _: Administrator,
+    Shared(state): Shared<State>,
+) -> Result<Json<CacheDocument>, Problem> {
+    answer(state, Contents::rebuild).await
+}
+
+/// Does it on a thread that may block.
+async fn answer<T: Send + 'static>(
+    state: State,
+    work: impl FnOnce(&Contents) -> Result<T, ContentsError> + Send + 'static,
+) -> Result<Json<T>, Problem> {
     blocking(move || {
-        if !state.cache.remove(&id).map_err(|error| refused(&error))? {
-            return Err(not_held(&id));
-        }
-        let fields = serde_json::json!({ "content_id": id.to_string() });
-        state.events.record("content_removed", None, fields);
-        Ok(StatusCode::NO_CONTENT)
+        let contents = Contents::new(state.cache, state.events);
+        work(&contents).map(Json).map_err(|error| refused(&error))
     })
     .await
 }
 
-fn content_id(text: &str) -> Result<ContentId, Problem> {
-    text.parse()
-        .map_err(|error: potluck_content::IdError| Problem::invalid(error.to_string()))
-}
-
-fn not_held(id: &ContentId) -> Problem {
-    Problem::not_found(format!("the cache does not hold {id}"))
-}
-
-fn refused(error: &CacheError) -> Problem {
+fn refused(error: &ContentsError) -> Problem {
     let detail = error.to_string();
     match error {
-        CacheError::Busy { .. } | CacheError::Changed { .. } => Problem::conflict(detail),
-        CacheError::NotHeld { .. } => Problem::not_found(detail),
-        CacheError::NotAFile { .. }
-        | CacheError::LargerThanCache { .. }
-        | CacheError::TooLarge { .. } => Problem::invalid(detail),
-        CacheError::NoSpace { .. } | CacheError::NoRoom { .. } => {
-            Problem::new(StatusCode::INSUFFICIENT_STORAGE, detail)
-        }
-        _ => Problem::internal(detail),
+        ContentsError::NotHeld(_) => Problem::not_found(detail),
+        ContentsError::Ambiguous { .. } => Problem::conflict(detail),
+        ContentsError::Invalid(_) => Problem::invalid(detail),
+        ContentsError::Cache(error) => match error {
+            CacheError::Busy { .. } | CacheError::Changed { .. } => Problem::conflict(detail),
+            CacheError::NotAFile { .. }
+            | CacheError::LargerThanCache { .. }
+            | CacheError::TooLarge { .. } => Problem::invalid(detail),
+            CacheError::NoSpace { .. } | CacheError::NoRoom { .. } => {
+                Problem::new(StatusCode::INSUFFICIENT_STORAGE, detail)
+            }
+            _ => Problem::internal(detail),
+        },
     }
 }

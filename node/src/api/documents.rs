@@ -2,7 +2,6 @@
 
 use std::time::SystemTime;
 
-use potluck_cache::ContentRecord;
 use potluck_discovery::{BeaconStats, DomainStatus, KeyState, MembershipSource};
 use serde::{Deserialize, Serialize};
 
@@ -117,42 +116,6 @@ pub struct BeaconDocument {
     pub population: u64,
 }
 
-/// The cache as a whole.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct CacheDocument {
-    /// Bytes that count to the limit.
-    pub bytes: u64,
-    /// The limit.
-    pub max_size: u64,
-    /// How many contents there are.
-    pub contents: u64,
-    /// Contents go when nobody used them for so long.
-    pub max_age_seconds: u64,
-}
-
-/// A content of the cache.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ContentDocument {
-    /// Its name.
-    pub content_id: String,
-    /// Its bytes.
-    pub size: u64,
-    /// Whether it is vouched for, so that peers may have it.
-    pub validated: bool,
-    /// Whether it stays whatever the limits.
-    pub pinned: bool,
-    /// When it came.
-    pub added: String,
-    /// When it was used last.
-    pub accessed: String,
-    /// Whether somebody uses it now.
-    pub in_use: bool,
-    /// Where it came from.
-    pub urls: Vec<String>,
-    /// Digests that point at it.
-    pub digests: Vec<String>,
-}
-
 /// The domain that the node is in.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct DomainDocument {
@@ -238,32 +201,6 @@ impl From<BeaconStats> for BeaconDocument {
             replayed: stats.replayed,
             off_link: stats.off_link,
             population: stats.population,
-        }
-    }
-}
-
-impl From<&ContentRecord> for ContentDocument {
-    fn from(record: &ContentRecord) -> Self {
-        Self {
-            content_id: record.id.to_string(),
-            size: record.size,
-            validated: record.facts.validated,
-            pinned: record.facts.pinned,
-            added: rfc3339(record.added),
-            accessed: rfc3339(record.accessed),
-            in_use: record.leased,
-            urls: record
-                .facts
-                .entities
-                .iter()
-                .map(|entity| entity.url.clone())
-                .collect(),
-            digests: record
-                .facts
-                .digests
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
         }
     }
 }

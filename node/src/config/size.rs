@@ -8,7 +8,7 @@ const HOUR: u64 = 3_600;
 const DAY: u64 = 86_400;
 
 /// Reads `10 MiB`, `1 GB` or `4096`: bytes.
-pub(super) fn parse_size(text: &str) -> Option<u64> {
+pub(crate) fn parse_size(text: &str) -> Option<u64> {
     let (number, unit) = number_and_unit(text)?;
     let factor: u64 = match unit.to_ascii_lowercase().as_str() {
         "" | "b" => 1,
