@@ -14,6 +14,9 @@ use std::time::{Duration, SystemTime};
 
 pub use finding::{DoctorDocument, Finding, Health};
 
+use certificate::Origin;
+use potluck_discovery::Membership;
+
 use crate::api::State;
 
 /// How long others may take to answer the question for peers: their answers are
@@ -35,7 +38,7 @@ pub async fn examine(state: &State) -> DoctorDocument {
     let membership = state.peering.membership();
     let heard = discovery.as_ref().map(|discovery| discovery.beacon_stats());
     findings.extend(clock::examine(membership.as_ref(), heard.as_ref(), now));
-    findings.push(certificate::examine(membership.as_ref(), now));
+    findings.extend(certificates(state, membership.as_ref(), now).await);
     findings.extend(ports::examine(state).await);
     findings.extend(links);
     match &discovery {
@@ -47,6 +50,23 @@ pub async fn examine(state: &State) -> DoctorDocument {
         None => findings.push(no_discovery(state)),
     }
     DoctorDocument::of(findings)
+}
+
+/// The certificate, and the files it is in if they are the site's own.
+async fn certificates(
+    state: &State,
+    membership: Option<&Membership>,
+    now: SystemTime,
+) -> Vec<Finding> {
+    // The settings were checked at the start.
+    let Ok(Some(files)) = state.settings.domain.given() else {
+        return vec![certificate::examine(membership, Origin::Domain, now)];
+    };
+    let shown = certificate::examine(membership, Origin::Files, now);
+    let known = membership.cloned();
+    let looked =
+        tokio::task::spawn_blocking(move || certificate::examine_files(&files, known.as_ref()));
+    std::iter::once(shown).chain(looked.await.ok()).collect()
 }
 
 fn no_discovery(state: &State) -> Finding {

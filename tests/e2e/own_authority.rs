@@ -166,6 +166,20 @@ mod needs_nginx_namespaces {
                     .iter()
                     .any(|event| event["kind"] == "peering_trouble"))
             })?;
+            let report = taker.json(&["doctor"])?;
+            ensure!(
+                report["findings"].as_array().is_some_and(|findings| {
+                    findings.iter().any(|finding| {
+                        finding["check"] == "domain files"
+                            && finding["health"] == "warning"
+                            && finding["finding"]
+                                .as_str()
+                                .unwrap_or_default()
+                                .contains("taker.pem")
+                    })
+                }),
+                "{report}"
+            );
             let done = taker.await_job(id, &["acknowledged", "error"], Duration::from_secs(60))?;
             ensure!(
                 bytes_of(&done, "bytes_from_peers")? == SIZE as u64,

@@ -2,22 +2,59 @@
 
 use std::time::SystemTime;
 
-use potluck_discovery::Membership;
+use potluck_discovery::{GivenFiles, Membership};
 
 use super::finding::Finding;
 use crate::timestamp::rfc3339;
 
 const CHECK: &str = "certificate";
 
-/// A certificate renews itself after two thirds of its life; one that is well beyond
-/// that has nobody to renew it.
-pub(super) fn examine(membership: Option<&Membership>, now: SystemTime) -> Finding {
+/// Where the node's certificate comes from, and so who can give it a new one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// Potluck's own authority. It is renewed after two thirds of its life.
+    Domain,
+    /// The site's own authority: it lies in files that somebody else writes.
+    Files,
+}
+
+impl Origin {
+    const fn none(self) -> &'static str {
+        match self {
+            Self::Domain => {
+                "potluck domain join CODE, or potluck domain create NAME on the first machine"
+            }
+            Self::Files => "mend the files that [domain] names: they are read again within seconds",
+        }
+    }
+
+    const fn ended(self) -> &'static str {
+        match self {
+            Self::Domain => {
+                "potluck domain renew, while a node that holds the authority runs; or join again with a code. If it should not have ended, the clock is ahead"
+            }
+            Self::Files => {
+                "have the site's authority give a new one and put it into domain.certificate_file: it is read within seconds. If it should not have ended, the clock is ahead"
+            }
+        }
+    }
+
+    const fn late(self) -> &'static str {
+        match self {
+            Self::Domain => {
+                "see that a node that holds the authority runs, then potluck domain renew"
+            }
+            Self::Files => {
+                "see to whatever renews domain.certificate_file: a new one is read within seconds"
+            }
+        }
+    }
+}
+
+/// A certificate that is well beyond two thirds of its life has nobody to renew it.
+pub(super) fn examine(membership: Option<&Membership>, origin: Origin, now: SystemTime) -> Finding {
     let Some(membership) = membership else {
-        return Finding::failed(
-            CHECK,
-            "this node is in no domain",
-            "potluck domain join CODE, or potluck domain create NAME on the first machine",
-        );
+        return Finding::failed(CHECK, "this node is in no domain", origin.none());
     };
     let (begins, ends) = (membership.not_before(), membership.expires());
     let about = format!(
@@ -31,14 +68,35 @@ pub(super) fn examine(membership: Option<&Membership>, now: SystemTime) -> Findi
         Err(ended) => Finding::failed(
             CHECK,
             format!("{about}: it has ended {} ago", span(ended.duration())),
-            "potluck domain renew, while a node that holds the authority runs; or join again with a code. If it should not have ended, the clock is ahead",
+            origin.ended(),
         ),
         Ok(left) if left < life / 4 => Finding::warning(
             CHECK,
             format!("{about}: it should have been renewed by now"),
-            "see that a node that holds the authority runs, then potluck domain renew",
+            origin.late(),
         ),
         Ok(_) => Finding::ok(CHECK, about),
+    }
+}
+
+/// Whether the files that [domain] names can be used as they are now. Reads them.
+pub(super) fn examine_files(files: &GivenFiles, membership: Option<&Membership>) -> Finding {
+    const CHECK: &str = "domain files";
+    match (files.load(), membership) {
+        (Ok(_), _) => Finding::ok(
+            CHECK,
+            format!("{} and those beside it fit", files.certificate.display()),
+        ),
+        (Err(error), None) => Finding::failed(
+            CHECK,
+            error.to_string(),
+            "mend it: the files are read again within seconds",
+        ),
+        (Err(error), Some(_)) => Finding::warning(
+            CHECK,
+            format!("{error}; the node goes on with what it read before"),
+            "mend it before the node starts again: the files are read again within seconds",
+        ),
     }
 }
 

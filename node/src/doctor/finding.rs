@@ -19,7 +19,7 @@ pub enum Health {
 /// One line of the self-test.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
-    /// What was looked at: `clock`, `certificate`, `ports`, `multicast`, `reachability`,
+    /// What was looked at: `clock`, `certificate`, `domain files`, `ports`, `multicast`, `reachability`,
     /// `beacons`, `peers` or `refused`.
     pub check: String,
     /// How well it is.

@@ -21,7 +21,16 @@ pub(super) async fn examine(
 ) -> Vec<Finding> {
     let peers = discovery.peers();
     let mut findings = Vec::new();
-    if state.settings.peering.beacon.is_some() {
+    let sealed = state
+        .peering
+        .membership()
+        .is_none_or(|membership| membership.beacon_key().is_some());
+    if !sealed {
+        findings.push(Finding::skipped(
+            "beacons",
+            "without domain.beacon_key_file there are none: peers are those of peering.static_peers",
+        ));
+    } else if state.settings.peering.beacon.is_some() {
         findings.extend(beacons(&discovery.beacon_stats(), peers.len()));
     }
     findings.extend(listed(&peers).await);
