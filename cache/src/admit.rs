@@ -89,6 +89,7 @@ impl Inner {
         };
         let data = self.dir.content(&id);
         let opened = OpenContent::open(self, meta.clone(), file)?;
+        let _change = self.changes.note(&id)?;
         self.write_meta(&id, &meta)?;
         if let Err(error) = self.move_in(file, &data) {
             self.dir.disk.discard(&meta_path(&data));
@@ -120,13 +121,18 @@ impl Inner {
         if !unused(&self.shelf()) {
             return;
         }
-        let kept = self.index.get(id).and_then(|entry| {
-            let reservation = self.reserve(entry.size)?;
-            let mut meta = Meta::read(id, &self.dir.content(id)).ok()?;
-            meta.cached = true;
-            self.write_meta(id, &meta).ok()?;
-            Some((entry, meta.facts, reservation))
-        });
+        let change = self.changes.note(id);
+        let kept = self
+            .index
+            .get(id)
+            .filter(|_| change.is_ok())
+            .and_then(|entry| {
+                let reservation = self.reserve(entry.size)?;
+                let mut meta = Meta::read(id, &self.dir.content(id)).ok()?;
+                meta.cached = true;
+                self.write_meta(id, &meta).ok()?;
+                Some((entry, meta.facts, reservation))
+            });
         let mut trash = Vec::new();
         let mut shelf = self.shelf();
         match kept {
@@ -170,7 +176,7 @@ impl Inner {
         })
     }
 
-    fn sync_parent(&self, path: &Path) -> Result<(), CacheError> {
+    pub(crate) fn sync_parent(&self, path: &Path) -> Result<(), CacheError> {
         let parent = path.parent();
         parent.map_or(Ok(()), |parent| self.dir.sync_dir(parent))
     }
@@ -183,6 +189,7 @@ impl Inner {
         trash: &mut Vec<PathBuf>,
     ) -> Option<Entry> {
         let entry = self.index.get(id)?;
+        let _change = self.changes.note_removal(id);
         let data = self.dir.content(id);
         // The bytes first: a sidecar alone is known as a leftover, bytes alone are a riddle.
         trash.extend(self.dir.withdraw(&data));

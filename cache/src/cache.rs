@@ -22,8 +22,9 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// Opens the cache of a data directory, making what is missing. Reads every
-    /// sidecar when the last owner did not end properly.
+    /// Opens the cache of a data directory, making what is missing. When the last owner
+    /// did not end properly, it looks at the contents that changed last; at all of them
+    /// when the index is lost.
     ///
     /// # Errors
     /// [`CacheError::InUse`] when another process, or another part of this one, has it
@@ -147,6 +148,7 @@ impl Cache {
         };
         let open = self.inner.add_file(path, &facts, progress)?;
         let id = Lease::new(open).id();
+        self.inner.sync_if_many();
         self.show(&id).ok_or(CacheError::NotHeld(id))
     }
 
@@ -285,10 +287,13 @@ impl Cache {
     /// # Errors
     /// When the disk fails.
     pub fn remove(&self, id: &ContentId) -> Result<bool, CacheError> {
-        let _edit = self.inner.edit(id);
         let mut trash = Vec::new();
-        let removed = self.inner.take_off(&mut self.inner.shelf(), id, &mut trash);
+        let removed = {
+            let _edit = self.inner.edit(id);
+            self.inner.take_off(&mut self.inner.shelf(), id, &mut trash)
+        };
         self.inner.dir.throw_out(trash);
+        self.inner.sync_if_many();
         Ok(removed.is_some())
     }
 
@@ -303,6 +308,7 @@ impl Cache {
         self.inner.drop_uncached(&mut shelf, before, &mut trash);
         drop(shelf);
         self.inner.dir.throw_out(trash);
+        self.inner.sync_if_many();
         match self.inner.expire_files(now) {
             Ok(partials) => evicted.partials = partials,
             Err(error) => tracing::warn!(%error, "unfinished contents not looked through"),
@@ -319,6 +325,7 @@ impl Cache {
         self.inner.drop_uncached(&mut shelf, u64::MAX, &mut trash);
         drop(shelf);
         self.inner.dir.throw_out(trash);
+        self.inner.sync_if_many();
     }
 
     /// Says that the process ends: from now on, contents that are not cached stay when
@@ -330,8 +337,7 @@ impl Cache {
     /// Makes access times and the index durable. Contents are durable anyway. Call it
     /// now and then, and before the end.
     pub fn flush(&self) {
-        self.inner.shelf().write_touched(&self.inner.index);
-        self.inner.index.sync();
+        self.inner.sync();
     }
 
     /// Makes the index again from the files. Nothing else is done meanwhile.

@@ -37,6 +37,7 @@ impl Cache {
                 }
             }
             inner.dir.throw_out(trash);
+            inner.sync_if_many();
         }
         for (path, _) in list(&inner.dir.aside())? {
             inner.dir.disk.discard(&path);

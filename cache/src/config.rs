@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// Where the cache is and how much it may hold.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The data directory. The cache makes `contents`, `partial`, `index`, `aside`,
-    /// `scratch` and `lock` in it and leaves everything else there alone.
+    /// The data directory. The cache makes `contents`, `partial`, `index`, `changes`,
+    /// `aside`, `scratch` and `lock` in it and leaves everything else there alone.
     pub dir: PathBuf,
     /// Bytes that cached contents may take together. Pinned contents are not counted, nor
     /// are unfinished ones: a transfer must be able to go on while the cache is full.
@@ -32,7 +34,7 @@ pub struct Limits {
 }
 
 /// What the cache holds now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Usage {
     /// Bytes of cached contents that are not pinned: never more than
     /// [`Limits::max_size`], unless the limit was lowered, or something unpinned, and what

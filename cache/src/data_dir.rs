@@ -19,6 +19,7 @@ use crate::disk::{Disk, private_file};
 /// scratch/                         files on their way in or out; emptied at open
 /// aside/                           files that cannot be trusted; nothing reads them
 /// index/                           the index
+/// changes/<number>                 contents that changed and may not be in the index
 /// lock                             held while a process has the directory open
 /// ```
 pub(crate) struct DataDir {
@@ -39,7 +40,7 @@ impl DataDir {
             scratch_count: AtomicU64::new(0),
             _lock: lock,
         };
-        for name in ["contents", "partial", "scratch", "aside"] {
+        for name in ["contents", "partial", "scratch", "aside", "changes"] {
             dir.make_dir(&root.join(name))?;
         }
         for (path, _) in list(&root.join("scratch"))? {
@@ -58,6 +59,10 @@ impl DataDir {
 
     pub(crate) fn partials(&self) -> PathBuf {
         self.root.join("partial")
+    }
+
+    pub(crate) fn changes(&self) -> PathBuf {
+        self.root.join("changes")
     }
 
     pub(crate) fn aside(&self) -> PathBuf {

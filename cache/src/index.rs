@@ -1,105 +1,64 @@
 //! What makes looking up fast. It can always be made again from the files.
 //!
-//! sled 0.34 is behind it, and only this file knows. It has to be handled with care:
-//! opening may panic or silently yield an empty database after a crash, and its flush
-//! does not sync the file's length. So every call is guarded, a sentinel tells an empty
-//! database from a lost one, a mark tells whether the last owner ended properly, and
-//! after a flush the file is synced here.
+//! One row tells what is looked up of a content, with all names it can be found by. It
+//! alone decides: the rows that lead from a name, or from a time of use, to a content
+//! are compared with it, so that what a crash left behind of them does no harm.
 
-use std::fs::File;
 use std::ops::Bound;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use potluck_content::{ContentId, Digest, EntityKey};
-use sled::transaction::{ConflictableTransactionError, TransactionError, Transactional};
-use sled::{Batch, Db, Tree};
 
 use crate::disk::Disk;
-use crate::index_row::{Entry, back, digest_name, entity_name, facts_names};
+use crate::index_bucket::{bucket_of, find, replace, rows};
+use crate::index_row::{
+    Entry, Name, content_row, decode_content, digest_name, entity_name, facts_names, name_row,
+    name_start, names_in,
+};
+use crate::inner::lock;
+use crate::standing::Standing;
+use crate::tables::{Table, Tables, Unusable, set_aside};
 use crate::{CacheError, Facts};
 
-/// The index, and what it says about itself when it is opened.
+/// The index of a cache.
 pub(crate) struct Index {
     path: PathBuf,
     disk: Disk,
-    db: Db,
-    contents: Tree,
-    by_access: Tree,
-    names: Tree,
-    broken: AtomicBool,
+    tables: RwLock<Arc<Tables>>,
+    /// Rows share buckets: changes come one after the other.
+    pub(crate) changing: Mutex<()>,
 }
-
-/// Whether the index can be believed as it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Trust {
-    /// The last owner closed it.
-    Clean,
-    /// It is new, or its owner died: read all files.
-    Doubtful,
-}
-
-const CACHE_BYTES: u64 = 32 << 20;
-const SENTINEL: &[u8] = b"potluck cache index";
-const FORMAT: &[u8] = b"1";
-const CLEAN: &[u8] = b"clean";
 
 impl Index {
     /// Opens the index, or makes an empty one where there is none that can be used.
-    pub(crate) fn open(path: &Path, disk: &Disk) -> Result<(Self, Trust), CacheError> {
-        let (index, trust) = match Self::try_open(path, disk) {
-            Ok(found) => found,
-            Err(reason) => {
-                tracing::warn!(path = %path.display(), %reason, "index set aside, to be rebuilt");
-                set_aside(path, disk)?;
-                Self::try_open(path, disk).map_err(|reason| CacheError::Index {
-                    path: path.to_owned(),
-                    reason,
-                })?
-            }
-        };
-        // Gone on disk before anything changes: whoever dies from here on leaves doubt.
-        index.ask((), || index.db.remove(CLEAN).map(|_| ()));
-        index.sync();
-        Ok((index, trust))
+    pub(crate) fn open(path: &Path, disk: &Disk) -> Result<Self, CacheError> {
+        Ok(Self {
+            path: path.to_owned(),
+            disk: disk.clone(),
+            tables: RwLock::new(Arc::new(open_tables(path, disk)?)),
+            changing: Mutex::new(()),
+        })
     }
 
-    fn try_open(path: &Path, disk: &Disk) -> Result<(Self, Trust), String> {
-        if broken_mark(path).exists() {
-            return Err("it failed while it was in use".to_owned());
-        }
-        guarded(|| {
-            let db = open_db(path)?;
-            let fresh = !db.was_recovered();
-            let index = Self {
-                path: path.to_owned(),
-                disk: disk.clone(),
-                contents: db.open_tree("contents")?,
-                by_access: db.open_tree("by_access")?,
-                names: db.open_tree("names")?,
-                broken: AtomicBool::new(false),
-                db,
-            };
-            let known = index.db.get(SENTINEL)?.is_some_and(|found| found == FORMAT);
-            let clean = known && index.db.contains_key(CLEAN)?;
-            if !known {
-                if !fresh {
-                    index.wipe()?;
-                }
-                index.db.insert(SENTINEL, FORMAT)?;
-            }
-            let trust = if clean { Trust::Clean } else { Trust::Doubtful };
-            Ok((index, trust))
-        })
+    /// Opens it again after it failed, or because there may be room for it now.
+    pub(crate) fn reopen(&self) -> Result<(), CacheError> {
+        let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+        // sled lets go of its files only when nobody has them any more.
+        *tables = Arc::new(in_memory(&self.path, &self.disk)?);
+        *tables = Arc::new(open_tables(&self.path, &self.disk)?);
+        Ok(())
+    }
+
+    pub(crate) fn tables(&self) -> Arc<Tables> {
+        let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&tables)
     }
 
     /// What is known of a content.
     pub(crate) fn get(&self, id: &ContentId) -> Option<Entry> {
-        let found = self.ask(None, || self.contents.get(id.as_bytes()))?;
-        Entry::decode(&found)
+        let bucket = self.bucket(Table::Contents, id.as_bytes());
+        Some(decode_content(find(&bucket, id.as_bytes())?)?.1)
     }
 
     /// The content of an entity.
@@ -114,234 +73,235 @@ impl Index {
 
     /// Notes a content with all its names, in the place of what was known of it.
     pub(crate) fn put(&self, id: &ContentId, entry: Entry, facts: &Facts) {
-        let mut names = Batch::default();
-        for name in self.names_of(id) {
-            names.remove(back(id, &name));
-            // A name that was given to another content since stays there.
-            if self.by_name(&name) == Some(*id) {
-                names.remove(name);
-            }
-        }
-        for name in facts_names(facts) {
-            names.insert(back(id, &name), &[]);
-            names.insert(name, id.as_bytes());
-        }
-        let stale = self.get(id);
-        self.write(id, stale, Some(entry), &names);
+        let _changing = lock(&self.changing);
+        let names = facts_names(facts);
+        self.write(id, Some(entry), &names);
     }
 
     /// Forgets a content and its names.
     pub(crate) fn remove(&self, id: &ContentId) {
-        let mut names = Batch::default();
-        for name in self.names_of(id) {
-            names.remove(back(id, &name));
-            if self.by_name(&name) == Some(*id) {
-                names.remove(name);
-            }
-        }
-        let stale = self.get(id);
-        self.write(id, stale, None, &names);
+        let _changing = lock(&self.changing);
+        self.write(id, None, &[]);
     }
 
     /// Notes when a content was last used.
     pub(crate) fn touch(&self, id: &ContentId, accessed: u64) {
-        if let Some(entry) = self.get(id) {
-            let touched = Entry { accessed, ..entry };
-            self.write(id, Some(entry), Some(touched), &Batch::default());
+        let _changing = lock(&self.changing);
+        let bucket = self.bucket(Table::Contents, id.as_bytes());
+        let row = find(&bucket, id.as_bytes());
+        if let Some((row, (_, entry))) = row.and_then(|row| Some((row, decode_content(row)?))) {
+            let names: Vec<Name> = names_in(row).map(<[u8]>::to_vec).collect();
+            self.write(id, Some(Entry { accessed, ..entry }), &names);
         }
     }
 
     /// All contents, in the order of their ids.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (ContentId, Entry)> + '_ {
-        self.entries(self.contents.iter())
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (ContentId, Entry)> + use<> {
+        self.after(None)
     }
 
     /// The contents that come after one in the order of their ids, or all.
     pub(crate) fn after(
         &self,
         id: Option<&ContentId>,
-    ) -> impl Iterator<Item = (ContentId, Entry)> + '_ {
-        let start = id.map_or(Bound::Unbounded, |id| Bound::Excluded(*id.as_bytes()));
-        self.entries(self.contents.range((start, Bound::Unbounded)))
+    ) -> impl Iterator<Item = (ContentId, Entry)> + use<> {
+        let last = id.copied();
+        let start = id.map_or([0; 3], |id| bucket_of(id.as_bytes()));
+        Walk::new(self.tables(), start)
+            .skip_while(move |(id, _)| last.is_some_and(|last| *id <= last))
     }
 
     /// A content and those that come after it in the order of their ids.
-    pub(crate) fn from(&self, id: &ContentId) -> impl Iterator<Item = (ContentId, Entry)> + '_ {
-        self.entries(self.contents.range(*id.as_bytes()..))
-    }
-
-    fn entries(&self, mut rows: sled::Iter) -> impl Iterator<Item = (ContentId, Entry)> + '_ {
-        std::iter::from_fn(move || {
-            loop {
-                let (key, value) = self.ask(None, || rows.next().transpose())?;
-                if let (Ok(id), Some(entry)) = (key.as_ref().try_into(), Entry::decode(&value)) {
-                    return Some((ContentId::from_bytes(id), entry));
-                }
-            }
-        })
+    pub(crate) fn from(&self, id: &ContentId) -> impl Iterator<Item = (ContentId, Entry)> + use<> {
+        let first = *id;
+        Walk::new(self.tables(), bucket_of(id.as_bytes())).skip_while(move |(id, _)| *id < first)
     }
 
     /// Contents that may be evicted, the least recently used first.
     pub(crate) fn oldest_first(&self) -> impl Iterator<Item = (ContentId, Entry)> + '_ {
-        let mut rows = self.by_access.iter();
+        let tables = self.tables();
+        let mut last = Vec::new();
         std::iter::from_fn(move || {
             loop {
-                let (key, _) = self.ask(None, || rows.next().transpose())?;
-                let id = key.get(8..).and_then(|id| id.try_into().ok());
+                let next = tables.from(Table::ByAccess, Bound::Excluded(&last)).next();
+                last = next?.0;
+                let id = last.get(8..).and_then(|id| id.try_into().ok());
                 let Some(id) = id.map(ContentId::from_bytes) else {
                     continue;
                 };
                 match self.get(&id) {
-                    Some(entry) if entry.access_key(&id).as_deref() == Some(&*key) => {
+                    Some(entry) if entry.access_key(&id).as_ref() == Some(&last) => {
                         return Some((id, entry));
                     }
                     // Left over: one half of a change that was cut off.
-                    _ => self.ask((), || self.by_access.remove(&key).map(|_| ())),
+                    _ => tables.remove(Table::ByAccess, &last),
                 }
             }
         })
     }
 
-    /// Forgets everything.
-    pub(crate) fn clear(&self) {
-        self.ask((), || self.wipe());
+    /// What was said at the last sync.
+    pub(crate) fn standing(&self) -> Option<Standing> {
+        Standing::decode(&self.tables().standing()?)
     }
 
-    /// Makes durable what was noted.
-    pub(crate) fn sync(&self) {
-        self.ask((), || {
-            self.db.flush()?;
-            // sled's flush leaves the file's length to the kernel.
-            self.disk.sync(&File::open(self.path.join("db"))?)?;
-            Ok(())
-        });
+    /// Makes durable what was noted, and how far that goes. Says whether it is.
+    pub(crate) fn sync(&self, standing: &Standing) -> bool {
+        self.tables().sync(Some(&standing.encode()))
     }
 
-    /// Notes that the owner ends properly and everything is noted.
+    /// Sees to it that it opens quickly the next time.
     pub(crate) fn close(&self) {
-        self.sync();
-        if !self.broken.load(Ordering::Relaxed) {
-            self.ask((), || self.db.insert(CLEAN, &[]).map(|_| ()));
-            self.sync();
-        }
+        self.tables().close_tidily();
+    }
+
+    /// The bucket of rows that begin with `start`; empty where there is none.
+    fn bucket(&self, table: Table, start: &[u8]) -> Vec<u8> {
+        let found = self.tables().get(table, &bucket_of(start));
+        found.map(|bucket| bucket.to_vec()).unwrap_or_default()
     }
 
     fn by_name(&self, name: &[u8]) -> Option<ContentId> {
-        let found = self.ask(None, || self.names.get(name))?;
-        found.as_ref().try_into().ok().map(ContentId::from_bytes)
+        let start = name_start(name);
+        let names = self.bucket(Table::Names, &start);
+        let half = find(&names, &start)?.get(start.len()..)?;
+        let contents = self.bucket(Table::Contents, half);
+        let row = find(&contents, half)?;
+        let (id, _) = decode_content(row)?;
+        names_in(row).any(|known| known == name).then_some(id)
     }
 
-    /// The names that are noted for a content.
-    fn names_of(&self, id: &ContentId) -> Vec<Vec<u8>> {
-        let prefix = back(id, &[]);
-        self.ask(Vec::new(), || {
-            self.names
-                .scan_prefix(&prefix)
-                .keys()
-                .map(|key| key.map(|key| key[prefix.len()..].to_vec()))
-                .collect()
-        })
-    }
-
-    fn write(&self, id: &ContentId, old: Option<Entry>, new: Option<Entry>, names: &Batch) {
-        let mut contents = Batch::default();
-        let mut by_access = Batch::default();
-        if let Some(key) = old.and_then(|old| old.access_key(id)) {
-            by_access.remove(key);
+    /// Writes the row of a content, or removes it, and what leads to it.
+    fn write(&self, id: &ContentId, new: Option<Entry>, names: &[Name]) {
+        let tables = self.tables();
+        let key = id.as_bytes();
+        let bucket = self.bucket(Table::Contents, key);
+        let old = find(&bucket, key);
+        let access = |entry: Entry| entry.access_key(id);
+        let before = old.and_then(decode_content).and_then(|(_, e)| access(e));
+        let after = new.and_then(access);
+        for name in old.into_iter().flat_map(names_in) {
+            if !names.iter().any(|kept| kept == name) {
+                self.change_name(name, id, false);
+            }
         }
-        match new {
-            Some(new) => {
-                contents.insert(id.as_bytes(), new.encode());
-                if let Some(key) = new.access_key(id) {
-                    by_access.insert(key, &[]);
-                }
-            }
-            None => contents.remove(id.as_bytes()),
+        if let Some(stale) = before.as_ref().filter(|key| Some(*key) != after.as_ref()) {
+            tables.remove(Table::ByAccess, stale);
         }
-        self.ask((), || {
-            (&self.contents, &self.by_access, &self.names)
-                .transaction(|(c, a, n)| {
-                    c.apply_batch(&contents)?;
-                    a.apply_batch(&by_access)?;
-                    n.apply_batch(names)?;
-                    Ok::<_, ConflictableTransactionError<()>>(())
-                })
-                .map_err(|error| match error {
-                    TransactionError::Storage(error) => error,
-                    TransactionError::Abort(()) => {
-                        sled::Error::Unsupported("nothing here aborts".to_owned())
-                    }
-                })
-        });
+        let row = new.map(|entry| content_row(id, entry, names));
+        if row.as_deref() != old {
+            store(
+                &tables,
+                Table::Contents,
+                key,
+                &replace(&bucket, key, row.as_deref()),
+            );
+        }
+        if let Some(key) = after.filter(|key| Some(key) != before.as_ref()) {
+            tables.insert(Table::ByAccess, &key, &[]);
+        }
+        for name in names {
+            self.change_name(name, id, true);
+        }
     }
 
-    fn wipe(&self) -> sled::Result<()> {
-        self.contents.clear()?;
-        self.by_access.clear()?;
-        self.names.clear()
-    }
-
-    /// Asks sled. Where it fails the answer is `or`: a cache may miss, but it must not
-    /// stop the node. The index is then made again at the next start.
-    fn ask<T>(&self, or: T, call: impl FnOnce() -> sled::Result<T>) -> T {
-        guarded(call).unwrap_or_else(|reason| {
-            if !self.broken.swap(true, Ordering::Relaxed) {
-                tracing::error!(path = %self.path.display(), %reason, "index failed");
-                let _ = self.disk.create(&broken_mark(&self.path));
-            }
-            or
-        })
-    }
-}
-
-fn open_db(path: &Path) -> sled::Result<Db> {
-    // A closed database keeps its file locked until its threads are gone. Nobody else
-    // can hold it: the data directory is locked.
-    let deadline = Instant::now() + Duration::from_secs(5);
-    loop {
-        let opened = sled::Config::new()
-            .path(path)
-            .cache_capacity(CACHE_BYTES)
-            // By itself it would sync twice a second for ever, and keep a disk at rest awake.
-            // What it loses in a crash the sidecars give back.
-            .flush_every_ms(None)
-            .open();
-        match opened {
-            Err(sled::Error::Io(error))
-                if error.to_string().contains("lock") && Instant::now() < deadline =>
-            {
-                thread::sleep(Duration::from_millis(10));
-            }
-            opened => return opened,
+    /// Lets a name lead to a content, or to none if it leads to this one. A name that was
+    /// given to another content since stays there.
+    fn change_name(&self, name: &[u8], id: &ContentId, leads: bool) {
+        let (start, row) = (name_start(name), name_row(name, id));
+        let bucket = self.bucket(Table::Names, &start);
+        let here = find(&bucket, &start) == Some(&row);
+        if here != leads {
+            let bucket = replace(&bucket, &start, leads.then_some(&row));
+            store(&self.tables(), Table::Names, &start, &bucket);
         }
     }
 }
 
-/// sled panics on some damage.
-fn guarded<T>(call: impl FnOnce() -> sled::Result<T>) -> Result<T, String> {
-    match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err("sled panicked".to_owned()),
+/// Contents in the order of their ids.
+struct Walk {
+    tables: Arc<Tables>,
+    start: Bound<[u8; 3]>,
+    found: std::vec::IntoIter<(ContentId, Entry)>,
+}
+
+impl Walk {
+    fn new(tables: Arc<Tables>, start: [u8; 3]) -> Self {
+        Self {
+            tables,
+            start: Bound::Included(start),
+            found: Vec::new().into_iter(),
+        }
     }
 }
 
-fn broken_mark(path: &Path) -> PathBuf {
-    path.with_extension("broken")
+/// Buckets that are read at once.
+const AHEAD: usize = 64;
+
+impl Iterator for Walk {
+    type Item = (ContentId, Entry);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(next) = self.found.next() {
+                return Some(next);
+            }
+            let start = self.start.as_ref().map(|key| &key[..]);
+            let buckets = self.tables.from(Table::Contents, start);
+            let buckets: Vec<_> = buckets.take(AHEAD).collect();
+            let last = buckets.last()?.0.as_slice().try_into().ok()?;
+            self.start = Bound::Excluded(last);
+            let entries = buckets.iter().flat_map(|(_, bucket)| rows(bucket));
+            let found: Vec<_> = entries.filter_map(decode_content).collect();
+            self.found = found.into_iter();
+        }
+    }
 }
 
-/// Keeps one broken index, for whoever wants to find out why.
-fn set_aside(path: &Path, disk: &Disk) -> Result<(), CacheError> {
-    let aside = path.with_extension("old");
-    let _ = disk.remove_dir(&aside);
-    if path.exists() {
-        let moved = if path.is_dir() {
-            disk.rename(path, &aside)
-        } else {
-            disk.remove(path)
-        };
-        moved.map_err(|e| CacheError::io(path, e))?;
+/// Writes a bucket, or removes it when it is empty.
+pub(crate) fn store(tables: &Tables, table: Table, start: &[u8], bucket: &[u8]) {
+    let key = bucket_of(start);
+    if bucket.is_empty() {
+        tables.remove(table, &key);
+    } else {
+        tables.insert(table, &key, bucket);
     }
-    disk.discard(&broken_mark(path));
-    Ok(())
+}
+
+fn open_tables(path: &Path, disk: &Disk) -> Result<Tables, CacheError> {
+    let reason = match Tables::open(path, disk) {
+        Ok(tables) => return Ok(tables),
+        Err(Unusable::Damaged(reason)) => reason,
+        Err(other) => return instead(path, disk, other),
+    };
+    tracing::warn!(path = %path.display(), %reason, "index set aside, to be rebuilt");
+    set_aside(path, disk).map_err(|e| CacheError::io(path, e))?;
+    Tables::open(path, disk).or_else(|unusable| instead(path, disk, unusable))
+}
+
+/// What to do without a database on disk.
+fn instead(path: &Path, disk: &Disk, unusable: Unusable) -> Result<Tables, CacheError> {
+    let reason = match unusable {
+        Unusable::Full(reason) => {
+            tracing::warn!(path = %path.display(), %reason, "index kept in memory, to be rebuilt");
+            return in_memory(path, disk);
+        }
+        Unusable::Newer(format) => format!(
+            "it has format {format}, which only a newer Potluck reads; \
+             remove it to have it made again from the files"
+        ),
+        Unusable::Damaged(reason) => reason,
+    };
+    Err(index_error(path, reason))
+}
+
+fn in_memory(path: &Path, disk: &Disk) -> Result<Tables, CacheError> {
+    Tables::in_memory(path, disk).map_err(|reason| index_error(path, reason))
+}
+
+fn index_error(path: &Path, reason: String) -> CacheError {
+    CacheError::Index {
+        path: path.to_owned(),
+        reason,
+    }
 }

@@ -1,4 +1,10 @@
 //! How the rows of the index are written.
+//!
+//! ```text
+//! contents   id (32), entry (17), names (33 or 65 each)
+//! names      half a hash (16), kind (1), half the id of the content (16)
+//! by_access  time of the last use (8), id (32)
+//! ```
 
 use potluck_content::{ContentId, Digest, DigestAlgorithm, EntityKey};
 
@@ -16,6 +22,8 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    const LEN: usize = 17;
+
     pub(crate) fn encode(self) -> Vec<u8> {
         let flags =
             u8::from(self.validated) | u8::from(self.pinned) << 1 | u8::from(self.cached) << 2;
@@ -45,27 +53,105 @@ impl Entry {
     }
 }
 
-/// In `names`, a first byte tells the kinds apart; 'c' leads from a content to its names.
-pub(crate) fn entity_name(key: &EntityKey) -> Vec<u8> {
-    [b"e", &key.as_bytes()[..]].concat()
+/// A row of `contents`: id, entry, names. It alone decides; the rows of the other tables
+/// only lead to it.
+pub(crate) fn content_row(id: &ContentId, entry: Entry, names: &[Name]) -> Vec<u8> {
+    let mut row = id.as_bytes().to_vec();
+    row.extend(entry.encode());
+    row.extend(names.iter().flatten());
+    row
 }
 
-pub(crate) fn digest_name(digest: &Digest) -> Vec<u8> {
+/// What a row of `contents` is about.
+pub(crate) fn decode_content(row: &[u8]) -> Option<(ContentId, Entry)> {
+    let (id, rest) = row.split_first_chunk::<ID>()?;
+    let entry = Entry::decode(rest.get(..Entry::LEN)?)?;
+    Some((ContentId::from_bytes(*id), entry))
+}
+
+/// The names in a row of `contents`.
+pub(crate) fn names_in(row: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = row.get(ID + Entry::LEN..).unwrap_or_default();
+    std::iter::from_fn(move || {
+        let hash = if *rest.first()? == SHA512 { 64 } else { 32 };
+        let (name, others) = rest.split_at_checked(1 + hash)?;
+        rest = others;
+        Some(name)
+    })
+}
+
+/// What a content can be found by: a byte for the kind, then a hash, all of it.
+pub(crate) type Name = Vec<u8>;
+
+const ENTITY: u8 = b'e';
+const SHA256: u8 = b'2';
+const SHA512: u8 = b'5';
+const B3: u8 = b'3';
+
+pub(crate) fn entity_name(key: &EntityKey) -> Name {
+    [&[ENTITY], &key.as_bytes()[..]].concat()
+}
+
+pub(crate) fn digest_name(digest: &Digest) -> Name {
     let kind = match digest.algorithm() {
-        DigestAlgorithm::B3 => b"3",
-        DigestAlgorithm::Sha256 => b"2",
-        DigestAlgorithm::Sha512 => b"5",
+        DigestAlgorithm::B3 => B3,
+        DigestAlgorithm::Sha256 => SHA256,
+        DigestAlgorithm::Sha512 => SHA512,
     };
-    [kind, digest.as_bytes()].concat()
+    [&[kind], digest.as_bytes()].concat()
 }
 
-pub(crate) fn facts_names(facts: &Facts) -> Vec<Vec<u8>> {
+/// All names that the facts give a content, each once.
+pub(crate) fn facts_names(facts: &Facts) -> Vec<Name> {
     let entities = facts.entities.iter().map(|e| entity_name(&e.key()));
-    entities
+    let mut names: Vec<_> = entities
         .chain(facts.digests.iter().map(digest_name))
-        .collect()
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
-pub(crate) fn back(id: &ContentId, name: &[u8]) -> Vec<u8> {
-    [b"c", &id.as_bytes()[..], name].concat()
+/// How a row of `names` for this name begins. Half a hash tells names apart, to keep the
+/// table small: what it leads to is compared with the whole name in any case.
+pub(crate) fn name_start(name: &[u8]) -> Vec<u8> {
+    let (kind, hash) = name.split_at(1);
+    [&hash[..HALF], kind].concat()
+}
+
+/// A row of `names`, which leads to a content by the first half of its id.
+pub(crate) fn name_row(name: &[u8], id: &ContentId) -> Vec<u8> {
+    let mut row = name_start(name);
+    row.extend(&id.as_bytes()[..HALF]);
+    row
+}
+
+const ID: usize = 32;
+const HALF: usize = ID / 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_it_wrote() {
+        let id = ContentId::of(b"content");
+        let entry = Entry {
+            size: 7,
+            accessed: 1 << 50,
+            validated: true,
+            pinned: false,
+            cached: true,
+        };
+        let names: Vec<Name> = vec![
+            [&b"5"[..], &[1; 64]].concat(),
+            [&b"e"[..], &[2; 32]].concat(),
+        ];
+        let row = content_row(&id, entry, &names);
+        assert_eq!(decode_content(&row), Some((id, entry)));
+        assert!(names_in(&row).eq(&names));
+        for len in 0..row.len() {
+            assert!(names_in(&row[..len]).count() < 2);
+        }
+    }
 }

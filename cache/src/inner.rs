@@ -6,15 +6,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use potluck_content::ContentId;
 
+use crate::changes::Changes;
 use crate::data_dir::{DataDir, meta_path};
 use crate::disk::Disk;
-use crate::index::{Index, Trust};
+use crate::index::Index;
 use crate::lease::{OpenContent, OpenEntry};
 use crate::lru::MakeRoom;
 use crate::meta::Meta;
 use crate::notice::Notices;
-use crate::scan::{entry, scan};
+use crate::scan::entry;
 use crate::shelf::Shelf;
+use crate::start::start;
 use crate::{CacheError, Config, Damage, Facts, Limits, Notice, Usage};
 
 /// The state of an open cache.
@@ -24,10 +26,11 @@ use crate::{CacheError, Config, Damage, Facts, Limits, Notice, Usage};
 pub(crate) struct Inner {
     pub(crate) dir: DataDir,
     pub(crate) index: Index,
+    pub(crate) changes: Changes,
     pub(crate) notices: Notices,
     shelf: Mutex<Shelf>,
     /// Who changes a sidecar holds the lock that the content's id falls on.
-    edits: [Mutex<()>; 16],
+    pub(crate) edits: [Mutex<()>; 16],
 }
 
 /// Why a content cannot be opened.
@@ -47,27 +50,21 @@ impl Inner {
             max_age,
         } = config;
         let dir = DataDir::open(&dir, disk)?;
-        let (index, trust) = Index::open(&dir.index(), &dir.disk)?;
-        scan(&dir, &index, trust)?;
+        let index = Index::open(&dir.index(), &dir.disk)?;
+        let (changes, totals) = start(&dir, &index)?;
         let inner = Self {
             dir,
             index,
+            changes,
             notices: Notices::default(),
             shelf: Mutex::new(Shelf::new(Limits { max_size, max_age })),
             edits: [const { Mutex::new(()) }; 16],
         };
-        inner.count(&mut inner.shelf());
+        match totals {
+            Some(totals) => inner.shelf().take_totals(totals),
+            None => inner.count(&mut inner.shelf()),
+        }
         Ok(inner)
-    }
-
-    /// Makes the index again from the files.
-    pub(crate) fn rebuild_index(&self) -> Result<(), CacheError> {
-        let _edits: Vec<_> = self.edits.iter().map(lock).collect();
-        let mut shelf = self.shelf();
-        shelf.write_touched(&self.index);
-        scan(&self.dir, &self.index, Trust::Doubtful)?;
-        self.count(&mut shelf);
-        Ok(())
     }
 
     pub(crate) fn shelf(&self) -> MutexGuard<'_, Shelf> {
@@ -124,6 +121,7 @@ impl Inner {
         if meta.facts == before {
             return Ok(());
         }
+        let _change = self.changes.note(id)?;
         // What is pinned stays, also when it did not fit before.
         meta.cached |= meta.facts.pinned;
         self.write_meta(id, &meta)?;
@@ -198,6 +196,10 @@ impl Inner {
         let data = self.dir.content(id);
         self.dir.set_aside(&data);
         self.dir.set_aside(&meta_path(&data));
+        // With good names but bad bytes, it must not come back when the machine goes down.
+        if let Err(error) = self.sync_parent(&data) {
+            tracing::warn!(content = %id, %error, "directory not synced");
+        }
         self.take_off(shelf, id, &mut Vec::new());
     }
 
@@ -214,7 +216,7 @@ impl Inner {
     }
 
     /// Counts everything anew.
-    fn count(&self, shelf: &mut Shelf) {
+    pub(crate) fn count(&self, shelf: &mut Shelf) {
         shelf.usage = Usage::default();
         shelf.uncached.clear();
         for (id, entry) in self.index.iter() {
@@ -237,10 +239,7 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        let index = &self.index;
-        let shelf = self.shelf.get_mut().unwrap_or_else(PoisonError::into_inner);
-        shelf.write_touched(index);
-        index.close();
+        self.close();
     }
 }
 

@@ -60,6 +60,7 @@ impl Partial {
         match admitted {
             Ok(open) => {
                 self.disk().discard(&meta_path(&self.path));
+                self.inner.sync_if_many();
                 Ok(Lease::new(open))
             }
             Err(source) => Err(FinishError::Cache {

@@ -27,6 +27,7 @@ impl Inner {
         let (id, size) = (meta.manifest.id(), meta.manifest.size());
         let _edit = self.edit(&id);
         let held = self.index.get(&id).is_some();
+        let _change = self.changes.note_removal(&id);
         let kept = if held {
             self.keep_good(meta, &bad_pieces).unwrap_or_else(|error| {
                 tracing::warn!(content = %id, %error, "good pieces not kept");

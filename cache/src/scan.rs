@@ -1,58 +1,67 @@
-//! Bringing the index in line with the files.
+//! Bringing the index in line with the files, as far as they may differ.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 use std::time::SystemTime;
 
 use potluck_content::ContentId;
 
 use crate::CacheError;
 use crate::data_dir::{DataDir, list, meta_path};
-use crate::index::{Index, Trust};
+use crate::index::Index;
 use crate::index_row::Entry;
 use crate::inner::Inner;
 use crate::meta::{Meta, MetaError};
 use crate::shelf::micros;
 
-/// Makes the index say what the files say. A doubtful index is made again, of which
-/// only the access times are kept, because no file has them.
-///
-/// Names are always compared, because they cost little; sidecars are read where the
-/// index is doubtful or does not know them.
-pub(crate) fn scan(dir: &DataDir, index: &Index, trust: Trust) -> Result<(), CacheError> {
-    let mut accessed = HashMap::new();
-    if trust == Trust::Doubtful {
-        accessed.extend(index.iter().map(|(id, entry)| (id, entry.accessed)));
-        index.clear();
-    }
-    let mut present = HashSet::new();
-    for (id, data) in contents(dir)? {
-        if index.get(&id).is_some() {
-            present.insert(id);
-            continue;
+/// Makes the index say of one content what its files say.
+pub(crate) fn settle(dir: &DataDir, index: &Index, id: &ContentId) {
+    match usable(dir, id) {
+        Some(meta) => {
+            let known = index.get(id).map(|entry| entry.accessed);
+            index.put(id, entry(&meta, known), &meta.facts);
         }
-        match Meta::read(&id, &data) {
-            Ok(meta) => {
-                let known = accessed.get(&id).copied();
-                index.put(&id, entry(&meta, known), &meta.facts);
-                present.insert(id);
-            }
-            Err(error) => {
-                tracing::warn!(content = %id, %error, "content cannot be served");
-                if error.is_damage() || matches!(error, MetaError::Missing) {
-                    dir.set_aside(&data);
-                    dir.set_aside(&meta_path(&data));
-                }
-            }
+        None => index.remove(id),
+    }
+}
+
+/// Settles the contents that only the index or only the disk has. Reads names only.
+pub(crate) fn compare_names(dir: &DataDir, index: &Index) -> Result<(), CacheError> {
+    for first in 0..=u8::MAX {
+        let there: BTreeSet<_> = list_shelf(dir, first)?.into_iter().collect();
+        let mut start = [0; 32];
+        start[0] = first;
+        let known: BTreeSet<_> = (index.from(&ContentId::from_bytes(start)))
+            .map(|(id, _)| id)
+            .take_while(|id| id.as_bytes()[0] == first)
+            .collect();
+        for id in there.symmetric_difference(&known) {
+            settle(dir, index, id);
         }
     }
-    let stale: Vec<_> = index.iter().map(|(id, _)| id).collect();
-    for id in stale.iter().filter(|id| !present.contains(id)) {
-        index.remove(id);
-    }
-    index.sync();
     Ok(())
+}
+
+/// The sidecar of a content that can be served. The files of one that cannot are set
+/// aside, and a sidecar without bytes is removed.
+pub(crate) fn usable(dir: &DataDir, id: &ContentId) -> Option<Meta> {
+    let data = dir.content(id);
+    let error = match Meta::read(id, &data) {
+        Ok(meta) => return Some(meta),
+        Err(error) => error,
+    };
+    if !data.exists() {
+        dir.disk.discard(&meta_path(&data));
+        return None;
+    }
+    tracing::warn!(content = %id, %error, "content cannot be served");
+    if error.is_damage() || matches!(error, MetaError::Missing) {
+        dir.set_aside(&data);
+        dir.set_aside(&meta_path(&data));
+    }
+    None
 }
 
 impl Inner {
@@ -110,31 +119,29 @@ pub(crate) fn entry(meta: &Meta, accessed: Option<u64>) -> Entry {
     }
 }
 
-/// Every content whose bytes are there; sidecars without bytes are removed.
-fn contents(dir: &DataDir) -> Result<Vec<(ContentId, PathBuf)>, CacheError> {
+/// The contents whose ids begin with a byte and whose bytes are there. Sidecars without
+/// bytes are removed.
+pub(crate) fn list_shelf(dir: &DataDir, first: u8) -> Result<Vec<ContentId>, CacheError> {
+    let start = format!("{first:02x}");
+    let path = dir.contents().join(&start);
+    let mut files = match fs::symlink_metadata(&path) {
+        Ok(meta) if meta.is_dir() => list(&path)?,
+        Ok(_) => Vec::new(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(CacheError::io(&path, error)),
+    };
+    files.sort_unstable();
     let mut found = Vec::new();
-    let top = dir.contents();
-    let fail = |e| CacheError::io(&top, e);
-    for shelf in fs::read_dir(&top).map_err(fail)? {
-        let shelf = shelf.map_err(fail)?;
-        let Ok(start) = shelf.file_name().into_string() else {
-            continue;
-        };
-        if !shelf.path().is_dir() {
-            continue;
-        }
-        let files = list(&shelf.path())?;
-        let names: HashSet<&str> = files.iter().map(|(_, name)| name.as_str()).collect();
-        for (path, name) in &files {
-            if let Some(stem) = name.strip_suffix(".meta") {
-                if !names.contains(stem) {
-                    dir.disk.discard(path);
-                }
-            } else if let Ok(id) = format!("{start}{name}").parse::<ContentId>()
-                && dir.content(&id) == *path
-            {
-                found.push((id, path.clone()));
+    for (path, name) in &files {
+        if let Some(stem) = name.strip_suffix(".meta") {
+            let data = path.with_file_name(stem);
+            if files.binary_search_by(|(path, _)| path.cmp(&data)).is_err() {
+                dir.disk.discard(path);
             }
+        } else if let Ok(id) = format!("{start}{name}").parse::<ContentId>()
+            && dir.content(&id) == *path
+        {
+            found.push(id);
         }
     }
     Ok(found)

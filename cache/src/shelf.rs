@@ -8,6 +8,7 @@ use potluck_content::ContentId;
 use crate::index::Index;
 use crate::index_row::Entry;
 use crate::lease::OpenEntry;
+use crate::standing::Totals;
 use crate::{Limits, Usage};
 
 /// The state behind the cache's one short-held lock.
@@ -109,6 +110,20 @@ impl Shelf {
         } else {
             take(&mut usage.bytes, entry.size);
             take(&mut usage.contents, 1);
+        }
+    }
+
+    /// Takes over what was counted when the cache was closed.
+    pub(crate) fn take_totals(&mut self, totals: Totals) {
+        self.usage = totals.usage;
+        self.uncached = totals.uncached.into_iter().collect();
+    }
+
+    /// What need not be counted at the next start.
+    pub(crate) fn totals(&self) -> Totals {
+        Totals {
+            usage: self.usage,
+            uncached: self.uncached.iter().copied().collect(),
         }
     }
 
