@@ -84,6 +84,12 @@ impl Cache {
             .collect()
     }
 
+    /// The content that comes after one in the order of the ids, or the first.
+    #[must_use]
+    pub fn next_after(&self, after: Option<&ContentId>) -> Option<ContentId> {
+        self.inner.index.after(after).next().map(|(id, _)| id)
+    }
+
     /// Contents whose ids begin with these hexadecimal digits, at most `limit` of them.
     #[must_use]
     pub fn with_prefix(&self, digits: &str, limit: usize) -> Vec<ContentId> {

@@ -16,6 +16,7 @@ pub mod node;
 pub mod peering;
 mod public_url;
 mod revocation;
+mod scrub;
 pub mod stats;
 pub mod timestamp;
 

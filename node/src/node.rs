@@ -21,6 +21,7 @@ use crate::engine_fetcher::EngineFetcher;
 use crate::events::{EventLog, EventWriter};
 use crate::jobs::{JobStore, JobsConfig, JobsTask, StoreError};
 use crate::peering::Peering;
+use crate::scrub;
 use crate::stats::Stats;
 
 /// How long stopping may take.
@@ -101,11 +102,15 @@ impl Node {
     /// When the data directory is in use or cannot be used, or the socket is taken.
     pub async fn start(settings: Settings) -> Result<Self, NodeError> {
         let jobs_dir = settings.data_dir.join("jobs");
-        let node = Self::start_with(settings, jobs_dir).await?;
+        let mut node = Self::start_with(settings, jobs_dir).await?;
         // Finished files that did not fit into the cache were kept for jobs; those that
         // no job has claimed by now are nobody's.
         let cache = node.state.cache.clone();
         blocking(move || cache.drop_unclaimed()).await;
+        if let Some(rate) = node.state.settings.cache.scrub {
+            let (state, stop) = (node.state.clone(), node.stop_api.clone());
+            node.api.spawn(scrub::run(state, rate, stop));
+        }
         Ok(node)
     }
 

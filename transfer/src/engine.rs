@@ -191,6 +191,12 @@ impl EngineHandle {
         self.0.locks.at_rest().await;
     }
 
+    /// Whether no transfer works on a content just now.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        self.0.locks.is_at_rest()
+    }
+
     /// The cache.
     #[must_use]
     pub fn cache(&self) -> &Cache {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::settings::{Profile, Settings, Share};
 use super::value::{
     Expected, Value, boolean, cache_size, choice, count, duration, hosts, http, list, listen,
-    multicast, multicast6, name_patterns, optional_path, path, paths, rate,
+    multicast, multicast6, name_patterns, optional_path, path, paths, rate, rate_or_off,
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -122,7 +122,7 @@ macro_rules! key {
 
 /// Every key, in the order of the documentation.
 #[rustfmt::skip]
-pub(super) static KEYS: [Key; 41] = [
+pub(super) static KEYS: [Key; 42] = [
     key!("data_dir", Plain::DataDir, s.data_dir = path),
     key!("profile", Plain::Text("bits"), s.profile =
         |v| choice(v, &[("bits", Profile::Bits), ("lan", Profile::Lan)])),
@@ -158,6 +158,7 @@ pub(super) static KEYS: [Key; 41] = [
     key!("peering.node_name", Plain::Text(""), s.peering.node_name = node_name),
     key!("cache.max_size", Plain::Text("1%"), lan Plain::Text("20%"), s.cache.max_size = cache_size),
     key!("cache.max_age", Plain::Text("90d"), s.cache.max_age = |v| duration(v, DAY, DAY * 120)),
+    key!("cache.scrub", Plain::Text("off"), lan Plain::Text("5 MB/s"), s.cache.scrub = rate_or_off),
     key!("transfer.max_bandwidth", Plain::Text("unlimited"), s.transfer.max_bandwidth = rate),
     key!("transfer.retry_delay", Plain::Text("600s"), s.transfer.times.retry_delay =
         |v| duration(v, Duration::from_secs(5), DAY * 90)),

@@ -99,6 +99,8 @@ pub struct CacheSettings {
     pub max_size: CacheSize,
     /// Time since the last access.
     pub max_age: Duration,
+    /// How fast all contents are read again to find what the disk did not keep.
+    pub scrub: Option<Rate>,
 }
 
 /// How large the cache may be.
@@ -177,6 +179,7 @@ impl Default for Settings {
             cache: CacheSettings {
                 max_size: CacheSize::Bytes(0),
                 max_age: Duration::ZERO,
+                scrub: None,
             },
             transfer: TransferSettings {
                 max_bandwidth: Rate::ZERO,

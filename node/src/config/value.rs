@@ -108,6 +108,17 @@ pub(super) fn rate(value: &Value) -> Result<Rate, Expected> {
     }
 }
 
+/// A rate at which something is done all the time, or not at all.
+pub(super) fn rate_or_off(value: &Value) -> Result<Option<Rate>, Expected> {
+    if *value == Value::Text("off".to_owned()) {
+        return Ok(None);
+    }
+    match rate(value) {
+        Ok(Rate::ZERO) | Err(_) => Err("write a rate such as \"5 MB/s\", or \"off\"".into()),
+        Ok(rate) => Ok(Some(rate)),
+    }
+}
+
 pub(super) fn duration(
     value: &Value,
     least: Duration,

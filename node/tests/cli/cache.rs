@@ -7,7 +7,7 @@ use potluck_content::ContentId;
 use serde_json::Value;
 
 use super::origin::Origin;
-use super::world::{World, is_root, text};
+use super::world::{World, is_root, text, until};
 
 /// Files of these sizes in the cache; their ids in the order of the sizes.
 fn seeded(world: &World, sizes: &[usize]) -> Vec<String> {
@@ -278,4 +278,55 @@ fn only_administrators_touch_the_cache() {
         world.run_as_stranger(words).failed(1, "only root");
     }
     assert_eq!(world.json(&["cache", "show"])["contents"], 1);
+}
+
+#[test]
+fn rot_is_found_in_time_and_only_its_piece_fetched_again() {
+    const PIECE: usize = 256 << 10;
+    let world = World::with("cache.scrub = \"unlimited\"");
+    let origin = Origin::start(5 * PIECE + 99);
+    world.json(&["get", &origin.url("file"), "-o", "x"]);
+    let id = ContentId::of(&origin.bytes).to_string();
+    let small = seeded(&world, &[700]);
+    let mut rotten = origin.bytes.to_vec();
+    rotten[2 * PIECE + 5] ^= 1;
+    fs::write(file_of(&world, &id), rotten).unwrap();
+
+    let daemon = world.daemon();
+    let mut events = String::new();
+    until("the scrub is done", || {
+        events = world.run(&["--json", "events"]).stdout;
+        events.contains("scrub_finished")
+    });
+    let events: Vec<Value> = events
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let fields = |kind: &str| &events.iter().find(|event| event["kind"] == kind).unwrap()["fields"];
+    let damaged = fields("content_damaged");
+    assert_eq!(
+        (&damaged["content_id"], &damaged["bad_pieces"][0]),
+        (&id.as_str().into(), &2.into())
+    );
+    assert_eq!(damaged["file"], text(&file_of(&world, &id)));
+    let done = fields("scrub_finished");
+    assert_eq!(
+        (&done["contents"], &done["damaged"]),
+        (&2.into(), &1.into())
+    );
+    assert_eq!(ids(&world.json(&["cache", "list"])), small);
+
+    let before = origin.sent();
+    let job = world.json(&["get", &origin.url("file"), "-o", "again"]);
+    assert_eq!(fs::read(world.path("again")).unwrap(), *origin.bytes);
+    assert_eq!(job["bytes_from_origin"], PIECE, "{job}");
+    assert!(origin.sent() - before < 2 * PIECE as u64);
+    assert_eq!(
+        world.json(&["cache", "show", &id])["size"],
+        origin.bytes.len()
+    );
+    // The pass is over: what was not finished is not begun again.
+    assert_eq!(daemon.stop(), Some(0));
+    let place = fs::read_to_string(world.path("data/scrub.json")).unwrap();
+    assert!(place.contains("\"ended\":true"), "{place}");
 }

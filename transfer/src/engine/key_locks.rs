@@ -76,6 +76,11 @@ impl KeyLocks {
         }
     }
 
+    /// Whether nobody works or waits.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.lock().is_empty()
+    }
+
     fn enter(&self, key: &PartialKey) -> (Arc<tokio::sync::Mutex<()>>, User) {
         let mut entries = self.lock();
         let entry = entries.entry(key.clone()).or_insert_with(|| Entry {
