@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use potluck_content::{ContentHasher, Manifest};
 
-use crate::admit::Room;
 use crate::disk::Disk;
 use crate::inner::Inner;
 use crate::lease::OpenContent;
+use crate::room::Room;
 use crate::{CacheError, Facts};
 
 /// Bytes that are read at once: enough for the hash to run at full speed.

@@ -10,52 +10,12 @@ use crate::data_dir::meta_path;
 use crate::index_row::Entry;
 use crate::inner::Inner;
 use crate::lease::OpenContent;
-use crate::lru::MakeRoom;
 use crate::meta::Meta;
+use crate::room::Room;
 use crate::shelf::Shelf;
 use crate::{CacheError, Facts};
 
-/// Where a content is to go.
-pub(crate) enum Room {
-    /// Into room that was made before.
-    Kept(Reservation),
-    /// Into the cache if room can be made or none is needed, else beside it.
-    IfItFits,
-}
-
-/// Room that is kept free for one content until it is added or given up.
-pub(crate) struct Reservation {
-    inner: Arc<Inner>,
-    size: u64,
-}
-
 impl Inner {
-    /// Keeps room for a content, evicting what was used longest ago. `None` when it
-    /// cannot fit.
-    pub(crate) fn reserve(self: &Arc<Self>, size: u64) -> Option<Reservation> {
-        let mut trash = Vec::new();
-        let fits = {
-            let mut shelf = self.shelf();
-            let taken = shelf.usage.bytes + shelf.reserved;
-            let limit = shelf.limits.max_size;
-            let lacking = (taken + size).saturating_sub(limit);
-            let fits = size <= limit
-                && (lacking == 0 || {
-                    self.evict(&mut shelf, &mut MakeRoom::for_bytes(lacking), &mut trash);
-                    shelf.usage.bytes + shelf.reserved + size <= limit
-                });
-            if fits {
-                shelf.reserved += size;
-            }
-            fits
-        };
-        self.dir.throw_out(trash);
-        fits.then(|| Reservation {
-            inner: Arc::clone(self),
-            size,
-        })
-    }
-
     /// Takes a synced file into `contents`. Where there is no room it stays only until
     /// its last lease is dropped. On failure the file is where it was.
     pub(crate) fn admit(
@@ -66,6 +26,13 @@ impl Inner {
         room: Room,
     ) -> Result<Arc<OpenContent>, CacheError> {
         let id = manifest.id();
+        // Room is made before the edit begins: what goes needs edits of its own.
+        let reservation = match room {
+            Room::Kept(reservation) => Some(reservation),
+            // What is pinned is outside the limit, what is held needs no room.
+            Room::IfItFits if facts.pinned || self.index.get(&id).is_some() => None,
+            Room::IfItFits => self.reserve(manifest.size()),
+        };
         // Declared first, dropped last: a lease may only go when the edit is over.
         let held;
         let _edit = self.edit(&id);
@@ -75,12 +42,6 @@ impl Inner {
             self.dir.disk.discard(file);
             return Ok(held);
         }
-        let reservation = match room {
-            Room::Kept(reservation) => Some(reservation),
-            // What is pinned is outside the limit.
-            Room::IfItFits if facts.pinned => None,
-            Room::IfItFits => self.reserve(manifest.size()),
-        };
         let meta = Meta {
             manifest,
             cached: reservation.is_some() || facts.pinned,
@@ -99,9 +60,11 @@ impl Inner {
         if let Some(reservation) = reservation {
             shelf.reserved -= reservation.redeem();
         }
+        let accessed = shelf.stamp();
         let entry = Entry {
             size: meta.manifest.size(),
-            accessed: shelf.stamp(),
+            accessed,
+            rank: shelf.policy.enter(&id, accessed),
             validated: meta.facts.validated,
             pinned: meta.facts.pinned,
             cached: meta.cached,
@@ -115,9 +78,15 @@ impl Inner {
     /// Decides about a content that did not fit and that nobody leases any more: by
     /// now there may be room.
     pub(crate) fn settle(self: &Arc<Self>, id: &ContentId) {
-        let _edit = self.edit(id);
         let unused =
             |shelf: &Shelf| !shelf.closing && shelf.uncached.contains(id) && !shelf.is_leased(id);
+        if !unused(&self.shelf()) {
+            return;
+        }
+        // Before the edit begins, as in `admit`.
+        let size = self.index.get(id).map(|entry| entry.size);
+        let reservation = size.and_then(|size| self.reserve(size));
+        let _edit = self.edit(id);
         if !unused(&self.shelf()) {
             return;
         }
@@ -127,7 +96,7 @@ impl Inner {
             .get(id)
             .filter(|_| change.is_ok())
             .and_then(|entry| {
-                let reservation = self.reserve(entry.size)?;
+                let reservation = reservation.filter(|kept| kept.size() == entry.size)?;
                 let mut meta = Meta::read(id, &self.dir.content(id)).ok()?;
                 meta.cached = true;
                 self.write_meta(id, &meta).ok()?;
@@ -138,9 +107,11 @@ impl Inner {
         match kept {
             Some((entry, facts, reservation)) => {
                 shelf.reserved -= reservation.redeem();
+                let accessed = shelf.last_touch(id).unwrap_or(entry.accessed);
                 let cached = Entry {
                     cached: true,
-                    accessed: shelf.last_touch(id).unwrap_or(entry.accessed),
+                    accessed,
+                    rank: shelf.policy.enter(id, accessed),
                     ..entry
                 };
                 self.index.put(id, cached, &facts);
@@ -198,20 +169,5 @@ impl Inner {
         shelf.count_out(id, &entry);
         shelf.forget(id);
         Some(entry)
-    }
-}
-
-impl Reservation {
-    /// The room is taken now: gives its bytes to be counted elsewhere.
-    fn redeem(mut self) -> u64 {
-        std::mem::take(&mut self.size)
-    }
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        if self.size > 0 {
-            self.inner.shelf().reserved -= self.size;
-        }
     }
 }

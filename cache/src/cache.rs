@@ -6,7 +6,6 @@ use std::time::SystemTime;
 
 use potluck_content::{ContentId, Digest, Entity, EntityKey, PieceIndex};
 
-use crate::age::OlderThan;
 use crate::disk::Disk;
 use crate::inner::Inner;
 use crate::shelf::{from_micros, micros};
@@ -301,10 +300,9 @@ impl Cache {
     pub fn evict_expired(&self, now: SystemTime) -> Evicted {
         let max_age = self.limits().max_age;
         let before = now.checked_sub(max_age).map_or(0, micros);
+        let mut evicted = self.inner.evict_older_than(before);
         let mut trash = Vec::new();
         let mut shelf = self.inner.shelf();
-        let mut policy = OlderThan { before };
-        let mut evicted = self.inner.evict(&mut shelf, &mut policy, &mut trash);
         self.inner.drop_uncached(&mut shelf, before, &mut trash);
         drop(shelf);
         self.inner.dir.throw_out(trash);

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Eviction;
+
 /// Where the cache is and how much it may hold.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -16,11 +18,24 @@ pub struct Config {
     pub max_size: u64,
     /// How long something may lie untouched before it goes.
     pub max_age: Duration,
+    /// What goes when there is no room.
+    pub eviction: Eviction,
 }
 
 impl Config {
     /// 90 days, as BITS has it.
     pub const DEFAULT_MAX_AGE: Duration = Duration::from_secs(90 * 24 * 3600);
+
+    /// A cache of so many bytes, in everything else as BITS has it.
+    #[must_use]
+    pub const fn new(dir: PathBuf, max_size: u64) -> Self {
+        Self {
+            dir,
+            max_size,
+            max_age: Self::DEFAULT_MAX_AGE,
+            eviction: Eviction::Lru,
+        }
+    }
 }
 
 /// The bounds the cache keeps to. They can be changed while it is open:

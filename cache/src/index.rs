@@ -14,9 +14,10 @@ use crate::disk::Disk;
 use crate::index_bucket::{bucket_of, find, replace, rows};
 use crate::index_row::{
     Entry, Name, content_row, decode_content, digest_name, entity_name, facts_names, name_row,
-    name_start, names_in,
+    name_start, names_in, queue_start,
 };
 use crate::inner::lock;
+use crate::rank::Queue;
 use crate::standing::Standing;
 use crate::tables::{Table, Tables, Unusable, set_aside};
 use crate::{CacheError, Facts};
@@ -84,14 +85,13 @@ impl Index {
         self.write(id, None, &[]);
     }
 
-    /// Notes when a content was last used.
-    pub(crate) fn touch(&self, id: &ContentId, accessed: u64) {
+    /// Notes when a content was last used and where it stands.
+    pub(crate) fn rerank(&self, id: &ContentId, new: Entry) {
         let _changing = lock(&self.changing);
         let bucket = self.bucket(Table::Contents, id.as_bytes());
-        let row = find(&bucket, id.as_bytes());
-        if let Some((row, (_, entry))) = row.and_then(|row| Some((row, decode_content(row)?))) {
+        if let Some(row) = find(&bucket, id.as_bytes()) {
             let names: Vec<Name> = names_in(row).map(<[u8]>::to_vec).collect();
-            self.write(id, Some(Entry { accessed, ..entry }), &names);
+            self.write(id, Some(new), &names);
         }
     }
 
@@ -117,27 +117,33 @@ impl Index {
         Walk::new(self.tables(), bucket_of(id.as_bytes())).skip_while(move |(id, _)| *id < first)
     }
 
-    /// Contents that may be evicted, the least recently used first.
-    pub(crate) fn oldest_first(&self) -> impl Iterator<Item = (ContentId, Entry)> + '_ {
+    /// The head of a queue of contents that may be evicted, or what comes after a key in
+    /// it, with its own key.
+    pub(crate) fn next_in(
+        &self,
+        queue: Queue,
+        after: Option<&[u8]>,
+    ) -> Option<(Vec<u8>, ContentId, Entry)> {
         let tables = self.tables();
-        let mut last = Vec::new();
-        std::iter::from_fn(move || {
-            loop {
-                let next = tables.from(Table::ByAccess, Bound::Excluded(&last)).next();
-                last = next?.0;
-                let id = last.get(8..).and_then(|id| id.try_into().ok());
-                let Some(id) = id.map(ContentId::from_bytes) else {
-                    continue;
-                };
-                match self.get(&id) {
-                    Some(entry) if entry.access_key(&id).as_ref() == Some(&last) => {
-                        return Some((id, entry));
-                    }
-                    // Left over: one half of a change that was cut off.
-                    _ => tables.remove(Table::ByAccess, &last),
-                }
+        let mut last = after.map_or(queue_start(queue, 0).to_vec(), <[u8]>::to_vec);
+        loop {
+            let next = tables.from(Table::ByAccess, Bound::Excluded(&last)).next();
+            last = next?.0;
+            if queue == Queue::Main && last.as_slice() >= &queue_start(Queue::Small, 0)[..] {
+                return None;
             }
-        })
+            let id = last.get(8..).and_then(|id| id.try_into().ok());
+            let Some(id) = id.map(ContentId::from_bytes) else {
+                continue;
+            };
+            match self.get(&id) {
+                Some(entry) if entry.queue_key(&id).as_ref() == Some(&last) => {
+                    return Some((last, id, entry));
+                }
+                // Left over: one half of a change that was cut off.
+                _ => tables.remove(Table::ByAccess, &last),
+            }
+        }
     }
 
     /// What was said at the last sync.
@@ -177,9 +183,9 @@ impl Index {
         let key = id.as_bytes();
         let bucket = self.bucket(Table::Contents, key);
         let old = find(&bucket, key);
-        let access = |entry: Entry| entry.access_key(id);
-        let before = old.and_then(decode_content).and_then(|(_, e)| access(e));
-        let after = new.and_then(access);
+        let place = |entry: Entry| entry.queue_key(id);
+        let before = old.and_then(decode_content).and_then(|(_, e)| place(e));
+        let after = new.and_then(place);
         for name in old.into_iter().flat_map(names_in) {
             if !names.iter().any(|kept| kept == name) {
                 self.change_name(name, id, false);

@@ -35,7 +35,7 @@ const MANY: usize = 1_000_000;
 
 impl Leads {
     fn add(&mut self, id: &ContentId, entry: Entry, names: &[Name]) {
-        if let Some(Ok(key)) = entry.access_key(id).map(<[u8; ACCESS_KEY]>::try_from) {
+        if let Some(Ok(key)) = entry.queue_key(id).map(<[u8; ACCESS_KEY]>::try_from) {
             self.accesses.push(key);
         }
         for name in names {
@@ -63,8 +63,12 @@ impl Index {
         let tables = self.tables();
         let mut buckets = BTreeMap::<[u8; 3], Vec<Vec<u8>>>::new();
         for Found { id, entry, names } in found {
-            let accessed = self.get(&id).map_or(entry.accessed, |old| old.accessed);
-            let entry = Entry { accessed, ..entry };
+            let known = self.get(&id).unwrap_or(entry);
+            let entry = Entry {
+                accessed: known.accessed,
+                rank: known.rank,
+                ..entry
+            };
             let key = bucket_of(id.as_bytes());
             let row = content_row(&id, entry, &names);
             buckets.entry(key).or_default().push(row);

@@ -1,14 +1,16 @@
 //! How the rows of the index are written.
 //!
 //! ```text
-//! contents   id (32), entry (17), names (33 or 65 each)
+//! contents   id (32), entry (17 or 25), names (33 or 65 each)
 //! names      half a hash (16), kind (1), half the id of the content (16)
-//! by_access  time of the last use (8), id (32)
+//! by_access  queue and since when it stands there (8), id (32)
 //! ```
 
 use potluck_content::{ContentId, Digest, DigestAlgorithm, EntityKey};
 
 use crate::Facts;
+use crate::eviction::Candidate;
+use crate::rank::{Queue, Rank};
 
 /// What is looked up of a content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,41 +18,87 @@ pub(crate) struct Entry {
     pub(crate) size: u64,
     /// Microseconds since 1970; larger than that of any entry touched before.
     pub(crate) accessed: u64,
+    /// Its place among those that may go.
+    pub(crate) rank: Rank,
     pub(crate) validated: bool,
     pub(crate) pinned: bool,
     pub(crate) cached: bool,
 }
 
 impl Entry {
-    const LEN: usize = 17;
-
     pub(crate) fn encode(self) -> Vec<u8> {
-        let flags =
-            u8::from(self.validated) | u8::from(self.pinned) << 1 | u8::from(self.cached) << 2;
+        let rank = self.rank;
+        let flags = u8::from(self.validated)
+            | u8::from(self.pinned) << 1
+            | u8::from(self.cached) << 2
+            | u8::from(rank.queue == Queue::Small) << 3
+            | rank.uses.min(Rank::MAX_USES) << 4
+            | u8::from(rank.since != self.accessed) << 6;
         let mut bytes = self.size.to_be_bytes().to_vec();
         bytes.extend(self.accessed.to_be_bytes());
         bytes.push(flags);
+        // Least recently used needs no other order than that of use.
+        if rank.since != self.accessed {
+            bytes.extend(rank.since.to_be_bytes());
+        }
         bytes
     }
 
-    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+    /// Reads an entry, and says what comes after it.
+    fn decode(bytes: &[u8]) -> Option<(Self, &[u8])> {
         let (size, rest) = bytes.split_first_chunk::<8>()?;
         let (accessed, rest) = rest.split_first_chunk::<8>()?;
-        let &[flags] = rest else { return None };
-        Some(Self {
+        let (&flags, rest) = rest.split_first()?;
+        let (since, rest) = if flags & 64 == 0 {
+            (accessed, rest)
+        } else {
+            rest.split_first_chunk::<8>()?
+        };
+        let queue = if flags & 8 == 0 {
+            Queue::Main
+        } else {
+            Queue::Small
+        };
+        let entry = Self {
             size: u64::from_be_bytes(*size),
             accessed: u64::from_be_bytes(*accessed),
+            rank: Rank {
+                queue,
+                since: u64::from_be_bytes(*since),
+                uses: flags >> 4 & Rank::MAX_USES,
+            },
             validated: flags & 1 != 0,
             pinned: flags & 2 != 0,
             cached: flags & 4 != 0,
-        })
+        };
+        Some((entry, rest))
     }
 
     /// Its place among those that may be evicted, if it may be.
-    pub(crate) fn access_key(&self, id: &ContentId) -> Option<Vec<u8>> {
+    pub(crate) fn queue_key(&self, id: &ContentId) -> Option<Vec<u8>> {
+        let Rank { queue, since, .. } = self.rank;
         (self.cached && !self.pinned)
-            .then(|| [&self.accessed.to_be_bytes()[..], id.as_bytes()].concat())
+            .then(|| [&queue_start(queue, since)[..], id.as_bytes()].concat())
     }
+
+    /// What a policy is told of it.
+    pub(crate) const fn candidate(&self) -> Candidate {
+        Candidate {
+            rank: self.rank,
+            accessed: self.accessed,
+        }
+    }
+}
+
+/// Rows of a queue begin with this and go on with the id. The highest bit tells the queues
+/// apart; no time reaches it.
+pub(crate) const fn queue_start(queue: Queue, since: u64) -> [u8; 8] {
+    const SMALL: u64 = 1 << 63;
+    match queue {
+        Queue::Main => since & !SMALL,
+        Queue::Small => since | SMALL,
+    }
+    .to_be_bytes()
 }
 
 /// A row of `contents`: id, entry, names. It alone decides; the rows of the other tables
@@ -65,13 +113,14 @@ pub(crate) fn content_row(id: &ContentId, entry: Entry, names: &[Name]) -> Vec<u
 /// What a row of `contents` is about.
 pub(crate) fn decode_content(row: &[u8]) -> Option<(ContentId, Entry)> {
     let (id, rest) = row.split_first_chunk::<ID>()?;
-    let entry = Entry::decode(rest.get(..Entry::LEN)?)?;
+    let (entry, _) = Entry::decode(rest)?;
     Some((ContentId::from_bytes(*id), entry))
 }
 
 /// The names in a row of `contents`.
 pub(crate) fn names_in(row: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = row.get(ID + Entry::LEN..).unwrap_or_default();
+    let entry = row.get(ID..).and_then(Entry::decode);
+    let mut rest = entry.map_or(&[][..], |(_, names)| names);
     std::iter::from_fn(move || {
         let hash = if *rest.first()? == SHA512 { 64 } else { 32 };
         let (name, others) = rest.split_at_checked(1 + hash)?;
@@ -136,22 +185,48 @@ mod tests {
     #[test]
     fn reads_what_it_wrote() {
         let id = ContentId::of(b"content");
-        let entry = Entry {
+        let first = Entry {
             size: 7,
             accessed: 1 << 50,
+            rank: Rank::main(1 << 50),
             validated: true,
             pinned: false,
             cached: true,
+        };
+        let rank = Rank {
+            queue: Queue::Small,
+            since: 5,
+            uses: 3,
         };
         let names: Vec<Name> = vec![
             [&b"5"[..], &[1; 64]].concat(),
             [&b"e"[..], &[2; 32]].concat(),
         ];
-        let row = content_row(&id, entry, &names);
-        assert_eq!(decode_content(&row), Some((id, entry)));
-        assert!(names_in(&row).eq(&names));
-        for len in 0..row.len() {
-            assert!(names_in(&row[..len]).count() < 2);
+        for entry in [first, Entry { rank, ..first }] {
+            let row = content_row(&id, entry, &names);
+            assert_eq!(decode_content(&row), Some((id, entry)));
+            assert!(names_in(&row).eq(&names));
+            for len in 0..row.len() {
+                assert!(names_in(&row[..len]).count() < 2);
+            }
         }
+    }
+
+    #[test]
+    fn queues_sort_one_after_the_other() {
+        let id = ContentId::of(b"content");
+        let mut entry = Entry {
+            size: 7,
+            accessed: 9,
+            rank: Rank::main(9),
+            validated: true,
+            pinned: false,
+            cached: true,
+        };
+        let main = entry.queue_key(&id);
+        entry.rank = Rank::small(5);
+        assert!(main < entry.queue_key(&id));
+        entry.pinned = true;
+        assert_eq!(entry.queue_key(&id), None);
     }
 }

@@ -11,7 +11,6 @@ use crate::data_dir::{DataDir, meta_path};
 use crate::disk::Disk;
 use crate::index::Index;
 use crate::lease::{OpenContent, OpenEntry};
-use crate::lru::MakeRoom;
 use crate::meta::Meta;
 use crate::notice::Notices;
 use crate::scan::entry;
@@ -48,7 +47,9 @@ impl Inner {
             dir,
             max_size,
             max_age,
+            eviction,
         } = config;
+        let limits = Limits { max_size, max_age };
         let dir = DataDir::open(&dir, disk)?;
         let index = Index::open(&dir.index(), &dir.disk)?;
         let (changes, totals) = start(&dir, &index)?;
@@ -57,7 +58,7 @@ impl Inner {
             index,
             changes,
             notices: Notices::default(),
-            shelf: Mutex::new(Shelf::new(Limits { max_size, max_age })),
+            shelf: Mutex::new(Shelf::new(limits, eviction.policy())),
             edits: [const { Mutex::new(()) }; 16],
         };
         match totals {
@@ -128,10 +129,13 @@ impl Inner {
         let mut shelf = self.shelf();
         // Evicted while its sidecar was written?
         let Some(known) = self.index.get(id) else {
-            self.dir.disk.discard(&meta_path(&self.dir.content(id)));
+            drop(shelf);
+            let data = self.dir.content(id);
+            self.dir.disk.discard(&data);
+            self.dir.disk.discard(&meta_path(&data));
             return Err(not_held());
         };
-        let now = entry(&meta, Some(known.accessed));
+        let now = entry(&meta, Some(&known));
         self.index.put(id, now, &meta.facts);
         shelf.count_out(id, &known);
         shelf.count_in(id, &now);
@@ -218,22 +222,11 @@ impl Inner {
     /// Counts everything anew.
     pub(crate) fn count(&self, shelf: &mut Shelf) {
         shelf.usage = Usage::default();
+        shelf.small_bytes = 0;
         shelf.uncached.clear();
         for (id, entry) in self.index.iter() {
             shelf.count_in(&id, &entry);
         }
-    }
-
-    /// The limit may have been lowered, or something unpinned.
-    pub(crate) fn enforce_limit(&self) {
-        let mut trash = Vec::new();
-        let mut shelf = self.shelf();
-        let surplus = shelf.surplus();
-        if surplus > 0 {
-            self.evict(&mut shelf, &mut MakeRoom::at_best(surplus), &mut trash);
-        }
-        drop(shelf);
-        self.dir.throw_out(trash);
     }
 }
 

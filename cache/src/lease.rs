@@ -132,6 +132,7 @@ pub(crate) struct News {
 /// one: the last owner must never go while a lock is held.
 pub(crate) struct OpenEntry {
     content: Weak<OpenContent>,
+    pub(crate) size: u64,
     pub(crate) news: Arc<News>,
 }
 
@@ -156,6 +157,7 @@ impl OpenContent {
     pub(crate) fn entry(self: &Arc<Self>) -> OpenEntry {
         OpenEntry {
             content: Arc::downgrade(self),
+            size: self.manifest.size(),
             news: Arc::clone(&self.news),
         }
     }
@@ -164,6 +166,11 @@ impl OpenContent {
 impl OpenEntry {
     pub(crate) fn is_leased(&self) -> bool {
         self.content.strong_count() > 0
+    }
+
+    /// Whether it could go if nobody leased it.
+    pub(crate) fn is_kept_by_lease(&self) -> bool {
+        self.is_leased() && self.news.is_cached() && !self.news.facts().pinned
     }
 
     /// One more owner. It must outlive the lock under which it was got.

@@ -1,43 +1,40 @@
-//! Eviction to make room: what was used longest ago goes first.
+//! What was used longest ago goes first, as with BITS.
 
-use crate::eviction::{Candidate, EvictionPolicy, Verdict};
+use potluck_content::ContentId;
 
-/// Frees a number of bytes.
-pub(crate) struct MakeRoom {
-    wanted: u64,
-    all_or_none: bool,
-}
+use crate::eviction::{Candidate, EvictionPolicy, Heads, Verdict};
+use crate::rank::{Queue, Rank};
 
-impl MakeRoom {
-    /// Frees `bytes`, or nothing when so much cannot be freed: to evict and still not
-    /// fit would help nobody.
-    pub(crate) const fn for_bytes(bytes: u64) -> Self {
-        Self {
-            wanted: bytes,
-            all_or_none: true,
+/// One line in the order of the last use.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Lru;
+
+impl EvictionPolicy for Lru {
+    fn enter(&mut self, _: &ContentId, now: u64) -> Rank {
+        Rank::main(now)
+    }
+
+    fn used(&self, _: &Candidate, now: u64) -> Rank {
+        Rank::main(now)
+    }
+
+    fn next(&self, heads: &Heads) -> Option<Queue> {
+        // Only another policy puts anything into the small line.
+        match (heads.main, heads.small) {
+            (None, None) => None,
+            (Some(main), Some(small)) if small < main => Some(Queue::Small),
+            (Some(_), _) => Some(Queue::Main),
+            (None, Some(_)) => Some(Queue::Small),
         }
     }
 
-    /// Frees `bytes`, or as many as can be: for a limit that was lowered.
-    pub(crate) const fn at_best(bytes: u64) -> Self {
-        Self {
-            wanted: bytes,
-            all_or_none: false,
+    fn judge(&mut self, _: &ContentId, candidate: &Candidate, _: u64) -> Verdict {
+        if candidate.rank.since < candidate.accessed {
+            // Another policy left it where it does not belong.
+            Verdict::Stays(Rank::main(candidate.accessed))
+        } else {
+            Verdict::Goes
         }
-    }
-}
-
-impl EvictionPolicy for MakeRoom {
-    fn judge(&mut self, candidate: &Candidate) -> Verdict {
-        if self.wanted == 0 {
-            return Verdict::Stop;
-        }
-        self.wanted = self.wanted.saturating_sub(candidate.size);
-        Verdict::Goes
-    }
-
-    fn is_satisfied(&self) -> bool {
-        self.wanted == 0 || !self.all_or_none
     }
 }
 
@@ -46,16 +43,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn takes_no_more_than_it_must() {
-        let candidate = Candidate {
-            size: 10,
-            accessed: 0,
+    fn takes_over_what_another_policy_left() {
+        let id = ContentId::of(b"");
+        let heads = Heads {
+            main: Some(5),
+            small: Some(3),
+            ..Heads::default()
         };
-        let mut policy = MakeRoom::for_bytes(15);
-        assert_eq!(policy.judge(&candidate), Verdict::Goes);
-        assert!(!policy.is_satisfied());
-        assert_eq!(policy.judge(&candidate), Verdict::Goes);
-        assert!(policy.is_satisfied());
-        assert_eq!(policy.judge(&candidate), Verdict::Stop);
+        assert_eq!(Lru.next(&heads), Some(Queue::Small));
+        let mut candidate = Candidate {
+            rank: Rank::small(3),
+            accessed: 7,
+        };
+        let main = Rank::main(7);
+        assert_eq!(Lru.judge(&id, &candidate, 9), Verdict::Stays(main));
+        candidate.rank = main;
+        assert_eq!(Lru.judge(&id, &candidate, 9), Verdict::Goes);
     }
 }

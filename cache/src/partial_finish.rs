@@ -4,10 +4,10 @@ use std::sync::PoisonError;
 
 use potluck_content::{Bitfield, ContentId, Manifest, PieceIndex};
 
-use crate::admit::Room;
 use crate::data_dir::meta_path;
 use crate::partial::{Body, pieces};
 use crate::piece_map::PieceMap;
+use crate::room::Room;
 use crate::{CacheError, Facts, FinishError, Lease, Partial};
 
 impl Partial {

@@ -14,14 +14,15 @@ use crate::index::Index;
 use crate::index_row::Entry;
 use crate::inner::Inner;
 use crate::meta::{Meta, MetaError};
+use crate::rank::Rank;
 use crate::shelf::micros;
 
 /// Makes the index say of one content what its files say.
 pub(crate) fn settle(dir: &DataDir, index: &Index, id: &ContentId) {
     match usable(dir, id) {
         Some(meta) => {
-            let known = index.get(id).map(|entry| entry.accessed);
-            index.put(id, entry(&meta, known), &meta.facts);
+            let known = index.get(id);
+            index.put(id, entry(&meta, known.as_ref()), &meta.facts);
         }
         None => index.remove(id),
     }
@@ -109,10 +110,13 @@ impl Inner {
     }
 }
 
-pub(crate) fn entry(meta: &Meta, accessed: Option<u64>) -> Entry {
+/// What the index says of a content: what the files say, and what it knew of its use.
+pub(crate) fn entry(meta: &Meta, known: Option<&Entry>) -> Entry {
+    let added = micros(meta.added);
     Entry {
         size: meta.manifest.size(),
-        accessed: accessed.unwrap_or_else(|| micros(meta.added)),
+        accessed: known.map_or(added, |known| known.accessed),
+        rank: known.map_or(Rank::main(added), |known| known.rank),
         validated: meta.facts.validated,
         pinned: meta.facts.pinned,
         cached: meta.cached,

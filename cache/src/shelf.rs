@@ -5,9 +5,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use potluck_content::ContentId;
 
+use crate::eviction::EvictionPolicy;
 use crate::index::Index;
 use crate::index_row::Entry;
 use crate::lease::OpenEntry;
+use crate::rank::Queue;
 use crate::standing::Totals;
 use crate::{Limits, Usage};
 
@@ -23,6 +25,9 @@ pub(crate) struct Shelf {
     pub(crate) uncached: HashSet<ContentId>,
     pub(crate) usage: Usage,
     pub(crate) limits: Limits,
+    pub(crate) policy: Box<dyn EvictionPolicy>,
+    /// Of `usage.bytes`, those of contents in the small queue.
+    pub(crate) small_bytes: u64,
     /// Bytes of contents that are about to be added.
     pub(crate) reserved: u64,
     /// The node stops: uncached contents stay for whoever leases them next time.
@@ -33,18 +38,21 @@ pub(crate) struct Shelf {
 }
 
 /// Access times wait in memory so that reading costs no writing: at most this long
-/// while the cache is used, and at most so many of them.
+/// while the cache is used, and at most so many of them: few enough to be written within
+/// some milliseconds.
 const TOUCHED_WAIT: Duration = Duration::from_secs(5);
-const MAX_TOUCHED: usize = 1024;
+const MAX_TOUCHED: usize = 128;
 
 impl Shelf {
-    pub(crate) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: Limits, policy: Box<dyn EvictionPolicy>) -> Self {
         Self {
             open: HashMap::new(),
             partials: HashSet::new(),
             uncached: HashSet::new(),
             usage: Usage::default(),
             limits,
+            policy,
+            small_bytes: 0,
             reserved: 0,
             closing: false,
             touched: HashMap::new(),
@@ -74,10 +82,35 @@ impl Shelf {
     }
 
     pub(crate) fn write_touched(&mut self, index: &Index) {
-        for (id, stamp) in self.touched.drain() {
-            index.touch(&id, stamp);
+        let touched: Vec<_> = self.touched.keys().copied().collect();
+        for id in touched {
+            if let Some(entry) = index.get(&id) {
+                self.with_touch(index, &id, entry);
+            }
         }
+        self.touched.clear();
         self.written = Instant::now();
+    }
+
+    /// Notes in the index what memory knows of the last use of a content.
+    pub(crate) fn with_touch(&mut self, index: &Index, id: &ContentId, entry: Entry) -> Entry {
+        let Some(accessed) = self.touched.remove(id) else {
+            return entry;
+        };
+        let touched = Entry {
+            accessed,
+            rank: self.policy.used(&entry.candidate(), accessed),
+            ..entry
+        };
+        self.rerank(index, id, entry, touched);
+        touched
+    }
+
+    /// Gives a content another place.
+    pub(crate) fn rerank(&mut self, index: &Index, id: &ContentId, old: Entry, new: Entry) {
+        index.rerank(id, new);
+        self.count_out(id, &old);
+        self.count_in(id, &new);
     }
 
     pub(crate) fn is_leased(&self, id: &ContentId) -> bool {
@@ -95,6 +128,9 @@ impl Shelf {
         } else {
             usage.bytes += entry.size;
             usage.contents += 1;
+            if entry.rank.queue == Queue::Small {
+                self.small_bytes += entry.size;
+            }
         }
     }
 
@@ -110,12 +146,16 @@ impl Shelf {
         } else {
             take(&mut usage.bytes, entry.size);
             take(&mut usage.contents, 1);
+            if entry.rank.queue == Queue::Small {
+                take(&mut self.small_bytes, entry.size);
+            }
         }
     }
 
     /// Takes over what was counted when the cache was closed.
     pub(crate) fn take_totals(&mut self, totals: Totals) {
         self.usage = totals.usage;
+        self.small_bytes = totals.small_bytes;
         self.uncached = totals.uncached.into_iter().collect();
     }
 
@@ -123,6 +163,7 @@ impl Shelf {
     pub(crate) fn totals(&self) -> Totals {
         Totals {
             usage: self.usage,
+            small_bytes: self.small_bytes,
             uncached: self.uncached.iter().copied().collect(),
         }
     }
@@ -136,6 +177,21 @@ impl Shelf {
     /// Bytes by which the contents exceed the limit.
     pub(crate) const fn surplus(&self) -> u64 {
         self.usage.bytes.saturating_sub(self.limits.max_size)
+    }
+
+    /// Bytes that must go before a content of this size can be added.
+    pub(crate) const fn lacking(&self, size: u64) -> u64 {
+        let taken = self.usage.bytes + self.reserved;
+        taken
+            .saturating_add(size)
+            .saturating_sub(self.limits.max_size)
+    }
+
+    /// Bytes that would go if everything went that may.
+    pub(crate) fn evictable(&self) -> u64 {
+        let kept = self.open.values().filter(|open| open.is_kept_by_lease());
+        let kept = kept.map(|open| open.size).sum();
+        self.usage.bytes.saturating_sub(kept)
     }
 }
 

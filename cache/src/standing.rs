@@ -20,6 +20,9 @@ pub(crate) struct Standing {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Totals {
     pub(crate) usage: Usage,
+    /// Bytes in the small queue.
+    #[serde(default)]
+    pub(crate) small_bytes: u64,
     /// Contents that are kept only for their leases.
     pub(crate) uncached: Vec<ContentId>,
 }

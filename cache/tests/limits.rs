@@ -4,10 +4,10 @@
 mod common;
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use common::{Dir, blob, read, store};
-use potluck_cache::{CacheError, Facts, Limits};
+use potluck_cache::{Cache, CacheError, Eviction, Facts, Limits};
 use potluck_content::ContentId;
 
 #[test]
@@ -96,4 +96,67 @@ fn what_is_larger_than_the_cache_can_be_pinned() {
     assert_eq!(cache.usage().pinned_bytes, 5000);
     drop(cache);
     assert_eq!(dir.open().usage().pinned_bytes, 5000);
+}
+
+/// A cache of ten contents of 100 bytes of which two are used again and again.
+fn with_favourites(config: potluck_cache::Config) -> (Cache, [ContentId; 2]) {
+    let cache = Cache::open(config).unwrap();
+    let favourites = [0, 1].map(|seed| store(&cache, &blob(seed, 100)).id());
+    (cache, favourites)
+}
+
+/// Brings contents that nobody wants again.
+fn scan(cache: &Cache, seeds: std::ops::Range<u64>) {
+    for seed in seeds {
+        drop(store(cache, &blob(seed, 100)));
+    }
+}
+
+#[test]
+fn a_scan_does_not_push_out_what_was_wanted_before() {
+    let dir = Dir::new(1000);
+    let config = || potluck_cache::Config {
+        eviction: Eviction::S3Fifo,
+        ..dir.config()
+    };
+    let (cache, favourites) = with_favourites(config());
+    scan(&cache, 10..30);
+    assert!(favourites.iter().all(|id| cache.held(id).is_none()));
+    // They come again, and are known for having gone too early.
+    let again = [0, 1].map(|seed| store(&cache, &blob(seed, 100)).id());
+    assert_eq!(again, favourites);
+    scan(&cache, 30..60);
+    assert!(favourites.iter().all(|id| cache.held(id).is_some()));
+    assert_eq!(cache.usage().bytes, 1000);
+    // What the process knew is kept.
+    drop(cache);
+    let cache = Cache::open(config()).unwrap();
+    scan(&cache, 60..90);
+    assert!(favourites.iter().all(|id| cache.held(id).is_some()));
+    assert_eq!(cache.usage().bytes, 1000);
+}
+
+#[test]
+fn the_policy_may_change_from_one_start_to_the_next() {
+    let dir = Dir::new(1000);
+    let scanning = || potluck_cache::Config {
+        eviction: Eviction::S3Fifo,
+        ..dir.config()
+    };
+    let (cache, favourites) = with_favourites(scanning());
+    scan(&cache, 10..18);
+    drop(cache);
+    let cache = dir.open();
+    drop(cache.lease(&favourites[0]));
+    scan(&cache, 20..28);
+    // Least recently used: what was used just now stays, what only stood in line goes.
+    assert!(cache.held(&favourites[0]).is_some() && cache.held(&favourites[1]).is_none());
+    assert_eq!(cache.usage().bytes, 1000);
+    drop(cache);
+    let cache = Cache::open(scanning()).unwrap();
+    scan(&cache, 30..60);
+    assert_eq!(cache.usage().bytes, 1000);
+    let old = Duration::from_secs(91 * 24 * 3600);
+    let evicted = cache.evict_expired(SystemTime::now() + old);
+    assert_eq!((evicted.contents, cache.usage().bytes), (10, 0));
 }

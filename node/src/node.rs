@@ -283,15 +283,8 @@ fn open(settings: &Settings, jobs_dir: &Path) -> Result<Opened, NodeError> {
         source,
     };
     make_data_dir(dir).map_err(|source| data_dir(dir, source))?;
-    let disk = rustix::fs::statvfs(dir).map_err(|error| data_dir(dir, error.into()))?;
-    let config = potluck_cache::Config {
-        dir: dir.clone(),
-        max_size: settings
-            .cache
-            .max_size
-            .on_disk_of(disk.f_blocks.saturating_mul(disk.f_frsize)),
-        max_age: settings.cache.max_age,
-    };
+    let config = settings.cache_config();
+    let config = config.map_err(|error| data_dir(dir, error))?;
     let cache = Cache::open(config).map_err(|error| match error {
         CacheError::InUse { .. } => NodeError::InUse(error),
         error => NodeError::Cache(error),

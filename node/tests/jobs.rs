@@ -103,12 +103,8 @@ struct World {
 impl World {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let cache = Cache::open(potluck_cache::Config {
-            dir: dir.path().join("data"),
-            max_size: 1 << 20,
-            max_age: potluck_cache::Config::DEFAULT_MAX_AGE,
-        })
-        .unwrap();
+        let config = potluck_cache::Config::new(dir.path().join("data"), 1 << 20);
+        let cache = Cache::open(config).unwrap();
         let fake = Arc::new(Fake {
             cache: cache.clone(),
             dir: dir.path().to_owned(),

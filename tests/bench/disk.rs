@@ -85,11 +85,7 @@ fn through_the_cache(
     late: &mut Vec<Duration>,
 ) -> Result<(Duration, Duration)> {
     let dir = tempfile::tempdir_in(dir)?;
-    let cache = Cache::open(Config {
-        dir: dir.path().to_owned(),
-        max_size: u64::MAX,
-        max_age: Config::DEFAULT_MAX_AGE,
-    })?;
+    let cache = Cache::open(Config::new(dir.path().to_owned(), u64::MAX))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;

@@ -29,11 +29,7 @@ impl Dir {
     }
 
     pub(crate) fn config(&self) -> Config {
-        Config {
-            dir: self.path(),
-            max_size: self.max_size,
-            max_age: Config::DEFAULT_MAX_AGE,
-        }
+        Config::new(self.path(), self.max_size)
     }
 
     pub(crate) fn open(&self) -> Cache {

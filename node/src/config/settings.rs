@@ -1,8 +1,11 @@
 //! The effective settings.
 
+use std::io;
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::path::PathBuf;
 use std::time::Duration;
+
+use potluck_cache::Eviction;
 
 use super::domain_settings::DomainSettings;
 use potluck_plan::{JobLimits, JobTimes, Rate};
@@ -101,6 +104,25 @@ pub struct CacheSettings {
     pub max_age: Duration,
     /// How fast all contents are read again to find what the disk did not keep.
     pub scrub: Option<Rate>,
+    /// What goes when there is no room.
+    pub eviction: Eviction,
+}
+
+impl Settings {
+    /// What the cache is told.
+    ///
+    /// # Errors
+    /// When the disk of the data directory, which must be there, does not say its size.
+    pub fn cache_config(&self) -> io::Result<potluck_cache::Config> {
+        let disk = rustix::fs::statvfs(&self.data_dir)?;
+        let disk = disk.f_blocks.saturating_mul(disk.f_frsize);
+        Ok(potluck_cache::Config {
+            dir: self.data_dir.clone(),
+            max_size: self.cache.max_size.on_disk_of(disk),
+            max_age: self.cache.max_age,
+            eviction: self.cache.eviction,
+        })
+    }
 }
 
 /// How large the cache may be.
@@ -180,6 +202,7 @@ impl Default for Settings {
                 max_size: CacheSize::Bytes(0),
                 max_age: Duration::ZERO,
                 scrub: None,
+                eviction: Eviction::default(),
             },
             transfer: TransferSettings {
                 max_bandwidth: Rate::ZERO,

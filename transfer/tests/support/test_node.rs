@@ -53,11 +53,7 @@ impl TestNode {
 
     /// Starts on the data of a node that was stopped, once it has let go of it.
     pub async fn start_again(domain: &TestDomain, dir: TempDir) -> Self {
-        let config = || Config {
-            dir: dir.path().to_owned(),
-            max_size: 1 << 30,
-            max_age: Config::DEFAULT_MAX_AGE,
-        };
+        let config = || Config::new(dir.path().to_owned(), 1 << 30);
         crate::support::until("the cache is free", || Cache::open(config()).is_ok()).await;
         Self::start_in(domain, Rate::Unlimited, None, dir).await
     }
@@ -68,12 +64,7 @@ impl TestNode {
         shelf: Option<Arc<dyn Shelf>>,
         dir: TempDir,
     ) -> Self {
-        let cache = Cache::open(Config {
-            dir: dir.path().to_owned(),
-            max_size: 1 << 30,
-            max_age: Config::DEFAULT_MAX_AGE,
-        })
-        .unwrap();
+        let cache = Cache::open(Config::new(dir.path().to_owned(), 1 << 30)).unwrap();
         let origin = OriginClient::new(OriginConfig {
             idle_timeout: Duration::from_secs(2),
             ..OriginConfig::default()

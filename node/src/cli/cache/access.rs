@@ -168,13 +168,7 @@ impl Here {
             ))
         };
         make_private(dir).map_err(|error| failed(&error))?;
-        let disk = rustix::fs::statvfs(dir).map_err(|error| failed(&error))?;
-        let disk = disk.f_blocks.saturating_mul(disk.f_frsize);
-        let config = potluck_cache::Config {
-            dir: dir.clone(),
-            max_size: settings.cache.max_size.on_disk_of(disk),
-            max_age: settings.cache.max_age,
-        };
+        let config = settings.cache_config().map_err(|error| failed(&error))?;
         let cache = Cache::open(config).map_err(|error| match error {
             CacheError::InUse { .. } => Failure::failed(format!(
                 "{error}: no daemon answers on {}, so name its socket with --socket",
