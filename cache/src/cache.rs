@@ -277,7 +277,7 @@ impl Cache {
     /// then, also once after opening.
     #[must_use]
     pub fn take_notices(&self) -> Vec<Notice> {
-        self.inner.notices.take()
+        self.inner.dir.notices.take()
     }
 
     /// Removes a content, pinned or not. Leases on it can still be read. Says whether

@@ -1,6 +1,7 @@
 //! Reading contents again, piece by piece, because disks forget.
 
 use std::fs::File;
+use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use potluck_content::{ContentId, HashedPiece, Manifest, PieceIndex};
 
 use crate::inner::{Inner, Unusable};
 use crate::meta::Meta;
+use crate::plain::open_plain;
 use crate::{CacheError, Damage, Lease};
 
 /// What became of a content that was checked.
@@ -102,17 +104,20 @@ impl Inner {
             return Err(CacheError::NotHeld(*id));
         }
         let data = self.dir.content(id);
-        let meta = Meta::read_sidecar(id, &data);
-        if let (Ok(meta), Ok(file)) = (meta, File::open(&data)) {
-            let whole = file
-                .metadata()
-                .is_ok_and(|f| f.len() == meta.manifest.size());
-            let lease = whole.then(|| self.open_unused(id)).flatten();
-            return Ok(Ok(Subject {
-                meta,
-                file,
-                _lease: lease.map(Lease::new),
-            }));
+        match (Meta::read_sidecar(id, &data), open_plain(&data)) {
+            (Ok(meta), Ok(file)) => {
+                let whole = (file.metadata()).is_ok_and(|f| f.len() == meta.manifest.size());
+                let lease = whole.then(|| self.open_unused(id)).flatten();
+                return Ok(Ok(Subject {
+                    meta,
+                    file,
+                    _lease: lease.map(Lease::new),
+                }));
+            }
+            (Ok(_), Err(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
+                return Err(CacheError::io(&data, error));
+            }
+            _ => {}
         }
         match self.usable_meta(id) {
             Err(Unusable::TakenOut(damage)) => Ok(Err(damage)),

@@ -9,6 +9,8 @@ use potluck_content::ContentId;
 
 use crate::CacheError;
 use crate::disk::{Disk, private_file};
+use crate::notice::Notices;
+use crate::plain::{is_behind_link, is_link, open_plain};
 
 /// The data directory, locked for as long as this lives.
 ///
@@ -24,6 +26,8 @@ use crate::disk::{Disk, private_file};
 /// ```
 pub(crate) struct DataDir {
     pub(crate) disk: Disk,
+    /// What is found out about the files.
+    pub(crate) notices: Notices,
     root: PathBuf,
     scratch_count: AtomicU64,
     _lock: File,
@@ -36,12 +40,19 @@ impl DataDir {
         let lock = take_lock(root)?;
         let dir = Self {
             disk,
+            notices: Notices::default(),
             root: root.to_owned(),
             scratch_count: AtomicU64::new(0),
             _lock: lock,
         };
         for name in ["contents", "partial", "scratch", "aside", "changes"] {
-            dir.make_dir(&root.join(name))?;
+            let path = root.join(name);
+            if is_link(&path) {
+                let refused = "it is a symbolic link, which is not followed; \
+                    to have the cache elsewhere, set data_dir";
+                return Err(CacheError::io(&path, io::Error::other(refused)));
+            }
+            dir.make_dir(&path)?;
         }
         for (path, _) in list(&root.join("scratch"))? {
             dir.disk.discard(&path);
@@ -93,8 +104,12 @@ impl DataDir {
     pub(crate) fn prepare_content(&self, id: &ContentId) -> Result<(), CacheError> {
         let path = self.content(id);
         if let Some(parent) = path.parent()
-            && !parent.is_dir()
+            && (!parent.is_dir() || is_link(parent))
         {
+            if is_link(parent) {
+                tracing::warn!(path = %parent.display(), "symbolic link set aside: it is not followed");
+                self.set_aside(parent);
+            }
             self.make_dir(parent)?;
             self.sync_dir(&self.contents())?;
         }
@@ -119,6 +134,9 @@ impl DataDir {
     /// Takes a file out of sight at once. The bytes go when the returned name is
     /// discarded, which may take long and needs no lock.
     pub(crate) fn withdraw(&self, path: &Path) -> Option<PathBuf> {
+        if is_behind_link(path) {
+            return None;
+        }
         let scratch = self.scratch();
         match self.disk.rename(path, &scratch) {
             Ok(()) => Some(scratch),
@@ -131,6 +149,9 @@ impl DataDir {
 
     /// Moves a file that cannot be trusted to where nothing reads it.
     pub(crate) fn set_aside(&self, path: &Path) {
+        if is_behind_link(path) {
+            return;
+        }
         let name = path.strip_prefix(&self.root).unwrap_or(path);
         let name = name.to_string_lossy().replace('/', "-");
         if self.disk.rename(path, &self.aside().join(name)).is_err() {
@@ -180,7 +201,9 @@ pub(crate) fn list(path: &Path) -> Result<Vec<(PathBuf, String)>, CacheError> {
 
 /// Reads a file whole.
 pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
-    fs::read(path)
+    let mut bytes = Vec::new();
+    open_plain(path)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// The lock goes with the process, so a crash leaves none behind.

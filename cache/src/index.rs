@@ -14,7 +14,7 @@ use crate::disk::Disk;
 use crate::index_bucket::{bucket_of, find, replace, rows};
 use crate::index_row::{
     Entry, Name, content_row, decode_content, digest_name, entity_name, facts_names, name_row,
-    name_start, names_in, queue_start,
+    name_start, names_in, queue_since, queue_start,
 };
 use crate::inner::lock;
 use crate::rank::Queue;
@@ -144,6 +144,18 @@ impl Index {
                 _ => tables.remove(Table::ByAccess, &last),
             }
         }
+    }
+
+    /// The latest time at which something got its place in a queue; 0 when nothing has.
+    pub(crate) fn last_stamp(&self) -> u64 {
+        let tables = self.tables();
+        let latest = |queue| {
+            let end = queue_start(queue, u64::MAX);
+            let last = tables.last_before(Table::ByAccess, &end)?;
+            last.first_chunk().map(|start| queue_since(*start))
+        };
+        let latest = [Queue::Main, Queue::Small].map(latest);
+        latest.into_iter().flatten().max().unwrap_or(0)
     }
 
     /// What was said at the last sync.

@@ -101,6 +101,11 @@ pub(crate) const fn queue_start(queue: Queue, since: u64) -> [u8; 8] {
     .to_be_bytes()
 }
 
+/// The time in the beginning of a row of a queue.
+pub(crate) const fn queue_since(start: [u8; 8]) -> u64 {
+    u64::from_be_bytes(start) & !(1 << 63)
+}
+
 /// A row of `contents`: id, entry, names. It alone decides; the rows of the other tables
 /// only lead to it.
 pub(crate) fn content_row(id: &ContentId, entry: Entry, names: &[Name]) -> Vec<u8> {

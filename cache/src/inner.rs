@@ -12,7 +12,7 @@ use crate::disk::Disk;
 use crate::index::Index;
 use crate::lease::{OpenContent, OpenEntry};
 use crate::meta::Meta;
-use crate::notice::Notices;
+use crate::plain::is_gone;
 use crate::scan::entry;
 use crate::shelf::Shelf;
 use crate::start::start;
@@ -26,7 +26,6 @@ pub(crate) struct Inner {
     pub(crate) dir: DataDir,
     pub(crate) index: Index,
     pub(crate) changes: Changes,
-    pub(crate) notices: Notices,
     shelf: Mutex<Shelf>,
     /// Who changes a sidecar holds the lock that the content's id falls on.
     pub(crate) edits: [Mutex<()>; 16],
@@ -57,10 +56,11 @@ impl Inner {
             dir,
             index,
             changes,
-            notices: Notices::default(),
             shelf: Mutex::new(Shelf::new(limits, eviction.policy())),
             edits: [const { Mutex::new(()) }; 16],
         };
+        // Also where the clock was set back since.
+        inner.shelf().stamp_after(inner.index.last_stamp());
         match totals {
             Some(totals) => inner.shelf().take_totals(totals),
             None => inner.count(&mut inner.shelf()),
@@ -166,7 +166,7 @@ impl Inner {
             return Err(Unusable::NotHeld);
         }
         // While the index knows it, both files must be there.
-        let gone = !data.exists() || !meta_path(&data).exists();
+        let gone = is_gone(&data) || is_gone(&meta_path(&data));
         if !error.is_damage() && !gone {
             drop(shelf);
             self.notice_unreadable(id, &error);
@@ -181,14 +181,14 @@ impl Inner {
             bad_pieces: Vec::new(),
             kept: 0,
         };
-        self.notices.add(Notice::Damaged(damage.clone()));
+        self.dir.notices.add(Notice::Damaged(damage.clone()));
         Err(Unusable::TakenOut(damage))
     }
 
     /// Says that a content cannot be read just now.
     fn notice_unreadable(&self, id: &ContentId, error: &dyn std::error::Error) {
         tracing::warn!(content = %id, %error, "content not read");
-        self.notices.add(Notice::Unreadable {
+        self.dir.notices.add(Notice::Unreadable {
             id: *id,
             file: self.dir.content(id),
             reason: error.to_string(),

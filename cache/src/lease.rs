@@ -14,6 +14,7 @@ use potluck_content::{ContentId, Manifest};
 use crate::inner::Inner;
 use crate::meta::Meta;
 use crate::place::place_file;
+use crate::plain::open_plain;
 use crate::{CacheError, Facts, PlaceError};
 
 /// The right to read a complete content. While one lives, the content is not evicted;
@@ -142,7 +143,7 @@ impl OpenContent {
         meta: Meta,
         data: &Path,
     ) -> Result<Arc<Self>, CacheError> {
-        let file = File::open(data).map_err(|e| CacheError::io(data, e))?;
+        let file = open_plain(data).map_err(|e| CacheError::io(data, e))?;
         Ok(Arc::new(Self {
             inner: Arc::clone(inner),
             manifest: Arc::new(meta.manifest),

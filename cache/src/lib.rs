@@ -18,6 +18,8 @@ mod cache;
 mod changes;
 mod check;
 mod clear;
+#[cfg(test)]
+mod clock_tests;
 mod config;
 mod data_dir;
 mod disk;
@@ -46,6 +48,7 @@ mod partial_open;
 mod piece_map;
 mod place;
 mod placement;
+mod plain;
 mod rank;
 mod rebuild;
 mod room;

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use potluck_content::{ChainingValue, ContentId, Manifest};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::Facts;
@@ -33,6 +34,8 @@ pub(crate) enum MetaError {
     Io(io::Error),
     #[error("its sidecar: {0}")]
     Sidecar(#[from] SidecarError),
+    #[error("it is no plain file")]
+    NotAFile,
     #[error("it has {found} bytes, not {expected}")]
     Size { expected: u64, found: u64 },
 }
@@ -94,7 +97,11 @@ impl Meta {
     /// many as it says.
     pub(crate) fn read(id: &ContentId, data: &Path) -> Result<Self, MetaError> {
         let meta = Self::read_sidecar(id, data)?;
-        let found = fs::metadata(data).map_err(io_error)?.len();
+        let file = fs::symlink_metadata(data).map_err(io_error)?;
+        if !file.is_file() {
+            return Err(MetaError::NotAFile);
+        }
+        let found = file.len();
         let expected = meta.manifest.size();
         if found != expected {
             return Err(MetaError::Size { expected, found });
@@ -114,7 +121,7 @@ impl MetaError {
     pub(crate) const fn is_damage(&self) -> bool {
         match self {
             Self::Missing | Self::Io(_) | Self::Sidecar(SidecarError::Newer(_)) => false,
-            Self::Sidecar(_) | Self::Size { .. } => true,
+            Self::Sidecar(_) | Self::NotAFile | Self::Size { .. } => true,
         }
     }
 }
@@ -141,10 +148,11 @@ pub(crate) fn senseless(error: impl ToString) -> SidecarError {
 }
 
 fn io_error(error: io::Error) -> MetaError {
-    if error.kind() == io::ErrorKind::NotFound {
-        MetaError::Missing
-    } else {
-        MetaError::Io(error)
+    match Errno::from_io_error(&error) {
+        Some(Errno::NOENT) => MetaError::Missing,
+        // A link, or a directory.
+        Some(Errno::LOOP | Errno::ISDIR) => MetaError::NotAFile,
+        _ => MetaError::Io(error),
     }
 }
 

@@ -13,6 +13,7 @@ use crate::inner::Inner;
 use crate::partial::Body;
 use crate::partial_meta;
 use crate::piece_map::PieceMap;
+use crate::plain::is_link;
 use crate::{CacheError, Partial, PartialKey, PartialSpec};
 
 impl Partial {
@@ -93,6 +94,9 @@ fn resume(key: &PartialKey, path: &Path, wanted: Option<Layout>) -> Option<(File
     if wanted.is_some_and(|wanted| wanted != *map.layout()) {
         return None;
     }
+    if is_link(path) {
+        return None;
+    }
     let file = private_file().open(path).ok()?;
     let whole = file.metadata().ok()?.len() == map.layout().size();
     whole.then_some((file, map))
@@ -105,6 +109,10 @@ fn begin(dir: &DataDir, path: &Path, size: Option<u64>) -> Result<File, CacheErr
         // On disk too, before the bytes that it claims go.
         dir.disk.discard(&meta);
         dir.sync_dir(&dir.partials())?;
+    }
+    if is_link(path) {
+        // What it leads to is not ours to write to.
+        dir.disk.discard(path);
     }
     let begun = dir.disk.create(path).and_then(|file| {
         dir.disk.set_len(&file, size.unwrap_or(0))?;

@@ -21,8 +21,8 @@ const THREADS: usize = 4;
 const STEP: u64 = 100_000;
 
 /// Makes the index say what the files say. Only when contents were used is kept, because
-/// no file has it.
-pub(crate) fn rebuild(dir: &DataDir, index: &Index) -> Result<(), CacheError> {
+/// no file has it. Says how many contents there are.
+pub(crate) fn rebuild(dir: &DataDir, index: &Index) -> Result<u64, CacheError> {
     index.begin_again();
     let next = AtomicU16::new(0);
     let next = || u8::try_from(next.fetch_add(1, Ordering::Relaxed)).ok();
@@ -56,7 +56,7 @@ pub(crate) fn rebuild(dir: &DataDir, index: &Index) -> Result<(), CacheError> {
     if contents > 0 {
         tracing::info!(contents, "index made again");
     }
-    Ok(())
+    Ok(contents)
 }
 
 /// Reads the sidecars of all contents whose ids begin with a byte.

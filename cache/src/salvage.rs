@@ -64,7 +64,7 @@ impl Inner {
         }
         drop(shelf);
         self.dir.throw_out(trash);
-        self.notices.add(Notice::Damaged(damage.clone()));
+        self.dir.notices.add(Notice::Damaged(damage.clone()));
         damage
     }
 
@@ -93,6 +93,7 @@ impl Inner {
         if partial.exists() || meta_path(&partial).exists() {
             return Ok(0);
         }
+        let _change = self.changes.note(&meta.manifest.id())?;
         let map = PieceMap::restore(*layout, Some(meta.manifest.clone()), held, Vec::new());
         let sidecar = partial_meta::encode(&key, &map, map.held());
         // A sidecar without bytes is swept away; bytes without a sidecar would be too.

@@ -8,14 +8,15 @@ use std::time::SystemTime;
 
 use potluck_content::ContentId;
 
-use crate::CacheError;
 use crate::data_dir::{DataDir, list, meta_path};
 use crate::index::Index;
 use crate::index_row::Entry;
 use crate::inner::Inner;
 use crate::meta::{Meta, MetaError};
+use crate::plain::is_gone;
 use crate::rank::Rank;
 use crate::shelf::micros;
+use crate::{CacheError, Damage, Notice};
 
 /// Makes the index say of one content what its files say.
 pub(crate) fn settle(dir: &DataDir, index: &Index, id: &ContentId) {
@@ -53,7 +54,7 @@ pub(crate) fn usable(dir: &DataDir, id: &ContentId) -> Option<Meta> {
         Ok(meta) => return Some(meta),
         Err(error) => error,
     };
-    if !data.exists() {
+    if is_gone(&data) {
         dir.disk.discard(&meta_path(&data));
         return None;
     }
@@ -61,6 +62,13 @@ pub(crate) fn usable(dir: &DataDir, id: &ContentId) -> Option<Meta> {
     if error.is_damage() || matches!(error, MetaError::Missing) {
         dir.set_aside(&data);
         dir.set_aside(&meta_path(&data));
+        dir.notices.add(Notice::Damaged(Damage {
+            id: *id,
+            file: data,
+            reason: error.to_string(),
+            bad_pieces: Vec::new(),
+            kept: 0,
+        }));
     }
     None
 }

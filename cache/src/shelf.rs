@@ -68,6 +68,11 @@ impl Shelf {
         self.last_stamp
     }
 
+    /// Gives only times later than this one from now on.
+    pub(crate) fn stamp_after(&mut self, time: u64) {
+        self.last_stamp = self.last_stamp.max(time);
+    }
+
     pub(crate) fn touch(&mut self, id: &ContentId, index: &Index) {
         let stamp = self.stamp();
         self.touched.insert(*id, stamp);

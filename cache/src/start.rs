@@ -6,7 +6,6 @@ use std::time::SystemTime;
 
 use potluck_content::ContentId;
 
-use crate::CacheError;
 use crate::changes::{Changes, last_generation, read_journals};
 use crate::data_dir::DataDir;
 use crate::index::Index;
@@ -15,6 +14,7 @@ use crate::rebuild::rebuild;
 use crate::scan::{compare_names, settle};
 use crate::shelf::micros;
 use crate::standing::{Standing, Totals};
+use crate::{CacheError, Notice};
 
 /// What the journals say of the index.
 #[derive(Debug, PartialEq, Eq)]
@@ -77,7 +77,11 @@ pub(crate) fn start(dir: &DataDir, index: &Index) -> Result<(Changes, Option<Tot
         }
         Verdict::Doubtful(reason) => {
             tracing::info!(reason, "index is made from the files");
-            rebuild(dir, index)?;
+            // Of an empty cache, as every one is once, there is nothing to tell.
+            if rebuild(dir, index)? > 0 {
+                let reason = reason.to_owned();
+                dir.notices.add(Notice::IndexRebuilt { reason });
+            }
             // Whatever turns up of the old one is then another's.
             (new_name(), last_generation(dir))
         }

@@ -206,6 +206,12 @@ impl Tables {
         })
     }
 
+    /// The last key before this one.
+    pub(crate) fn last_before(&self, table: Table, end: &[u8]) -> Option<Vec<u8>> {
+        let last = self.ask(None, || self.tree(table).get_lt(end))?;
+        Some(last.0.to_vec())
+    }
+
     /// What was said at the last [`Tables::sync`].
     pub(crate) fn standing(&self) -> Option<Vec<u8>> {
         self.ask(None, || self.db.get(STANDING))

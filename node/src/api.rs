@@ -203,6 +203,7 @@ fn router(state: State) -> Router {
             post(contents::invalidate),
         )
         .route("/v1/cache/partials", get(contents::partials))
+        .route("/v1/cache/verify", post(contents::verify_next))
         .route("/v1/cache/rebuild", post(contents::rebuild))
         .route("/v1/events", get(log::events))
         .route("/v1/doctor", post(doctor::examine))

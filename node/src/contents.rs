@@ -9,12 +9,12 @@ mod query;
 
 use std::path::Path;
 
-use potluck_cache::{Cache, Checked};
+use potluck_cache::{Cache, CacheError, Checked};
 use potluck_content::ContentId;
 use serde_json::json;
 
 pub use document::{
-    CacheDocument, ClearedDocument, ContentDocument, PartialDocument, VerifiedDocument,
+    CacheDocument, ClearedDocument, ContentDocument, Found, PartialDocument, VerifiedDocument,
 };
 pub use error::ContentsError;
 pub use query::{MAX_PAGE, PageQuery};
@@ -123,16 +123,41 @@ impl Contents {
     /// Reads a content and compares it with what it was.
     ///
     /// # Errors
-    /// When the name is of none, or of more than one, or the file cannot be read.
+    /// When the name is of none, or of more than one.
     pub fn verify(&self, name: &str) -> Result<VerifiedDocument, ContentsError> {
-        let id = self.find(name)?;
+        self.verify_id(self.find(name)?)
+    }
+
+    /// Does the same with the content that comes after one in the order of the ids, or
+    /// the first; `None` at the end.
+    ///
+    /// # Errors
+    /// When that is no id.
+    pub fn verify_next(
+        &self,
+        after: Option<&str>,
+    ) -> Result<Option<VerifiedDocument>, ContentsError> {
+        let mut after = after.map(id_of).transpose()?;
+        while let Some(id) = self.cache.next_after(after.as_ref()) {
+            match self.verify_id(id) {
+                // It went meanwhile.
+                Err(ContentsError::NotHeld(_)) => after = Some(id),
+                verified => return verified.map(Some),
+            }
+        }
+        Ok(None)
+    }
+
+    fn verify_id(&self, id: ContentId) -> Result<VerifiedDocument, ContentsError> {
         let size = self.cache.held(&id).map_or(0, |held| held.size);
         let checked = self.cache.check(&id, |_| {});
         self.log_notices();
-        Ok(match checked? {
-            Checked::Good => VerifiedDocument::good(&id, size),
-            Checked::Damaged(damage) => VerifiedDocument::damaged(&damage, size),
-        })
+        match checked {
+            Ok(Checked::Good) => Ok(VerifiedDocument::good(&id, size)),
+            Ok(Checked::Damaged(damage)) => Ok(VerifiedDocument::damaged(&damage, size)),
+            Err(error @ CacheError::NotHeld(_)) => Err(error.into()),
+            Err(error) => Ok(VerifiedDocument::unreadable(&id, size, error.to_string())),
+        }
     }
 
     /// Removes a content, pinned or not.
@@ -206,4 +231,10 @@ impl Contents {
         let fields = json!({ "content_id": id.to_string() });
         self.events.record(kind, None, fields);
     }
+}
+
+fn id_of(text: &str) -> Result<ContentId, ContentsError> {
+    text.parse().map_err(|error: potluck_content::IdError| {
+        ContentsError::Invalid(format!("after: {error}"))
+    })
 }

@@ -6,7 +6,7 @@ mod place;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use potluck_cache::{Cache, CacheError};
+use potluck_cache::Cache;
 use potluck_content::{ContentId, PieceIndex};
 use potluck_plan::Rate;
 use potluck_transfer::EngineHandle;
@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::State;
-use crate::contents::Contents;
+use crate::contents::{Contents, Found};
 use crate::events::EventLog;
 use place::Place;
 
@@ -118,7 +118,7 @@ impl Scrub {
             Err(error) => {
                 // What cannot be read is a notice; what has gone is no matter.
                 tracing::debug!(content = %id, %error, "not checked");
-                self.leave(id, !matches!(error, CacheError::NotHeld(_)));
+                self.leave(id, false);
                 return 0;
             }
         };
@@ -126,7 +126,10 @@ impl Scrub {
             _ if !part.is_good => {
                 // All of it, to know what can be kept.
                 let damaged = self.contents.verify(&id.to_string());
-                self.leave(id, damaged.is_ok_and(|verified| !verified.good));
+                self.leave(
+                    id,
+                    damaged.is_ok_and(|verified| verified.result == Found::Damaged),
+                );
             }
             Some(next) => self.within = Some((*id, next)),
             None => self.leave(id, false),

@@ -39,6 +39,12 @@ pub(super) struct ClearQuery {
     pinned: bool,
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct VerifyQuery {
+    after: Option<String>,
+}
+
 pub(super) async fn show_cache(
     _: Caller,
     Shared(state): Shared<State>,
@@ -100,6 +106,18 @@ pub(super) async fn verify(
     Path(name): Path<String>,
 ) -> Result<Json<VerifiedDocument>, Problem> {
     answer(state, move |contents| contents.verify(&name)).await
+}
+
+pub(super) async fn verify_next(
+    _: Administrator,
+    Shared(state): Shared<State>,
+    query: Result<Query<VerifyQuery>, QueryRejection>,
+) -> Result<Json<Option<VerifiedDocument>>, Problem> {
+    let Query(VerifyQuery { after }) = query?;
+    answer(state, move |contents| {
+        contents.verify_next(after.as_deref())
+    })
+    .await
 }
 
 pub(super) async fn validate(

@@ -90,8 +90,8 @@ pub struct VerifiedDocument {
     pub content_id: String,
     /// Its bytes.
     pub size: u64,
-    /// Whether every byte is what it was. If not, it is not served any more.
-    pub good: bool,
+    /// What was found.
+    pub result: Found,
     /// What is wrong.
     pub reason: Option<String>,
     /// The pieces that are not what they were; none where the files as a whole cannot be
@@ -99,6 +99,18 @@ pub struct VerifiedDocument {
     pub bad_pieces: Vec<u32>,
     /// Bytes of good pieces that are kept, so that only the rest must come again.
     pub bytes_kept: u64,
+}
+
+/// What verifying a content found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Found {
+    /// Every byte is what it was.
+    Good,
+    /// It is not what it was, and not served any more.
+    Damaged,
+    /// It cannot be read, which says nothing of its bytes: it is left where it is.
+    Unreadable,
 }
 
 /// What clearing the cache took away.
@@ -170,10 +182,18 @@ impl VerifiedDocument {
         Self {
             content_id: id.to_string(),
             size,
-            good: true,
+            result: Found::Good,
             reason: None,
             bad_pieces: Vec::new(),
             bytes_kept: size,
+        }
+    }
+
+    pub(super) fn unreadable(id: &ContentId, size: u64, reason: String) -> Self {
+        Self {
+            result: Found::Unreadable,
+            reason: Some(reason),
+            ..Self::good(id, size)
         }
     }
 
@@ -181,7 +201,7 @@ impl VerifiedDocument {
         Self {
             content_id: damage.id.to_string(),
             size,
-            good: false,
+            result: Found::Damaged,
             reason: Some(damage.reason.clone()),
             bad_pieces: damage.bad_pieces.iter().map(|piece| piece.0).collect(),
             bytes_kept: damage.kept,

@@ -7,8 +7,8 @@ use potluck_cache::Filter;
 use potluck_content::ContentId;
 use serde::{Deserialize, Serialize};
 
-use super::ContentsError;
 use super::naming::as_kept;
+use super::{ContentsError, id_of};
 use crate::client::escaped;
 use crate::timestamp::parse_rfc3339;
 
@@ -60,10 +60,7 @@ impl PageQuery {
             pinned: self.pinned,
             in_use: self.in_use,
         };
-        let after = self.after.as_deref().map(str::parse).transpose();
-        let after = after.map_err(|error: potluck_content::IdError| {
-            ContentsError::Invalid(format!("after: {error}"))
-        })?;
+        let after = self.after.as_deref().map(id_of).transpose()?;
         Ok((filter, after, self.limit.unwrap_or(PAGE).min(MAX_PAGE)))
     }
 

@@ -7,7 +7,7 @@ use potluck_content::ContentId;
 use serde_json::Value;
 
 use super::origin::Origin;
-use super::world::{World, is_root, text, until};
+use super::world::{STRANGER, World, is_root, text, until};
 
 /// Files of these sizes in the cache; their ids in the order of the sizes.
 fn seeded(world: &World, sizes: &[usize]) -> Vec<String> {
@@ -189,8 +189,8 @@ fn verifying_tells_good_from_damaged() {
             .map(|line| serde_json::from_str(line).unwrap());
         let lines: Vec<Value> = lines.collect();
         let of = |id: &str| lines.iter().find(|line| line["content_id"] == *id).unwrap();
-        assert_eq!(of(&made[0])["good"], true);
-        assert_eq!(of(&made[1])["good"], false);
+        assert_eq!(of(&made[0])["result"], "good");
+        assert_eq!(of(&made[1])["result"], "damaged");
         assert_eq!(of(&made[1])["bad_pieces"][0], 0);
 
         world
@@ -329,4 +329,58 @@ fn rot_is_found_in_time_and_only_its_piece_fetched_again() {
     assert_eq!(daemon.stop(), Some(0));
     let place = fs::read_to_string(world.path("data/scrub.json")).unwrap();
     assert!(place.contains("\"ended\":true"), "{place}");
+}
+
+#[test]
+fn what_may_not_be_read_is_a_miss_until_it_may() {
+    use std::os::unix::fs::{PermissionsExt as _, chown};
+    let world = World::new();
+    fs::create_dir(world.path("data")).unwrap();
+    fs::write(world.path("file"), bytes(1_000)).unwrap();
+    if is_root() {
+        // Root may read everything.
+        chown(world.path("data"), Some(STRANGER), Some(STRANGER)).unwrap();
+    }
+    let run = |words: &[&str]| {
+        if is_root() {
+            world.run_as_stranger(words)
+        } else {
+            world.run(words)
+        }
+    };
+    let close = |path: &std::path::Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let added = run(&["cache", "add", "file"]);
+    assert_eq!(added.code, 0, "{}", added.stderr);
+    let id = added.stdout.split(' ').next().unwrap();
+    let file = file_of(&world, id);
+    let sidecar = file.with_extension("meta");
+    for (path, usual) in [
+        (&file, 0o600),
+        (&sidecar, 0o600),
+        (&file.parent().unwrap().to_owned(), 0o700),
+    ] {
+        close(path, 0);
+        let verified = run(&["cache", "verify"]);
+        verified.failed(1, "1 of 1 contents");
+        assert!(
+            verified.stdout.contains("Permission denied"),
+            "{}",
+            verified.stdout
+        );
+        // Made again meanwhile or not, nothing is lost.
+        close(path, usual);
+        assert_eq!(run(&["cache", "verify"]).code, 0);
+    }
+    for dir in ["contents", "partial", "scratch", "index"] {
+        let dir = world.path("data").join(dir);
+        close(&dir, 0);
+        let shown = run(&["cache", "show"]);
+        close(&dir, 0o700);
+        if shown.code != 0 {
+            shown.failed(1, text(&dir));
+        }
+        assert_eq!(run(&["cache", "verify"]).code, 0, "{}", dir.display());
+    }
 }

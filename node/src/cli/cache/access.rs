@@ -133,6 +133,20 @@ impl Access {
         }
     }
 
+    pub(super) async fn verify_next(
+        &self,
+        after: Option<&str>,
+    ) -> Result<Option<VerifiedDocument>, Failure> {
+        match self {
+            Self::Daemon(client) => {
+                let after = after.map(|id| format!("?after={}", escaped(id)));
+                let path = format!("/v1/cache/verify{}", after.unwrap_or_default());
+                Ok(client.patient().order(&path).await?)
+            }
+            Self::Here(here) => Ok(here.contents.verify_next(after)?),
+        }
+    }
+
     pub(super) async fn remove(&self, name: &str) -> Result<(), Failure> {
         match self {
             Self::Daemon(client) => Ok(client.patient().delete(&path(name)).await?),

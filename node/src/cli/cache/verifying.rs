@@ -11,7 +11,7 @@ use super::view::show_cache;
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
 use crate::config::show_size;
-use crate::contents::{PageQuery, VerifiedDocument};
+use crate::contents::{Found, VerifiedDocument};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct VerifyArgs {
@@ -53,24 +53,12 @@ pub(super) async fn verify(
 async fn verify_all(access: &Access, tally: &mut Tally<'_>) -> Result<(), Failure> {
     let cache = access.overview().await?;
     tally.expect(cache.bytes + cache.pinned_bytes + cache.uncached_bytes);
-    let mut query = PageQuery::default();
-    loop {
-        let page = access.page(&query).await?;
-        let Some(last) = page.last() else {
-            return Ok(());
-        };
-        query.after = Some(last.content_id.clone());
-        for content in page {
-            match access.verify(&content.content_id).await {
-                Ok(verified) => tally.add(&verified)?,
-                // It may have gone since it was listed.
-                Err(error) => match access.show(&content.content_id).await {
-                    Ok(_) => tally.unreadable(&content.content_id, &error)?,
-                    Err(_) => continue,
-                },
-            }
-        }
+    let mut after: Option<String> = None;
+    while let Some(verified) = access.verify_next(after.as_deref()).await? {
+        tally.add(&verified)?;
+        after = Some(verified.content_id);
     }
+    Ok(())
 }
 
 impl<'a> Tally<'a> {
@@ -103,35 +91,19 @@ impl<'a> Tally<'a> {
         if let Some(bar) = &self.bar {
             bar.set_position(self.bytes);
         }
-        if verified.good {
+        if verified.result == Found::Good {
             self.good += 1;
         } else {
             self.bad += 1;
         }
-        self.write(verified, || line(verified))
-    }
-
-    fn write(
-        &self,
-        document: &impl serde::Serialize,
-        line: impl FnOnce() -> String,
-    ) -> Result<(), Failure> {
         let write = || match self.output.json {
-            true => self.output.json_line(document),
-            false => self.output.line(&line()),
+            true => self.output.json_line(verified),
+            false => self.output.line(&line(verified)),
         };
         match &self.bar {
             Some(bar) => bar.suspend(write),
             None => write(),
         }
-    }
-
-    fn unreadable(&mut self, content: &str, error: &Failure) -> Result<(), Failure> {
-        self.bad += 1;
-        let fields = serde_json::json!({
-            "content_id": content, "good": false, "reason": error.to_string(),
-        });
-        self.write(&fields, || format!("{content}  UNREADABLE  {error}"))
     }
 
     fn end(self) -> Result<(), Failure> {
@@ -154,13 +126,15 @@ impl<'a> Tally<'a> {
 }
 
 fn line(verified: &VerifiedDocument) -> String {
-    let id = &verified.content_id;
-    let Some(reason) = &verified.reason else {
-        return format!("{id}  good");
-    };
-    let kept = match verified.bytes_kept {
-        0 => "set aside".to_owned(),
-        kept => format!("{} of good pieces kept", show_size(kept)),
-    };
-    format!("{id}  DAMAGED  {reason}; {kept}")
+    let (id, reason) = (&verified.content_id, verified.reason.as_deref());
+    let reason = reason.unwrap_or_default();
+    match (verified.result, verified.bytes_kept) {
+        (Found::Good, _) => format!("{id}  good"),
+        (Found::Unreadable, _) => format!("{id}  UNREADABLE  {reason}"),
+        (Found::Damaged, 0) => format!("{id}  DAMAGED  {reason}; set aside"),
+        (Found::Damaged, kept) => {
+            let kept = show_size(kept);
+            format!("{id}  DAMAGED  {reason}; {kept} of good pieces kept")
+        }
+    }
 }
