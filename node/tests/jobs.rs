@@ -525,3 +525,23 @@ async fn a_job_that_cannot_be_placed_waits_for_its_owner() {
         (JobState::Acknowledged, false)
     );
 }
+
+#[tokio::test]
+async fn a_job_that_cannot_be_completed_early_goes_on() {
+    let mut world = World::new();
+    let jobs = world.start();
+    let job = jobs.create(ME, world.job(&["a", "hang"])).await.unwrap();
+    let mut watch = jobs.watch(ME, job.id.clone()).await.unwrap();
+    let first_is_here = watch.wait_for(|job| job.files[0].content_id.is_some());
+    first_is_here.await.unwrap();
+    fs::create_dir(world.out("a")).unwrap();
+    let refused = jobs.complete(ME, job.id.clone(), false).await.unwrap_err();
+    assert!(matches!(refused, Refusal::Destination(_)), "{refused}");
+    let asked = |world: &World| world.fake.asked.lock().unwrap().len();
+    until(&jobs, &job.id, JobState::Transferring).await;
+    assert_eq!(asked(&world), 3, "the second file was begun anew");
+    fs::remove_dir(world.out("a")).unwrap();
+    let done = jobs.complete(ME, job.id.clone(), false).await.unwrap();
+    assert_eq!(done.state, JobState::Acknowledged);
+    assert!(world.out("a").exists() && !world.out("hang").exists());
+}

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use potluck_cache::{Cache, PlaceError};
-use potluck_plan::{JobAction, JobLimits, JobQueue, JobState, JobTimes};
+use potluck_plan::{JobAction, JobLimits, JobState, JobTimes, Schedule};
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -47,7 +47,7 @@ pub struct JobsConfig {
     pub own_uid: u32,
 }
 
-/// The task. It owns the store, the queue and every job.
+/// The task. It owns the store, the schedule and every job.
 pub struct JobsTask {
     config: JobsConfig,
     store: JobStore,
@@ -55,7 +55,7 @@ pub struct JobsTask {
     fetcher: Arc<dyn Fetcher>,
     events: EventLog,
     stats: Stats,
-    queue: JobQueue,
+    schedule: Schedule,
     entries: BTreeMap<JobId, Entry>,
     commands: mpsc::Receiver<Command>,
     updates: mpsc::Receiver<Update>,
@@ -87,7 +87,7 @@ impl JobsTask {
         let (updates_in, updates) = mpsc::channel(256);
         let jobs = store.load()?;
         let mut task = Self {
-            queue: JobQueue::new(config.limits, config.time_slice),
+            schedule: Schedule::new(config.limits, config.time_slice),
             config,
             store,
             cache,
@@ -137,7 +137,7 @@ impl JobsTask {
     }
 
     fn carry_out(&mut self) {
-        while let Some(action) = self.queue.poll_action() {
+        while let Some(action) = self.schedule.poll_action() {
             match action {
                 JobAction::Start(key) => self.start_run(JobId::from_key(key)),
                 JobAction::Preempt(key) => {
@@ -149,59 +149,70 @@ impl JobsTask {
                         }
                         entry.show();
                     }
+                    self.follow(id);
                 }
             }
         }
     }
 
+    /// A job may have another state than before: brings its turn and its timer in line.
+    fn follow(&mut self, id: JobId) {
+        if let Some(entry) = self.entries.get(&id) {
+            let times = &self.config.times;
+            self.schedule
+                .follow(id.key(), &entry.job.machine, times, now());
+        }
+    }
+
     fn next_wake(&self) -> Duration {
-        let now = now();
-        let times = &self.config.times;
-        let jobs = self.entries.values();
-        jobs.filter_map(|entry| entry.job.machine.poll_timeout(times))
-            .chain(self.queue.poll_timeout())
-            .min()
-            .map_or(WAKE_EVERY, |at| at.duration_since(now).unwrap_or_default())
+        self.schedule
+            .poll_timeout()
+            .map_or(WAKE_EVERY, |at| {
+                at.duration_since(now()).unwrap_or_default()
+            })
             // Not to sleep through a change of the clock.
             .min(WAKE_EVERY)
     }
 
     async fn on_wake(&mut self) {
-        let now = now();
-        let ids: Vec<JobId> = self.entries.keys().copied().collect();
-        for id in ids {
-            let Some(entry) = self.entries.get_mut(&id) else {
-                continue;
-            };
-            if !entry.job.machine.handle_timeout(&self.config.times, now) {
-                continue;
-            }
-            let state = entry.job.state();
-            entry.show();
-            match state {
-                JobState::Queued => self.queue.set_ready(id.key(), now),
-                JobState::Cancelled => {
-                    self.record(
-                        id,
-                        "job_cancelled",
-                        &json!({ "reason": "inactive for too long" }),
-                    );
-                    self.end(id);
-                }
-                _ => {
-                    self.stop_run(id, "error");
-                    self.queue.set_idle(id.key(), now);
-                    self.record_error(id);
-                }
-            }
-            self.keep(id).await;
+        for key in self.schedule.handle_timeout(now()) {
+            self.on_due(JobId::from_key(key)).await;
         }
-        self.queue.handle_timeout(now);
+    }
+
+    /// Something is due with a job.
+    async fn on_due(&mut self, id: JobId) {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        let changed = (entry.job.machine).handle_timeout(&self.config.times, now());
+        let state = entry.job.state();
+        self.follow(id);
+        if !changed {
+            return;
+        }
+        match state {
+            JobState::Queued => {}
+            JobState::Cancelled => {
+                let reason = json!({ "reason": "inactive for too long" });
+                self.record(id, "job_cancelled", &reason);
+                self.end(id);
+            }
+            _ => {
+                self.stop_run(id, "error");
+                self.record_error(id);
+            }
+        }
+        if let Some(entry) = self.entries.get(&id) {
+            entry.show();
+        }
+        self.keep(id).await;
     }
 
     /// Jobs that wait for an event nobody tells are tried again.
     fn wake_waiting(&mut self) {
         let now = now();
+        let mut woken = Vec::new();
         for (id, entry) in &mut self.entries {
             let waits = entry.job.state() == JobState::TransientError
                 && entry
@@ -211,8 +222,11 @@ impl JobsTask {
                     .is_some_and(|error| error.retry_at.is_none());
             if waits && entry.job.machine.wake(now).is_ok() {
                 entry.show();
-                self.queue.set_ready(id.key(), now);
+                woken.push(*id);
             }
+        }
+        for id in woken {
+            self.follow(id);
         }
     }
 
@@ -232,10 +246,10 @@ impl JobsTask {
         blocking(move || store.save(&job)).await
     }
 
-    /// A job is over: it leaves the queue, its finished files their leases, and nothing
+    /// A job is over: it leaves the schedule, its finished files their leases, and nothing
     /// stays of the others.
     fn end(&mut self, id: JobId) {
-        self.queue.remove(id.key(), now());
+        self.follow(id);
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };

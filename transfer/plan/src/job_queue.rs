@@ -29,8 +29,8 @@ pub enum JobAction {
 /// that has a ready one. Jobs of one level take turns: who has run for a slice of time
 /// goes to the tail of its level when another one waits there. When a job of a higher
 /// level gets ready, the running background job gives way, and goes on with what is left
-/// of its slice when its level is served again. A job that waits for a retry blocks
-/// nobody.
+/// of its slice when its level is served again. A job that waits for anything else than
+/// its turn is idle here and blocks nobody.
 ///
 /// Each call costs the logarithm of the number of jobs, however many there are.
 #[derive(Debug)]
@@ -44,7 +44,6 @@ pub struct JobQueue {
     background: Option<(JobKey, SystemTime)>,
     /// Background jobs that are ready, the next one first.
     ready: BTreeSet<(Priority, Turn, JobKey)>,
-    later: BTreeSet<(SystemTime, JobKey)>,
     next_turn: Turn,
     actions: VecDeque<JobAction>,
 }
@@ -64,14 +63,12 @@ struct Entry {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
-    /// Suspended, in error, transferred: not to be run.
+    /// Suspended, in error, to be tried again later, transferred: not to be run.
     Idle,
     /// Ready to run; in [`JobQueue::ready`]. Foreground jobs never wait.
     Ready,
     /// Runs: in [`JobQueue::foreground`] or [`JobQueue::background`].
     Running,
-    /// Tried again then; in [`JobQueue::later`].
-    Later { at: SystemTime },
 }
 
 impl JobQueue {
@@ -86,7 +83,6 @@ impl JobQueue {
             foreground: BTreeSet::new(),
             background: None,
             ready: BTreeSet::new(),
-            later: BTreeSet::new(),
             next_turn: 0,
             actions: VecDeque::new(),
         }
@@ -150,27 +146,16 @@ impl JobQueue {
     /// A job may run (state `queued`). Nothing changes when it is ready or runs already.
     pub fn set_ready(&mut self, job: JobKey, now: SystemTime) {
         let standing = self.jobs.get(&job).map(|entry| entry.standing);
-        if let Some(Standing::Idle | Standing::Later { .. }) = standing {
-            self.withdraw(job);
+        if standing == Some(Standing::Idle) {
             self.line_up(job, Place::Tail);
         }
         self.choose(now);
     }
 
-    /// A job is not to run, or has stopped: suspended, in error, transferred, or in a
-    /// transient error that waits for an event.
+    /// A job is not to run, or has stopped: suspended, in error, to be tried again later,
+    /// transferred.
     pub fn set_idle(&mut self, job: JobKey, now: SystemTime) {
         self.withdraw(job);
-        self.choose(now);
-    }
-
-    /// A job has stopped and is tried again at this time.
-    pub fn set_retry(&mut self, job: JobKey, at: SystemTime, now: SystemTime) {
-        self.withdraw(job);
-        if let Some(entry) = self.jobs.get_mut(&job) {
-            entry.standing = Standing::Later { at };
-            self.later.insert((at, job));
-        }
         self.choose(now);
     }
 
@@ -190,7 +175,7 @@ impl JobQueue {
         let before = std::mem::replace(&mut entry.priority, priority);
         let turn = entry.turn;
         match entry.standing {
-            Standing::Idle | Standing::Later { .. } => {}
+            Standing::Idle => {}
             Standing::Ready => {
                 self.ready.remove(&(before, turn, job));
                 self.line_up(job, Place::Kept);
@@ -216,14 +201,8 @@ impl JobQueue {
         }
     }
 
-    /// Time went by: retries that are due get ready, and a slice may be over.
+    /// Time went by: a slice may be over.
     pub fn handle_timeout(&mut self, now: SystemTime) {
-        while let Some((at, job)) = self.later.first().copied()
-            && at <= now
-        {
-            self.withdraw(job);
-            self.line_up(job, Place::Tail);
-        }
         self.choose(now);
     }
 
@@ -232,12 +211,10 @@ impl JobQueue {
         self.actions.pop_front()
     }
 
-    /// When the next retry is due or a slice over for which somebody waits.
+    /// When a slice is over for which somebody waits.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<SystemTime> {
-        let retry = self.later.first().map(|(at, _)| *at);
-        let slice = self.slice_ends();
-        retry.into_iter().chain(slice).min()
+        self.slice_ends()
     }
 
     /// How many jobs there are.
@@ -278,7 +255,6 @@ impl JobQueue {
         match std::mem::replace(&mut entry.standing, Standing::Idle) {
             Standing::Idle => return,
             Standing::Ready => drop(self.ready.remove(&(entry.priority, entry.turn, job))),
-            Standing::Later { at } => drop(self.later.remove(&(at, job))),
             Standing::Running => {
                 if !self.foreground.remove(&job) {
                     self.background = None;

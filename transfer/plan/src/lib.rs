@@ -13,6 +13,7 @@
 //! | [`Governor`] | how fast bytes may flow, per class |
 //! | [`JobMachine`] | what state a job is in, when it is tried again |
 //! | [`JobQueue`] | which jobs run now, and how many there may be |
+//! | [`Schedule`] | when something is due with any job; keeps the queue in line with their states |
 //!
 //! Carrying decisions out, reading clocks and moving bytes is `potluck-transfer`'s
 //! and `potluck`'s work.
@@ -29,6 +30,7 @@ mod job_times;
 mod priority;
 mod rate;
 mod rate_meter;
+mod schedule;
 mod serve_queue;
 mod source;
 mod token_bucket;
@@ -48,6 +50,7 @@ pub use job_state::JobState;
 pub use job_times::JobTimes;
 pub use priority::{Priority, PriorityError};
 pub use rate::{Rate, RateError};
+pub use schedule::Schedule;
 pub use serve_queue::{
     ClientKey, Refused, ServeAction, ServeQueue, ServeQueueConfig, ServeRequest,
 };

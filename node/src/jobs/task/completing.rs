@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use potluck_cache::{Lease, PlaceError};
-use potluck_plan::{ErrorContext, JobError};
+use potluck_plan::{Completion, ErrorContext, JobError};
 use serde_json::json;
 
 use super::{JobsTask, Placed, blocking, now};
@@ -47,8 +47,7 @@ impl JobsTask {
             let _ = reply.send(Err(refusal));
             return;
         }
-        self.stop_run(id, "completed");
-        self.queue.set_idle(id.key(), now());
+        self.pause_for_completion(id);
         if placed {
             let Some(entry) = self.entries.get_mut(&id) else {
                 return;
@@ -61,6 +60,18 @@ impl JobsTask {
             let _ = reply.send(result);
         } else {
             self.place(id, Some(reply));
+        }
+    }
+
+    /// What came so far is taken: nothing more comes while it is put in its place.
+    fn pause_for_completion(&mut self, id: JobId) {
+        self.stop_run(id, "completed");
+        self.schedule.hold(id.key(), now());
+        if let Some(entry) = self.entries.get_mut(&id)
+            && entry.job.state().is_running()
+            && let Err(error) = entry.job.machine.requeue(now())
+        {
+            tracing::debug!(job = %id, %error, "not queued again");
         }
     }
 
@@ -119,8 +130,9 @@ impl JobsTask {
         let result = match failed {
             None => self.acknowledge(id).await,
             Some(error) => {
-                // The job stays as it is: its owner makes room and completes it again.
+                // Its owner makes room and completes it again; what is missing goes on.
                 entry.show();
+                self.follow(id);
                 self.record(id, "job_error", &json!({ "error": error.message }));
                 self.keep(id).await;
                 Err(Refusal::Destination(error))
@@ -134,11 +146,9 @@ impl JobsTask {
 
     /// The files are in their places: the job is over.
     async fn acknowledge(&mut self, id: JobId) -> Result<Arc<JobDocument>, Refusal> {
-        let Some(entry) = self.entries.get_mut(&id) else {
+        let Some(entry) = self.entries.get(&id) else {
             return Err(Refusal::NoSuchJob(id.to_string()));
         };
-        let completion = entry.job.machine.complete(entry.job.progress(), now())?;
-        let document = entry.show();
         let contents: Vec<_> = entry
             .job
             .files
@@ -155,19 +165,27 @@ impl JobsTask {
             }
         })
         .await;
+        let mut completion = Completion::Whole;
+        let completed = self
+            .change(id, |_, entry| {
+                completion = entry.job.machine.complete(entry.job.progress(), now())?;
+                Ok(())
+            })
+            .await;
+        // When it cannot be kept, it stays as it was and is completed again.
+        let document = completed.inspect_err(|_| self.follow(id))?;
         let counts = Counts {
             jobs_completed: 1,
             ..Counts::default()
         };
         self.stats.add(counts, now());
-        let whole = completion == potluck_plan::Completion::Whole;
+        let whole = completion == Completion::Whole;
         self.record(
             id,
             "job_completed",
             &json!({ "whole": whole, "bytes_total": document.bytes_total }),
         );
         self.end(id);
-        self.save(id).await?;
         self.forget_finished().await;
         Ok(document)
     }

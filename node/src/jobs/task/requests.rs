@@ -43,7 +43,7 @@ impl JobsTask {
             Command::Take(by, name, file, reply) => drop(reply.send(self.take(by, &name, file))),
             Command::Why(by, name, reply) => {
                 let why = self.find(by, &name).map(|id| {
-                    let ahead = self.queue.ahead_of(id.key());
+                    let ahead = self.schedule.ahead_of(id.key());
                     Why::of(&self.entries[&id].job, ahead)
                 });
                 drop(reply.send(why));
@@ -52,8 +52,8 @@ impl JobsTask {
     }
 
     async fn create(&mut self, by: Caller, new: NewJob) -> Result<Arc<JobDocument>, Refusal> {
-        self.queue.check_room(by.uid)?;
-        self.queue.check_files(by.uid, 0, new.files.len())?;
+        self.schedule.check_room(by.uid)?;
+        self.schedule.check_files(by.uid, 0, new.files.len())?;
         if new.name.len() > MAX_NAME {
             let message = format!("a job's name has at most {MAX_NAME} bytes");
             return Err(Refusal::Invalid(message));
@@ -84,15 +84,13 @@ impl JobsTask {
             self.entries.remove(&id);
             return Err(error.into());
         }
-        self.queue.add(id.key(), by.uid, new.priority)?;
+        self.schedule.add(id.key(), by.uid, new.priority)?;
         self.record(
             id,
             "job_created",
             &json!({ "name": document.name, "urls": urls }),
         );
-        if new.start {
-            self.queue.set_ready(id.key(), now);
-        }
+        self.follow(id);
         Ok(document)
     }
 
@@ -120,7 +118,7 @@ impl JobsTask {
         if entry.job.state() == JobState::Transferred {
             let progress = entry.job.progress();
             entry.job.machine.resume(progress, now())?;
-            self.queue.set_ready(id.key(), now());
+            self.follow(id);
         }
         self.begin_again(id, "files added")?;
         Ok(self.entry(id)?.show())
@@ -131,7 +129,7 @@ impl JobsTask {
         if self.entry(id)?.job.state().is_running() {
             self.stop_run(id, why);
             self.entry(id)?.job.machine.requeue(now())?;
-            self.queue.begin_again(id.key());
+            self.schedule.begin_again(id.key());
         }
         Ok(())
     }
@@ -159,8 +157,8 @@ impl JobsTask {
                 Ok(entry.job.machine.resume(progress, now())?)
             })
             .await?;
+        self.follow(id);
         if document.state == JobState::Queued {
-            self.queue.set_ready(id.key(), now());
             self.record(id, "job_resumed", &json!({}));
         }
         Ok(document)
@@ -173,7 +171,7 @@ impl JobsTask {
             .change(id, |_, entry| Ok(entry.job.machine.suspend(now())?))
             .await?;
         self.stop_run(id, "suspended");
-        self.queue.set_idle(id.key(), now());
+        self.follow(id);
         self.record(id, "job_suspended", &json!({}));
         Ok(document)
     }
@@ -218,7 +216,8 @@ impl JobsTask {
                 Ok(())
             })
             .await?;
-        self.queue.set_priority(id.key(), document.priority, now());
+        self.schedule
+            .set_priority(id.key(), document.priority, now());
         if renamed {
             return Ok(document);
         }
@@ -242,15 +241,15 @@ impl JobsTask {
 
     /// Changes a job, keeps it, and only then lets anybody see it. When it cannot be
     /// kept it is as before.
-    async fn change(
+    pub(super) async fn change(
         &mut self,
         id: JobId,
-        change: impl FnOnce(&potluck_plan::JobQueue, &mut Entry) -> Result<(), Refusal>,
+        change: impl FnOnce(&potluck_plan::Schedule, &mut Entry) -> Result<(), Refusal>,
     ) -> Result<Arc<JobDocument>, Refusal> {
         let entry = self.entries.get_mut(&id);
         let entry = entry.ok_or_else(|| Refusal::NoSuchJob(id.to_string()))?;
         let before = entry.job.clone();
-        let changed = change(&self.queue, entry);
+        let changed = change(&self.schedule, entry);
         let kept = match changed {
             Ok(()) => self.save(id).await.map_err(Refusal::from),
             Err(refusal) => Err(refusal),

@@ -26,26 +26,18 @@ impl JobsTask {
                 None => {}
             }
         }
-        self.queue.restore(id.key(), job.owner, job.priority);
+        self.schedule.restore(id.key(), job.owner, job.priority);
         job.machine.handle_restart(now);
         if job.state() == JobState::Transferred
             && let Err(error) = job.machine.resume(job.progress(), now)
         {
             tracing::warn!(job = %id, %error, "a finished job stays as it is");
         }
-        match job.state() {
-            JobState::Queued => self.queue.set_ready(id.key(), now),
-            JobState::TransientError => {
-                if let Some(at) = job.machine.error().and_then(|error| error.retry_at) {
-                    self.queue.set_retry(id.key(), at, now);
-                }
-            }
-            _ => {}
-        }
         let mut entry = Entry::new(job);
         entry.leases = leases;
         entry.show();
         self.entries.insert(id, entry);
+        self.follow(id);
     }
 
     /// Completes the jobs that were to be completed when the process before ended, or

@@ -21,7 +21,7 @@ impl JobsTask {
         };
         if let Err(error) = entry.job.machine.start(now()) {
             tracing::debug!(job = %id, %error, "not started");
-            self.queue.set_idle(id.key(), now());
+            self.follow(id);
             return;
         }
         self.runs += 1;
@@ -43,6 +43,7 @@ impl JobsTask {
             task,
         });
         entry.show();
+        self.follow(id);
     }
 
     /// Stops the run of a job, if there is one; what came stays for the next.
@@ -160,10 +161,7 @@ impl JobsTask {
         }
         entry.show();
         let retry_at = error.as_ref().and_then(|error| error.retry_at);
-        match retry_at {
-            Some(at) => self.queue.set_retry(id.key(), at, now),
-            None => self.queue.set_idle(id.key(), now),
-        }
+        self.follow(id);
         let code = error.map_or_else(|| "error".to_owned(), |error| error.code);
         self.record_stopped(id, index, &code);
         // A retry that waits for an event is not the user's business yet.
@@ -184,7 +182,7 @@ impl JobsTask {
         }
         let detached = entry.job.detached;
         entry.show();
-        self.queue.set_idle(id.key(), now);
+        self.follow(id);
         self.keep(id).await;
         self.record(id, "job_transferred", &json!({}));
         if detached {

@@ -73,26 +73,6 @@ fn a_higher_level_preempts_and_the_lower_goes_on_after() {
 }
 
 #[test]
-fn a_retry_blocks_nobody_and_comes_at_its_time() {
-    let mut queue = queue();
-    let high = add(&mut queue, 1, Priority::High);
-    let low = add(&mut queue, 2, Priority::Low);
-    assert_eq!(actions(&mut queue), [JobAction::Start(high)]);
-    let at = after(600);
-    queue.set_retry(high, at, START);
-    assert_eq!(actions(&mut queue), [JobAction::Start(low)]);
-    assert_eq!(queue.poll_timeout(), Some(at));
-    queue.handle_timeout(after(599));
-    assert_eq!(actions(&mut queue), []);
-    queue.handle_timeout(at);
-    assert_eq!(
-        actions(&mut queue),
-        [JobAction::Preempt(low), JobAction::Start(high)]
-    );
-    assert_eq!(queue.poll_timeout(), None);
-}
-
-#[test]
 fn what_is_begun_again_keeps_its_turn() {
     let mut queue = queue();
     let job = add(&mut queue, 1, Priority::Normal);
