@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use potluck_content::{ContentHasher, Manifest};
 
-use crate::disk::Disk;
 use crate::inner::Inner;
 use crate::lease::OpenContent;
 use crate::room::Room;
@@ -43,7 +42,8 @@ impl Inner {
         };
         let (scratch, copy) = self.dir.scratch_file()?;
         let disk = &self.dir.disk;
-        let added = take_in(disk, &source, path, &copy, &scratch, progress).and_then(|manifest| {
+        let added = self.take_in(&source, path, &copy, &scratch, progress);
+        let added = added.and_then(|manifest| {
             if manifest.size() != size {
                 return Err(CacheError::Changed(path.to_owned()));
             }
@@ -52,25 +52,30 @@ impl Inner {
         });
         added.inspect_err(|_| disk.discard(&scratch))
     }
-}
 
-/// Clones or copies the file and hashes exactly the bytes that were taken, also when
-/// somebody writes to the original meanwhile.
-fn take_in(
-    disk: &Disk,
-    source: &File,
-    path: &Path,
-    copy: &File,
-    scratch: &Path,
-    progress: impl FnMut(u64),
-) -> Result<Manifest, CacheError> {
-    if disk.clone_from(copy, source).is_ok() {
-        return hash(copy, scratch, progress, |_, _| Ok(()));
+    /// Clones or copies the file and hashes exactly the bytes that were taken, also when
+    /// somebody writes to the original meanwhile.
+    fn take_in(
+        &self,
+        source: &File,
+        path: &Path,
+        copy: &File,
+        scratch: &Path,
+        progress: impl FnMut(u64),
+    ) -> Result<Manifest, CacheError> {
+        let disk = &self.dir.disk;
+        if disk.clone_from(copy, source).is_ok() {
+            return hash(copy, scratch, progress, |_, _| Ok(()));
+        }
+        let size = source.metadata().map_err(|e| CacheError::io(path, e))?;
+        let promised = self.shelf().promised;
+        self.need_disk(scratch, promised.saturating_add(size.len()))?;
+        hash(source, path, progress, |bytes, at| {
+            self.need_disk(scratch, bytes.len() as u64)?;
+            disk.write_at(copy, bytes, at)
+                .map_err(|e| CacheError::io(scratch, e))
+        })
     }
-    hash(source, path, progress, |bytes, at| {
-        disk.write_at(copy, bytes, at)
-            .map_err(|e| CacheError::io(scratch, e))
-    })
 }
 
 fn hash(

@@ -61,6 +61,16 @@ impl Cache {
         self.inner.shelf().limits = limits;
         self.evict_expired(SystemTime::now());
         self.inner.enforce_limit();
+        self.keep_min_free();
+    }
+
+    /// Lets contents go where others took what is to stay free of the disk: see
+    /// [`Limits::min_free`]. Says how many bytes went. Call it now and then.
+    pub fn keep_min_free(&self) -> u64 {
+        self.inner.keep_min_free().unwrap_or_else(|error| {
+            tracing::warn!(%error, "free room of the disk not known");
+            0
+        })
     }
 
     /// What it holds now.

@@ -18,6 +18,9 @@ pub struct Config {
     pub max_size: u64,
     /// How long something may lie untouched before it goes.
     pub max_age: Duration,
+    /// Bytes of the disk that the cache leaves free, and gives back where others take
+    /// them.
+    pub min_free: u64,
     /// What goes when there is no room.
     pub eviction: Eviction,
 }
@@ -33,6 +36,7 @@ impl Config {
             dir,
             max_size,
             max_age: Self::DEFAULT_MAX_AGE,
+            min_free: 0,
             eviction: Eviction::Lru,
         }
     }
@@ -46,6 +50,9 @@ pub struct Limits {
     pub max_size: u64,
     /// How long something may lie untouched.
     pub max_age: Duration,
+    /// Bytes of the disk that stay free: nothing is written that would leave less, pinned
+    /// or not, and contents go that may when others take them.
+    pub min_free: u64,
 }
 
 /// What the cache holds now.

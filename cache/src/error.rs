@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use potluck_content::{ContentId, PieceIndex, TooLarge};
 
-use crate::{Partial, PartialKey};
+use crate::{Partial, PartialKey, Shortage};
 
 /// The cache could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -22,10 +22,12 @@ pub enum CacheError {
     #[error("{0} is being transferred already")]
     Busy(PartialKey),
     /// The disk or the quota is full.
-    #[error("no space left for {}", path.display())]
+    #[error("no space left for {}{}", path.display(), shortage.map(|s| format!(": {s}")).unwrap_or_default())]
     NoSpace {
         /// The file that was to be written.
         path: PathBuf,
+        /// What the cache found before the system refused anything.
+        shortage: Option<Shortage>,
     },
     /// The content is larger than the whole cache may be.
     #[error("{size} bytes are more than the {limit} that the cache may hold")]
@@ -81,7 +83,10 @@ impl CacheError {
     pub(crate) fn io(path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
         if is_full(&source) {
-            Self::NoSpace { path }
+            Self::NoSpace {
+                path,
+                shortage: None,
+            }
         } else {
             Self::Io { path, source }
         }

@@ -46,9 +46,14 @@ impl Inner {
             dir,
             max_size,
             max_age,
+            min_free,
             eviction,
         } = config;
-        let limits = Limits { max_size, max_age };
+        let limits = Limits {
+            max_size,
+            max_age,
+            min_free,
+        };
         let dir = DataDir::open(&dir, disk)?;
         let index = Index::open(&dir.index(), &dir.disk)?;
         let (changes, totals) = start(&dir, &index)?;

@@ -10,6 +10,7 @@ use potluck_content::{
     Bitfield, ContentHasher, ContentId, HashedPiece, Layout, Manifest, PieceIndex, VerifiedPiece,
 };
 
+use crate::ahead::Ahead;
 use crate::data_dir::meta_path;
 use crate::disk::Disk;
 use crate::inner::{Inner, lock};
@@ -27,6 +28,7 @@ pub struct Partial {
     pub(crate) path: PathBuf,
     pub(crate) file: File,
     pub(crate) body: Mutex<Body>,
+    pub(crate) ahead: Ahead,
     /// Held while bytes are written: the filesystem lets one writer into a file at a time,
     /// and threads that wait here sleep, while those that wait there burn processor time.
     pub(crate) writing: Mutex<()>,
@@ -134,13 +136,11 @@ impl Partial {
             }
         };
         drop(body);
-        let result = {
-            let _alone = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-            self.disk().write_at(&self.file, piece.bytes(), offset)
-        };
+        let result = self.write_piece(piece.bytes(), offset);
         let held = pieces(&mut self.body())?.end(index, value, result.is_ok());
         self.written.notify_all();
-        result.map_err(|e| CacheError::io(&self.path, e))?;
+        result?;
+        self.ahead.wrote(piece.bytes().len());
         Ok(if held {
             PutOutcome::Stored
         } else {
@@ -158,10 +158,13 @@ impl Partial {
                 "a content of known size comes in pieces",
             )),
             Body::Stream(hasher) => {
+                self.ahead.need(&self.path, bytes.len())?;
                 self.disk()
                     .write_at(&self.file, bytes, hasher.size())
                     .map_err(|e| CacheError::io(&self.path, e))?;
-                Ok(hasher.update(bytes)?)
+                hasher.update(bytes)?;
+                self.ahead.wrote(bytes.len());
+                Ok(())
             }
         }
     }
@@ -268,6 +271,14 @@ impl Partial {
         // The sidecar first: it must not claim bytes that are gone.
         self.disk().discard(&meta_path(&self.path));
         self.disk().discard(&self.path);
+    }
+
+    fn write_piece(&self, bytes: &[u8], offset: u64) -> Result<(), CacheError> {
+        self.ahead.need(&self.path, bytes.len())?;
+        let _alone = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.disk()
+            .write_at(&self.file, bytes, offset)
+            .map_err(|e| CacheError::io(&self.path, e))
     }
 
     /// Ends a stream because its manifest came. Nothing of it is kept.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use potluck_content::{Bitfield, Layout};
 
+use crate::ahead::Ahead;
 use crate::data_dir::{DataDir, meta_path, read};
 use crate::disk::private_file;
 use crate::inner::Inner;
@@ -33,7 +34,13 @@ impl Partial {
             (None, size) => size,
         };
         let wanted = size.map(Layout::for_size).transpose()?;
-        let (file, body) = match resume(&spec.key, &path, wanted) {
+        let resumed = resume(&spec.key, &path, wanted);
+        let came = resumed.as_ref().map_or(0, |(_, map)| map.held_bytes());
+        let size = resumed
+            .as_ref()
+            .map_or(size, |(_, map)| Some(map.layout().size()));
+        let ahead = Ahead::new(inner, &path, size, came)?;
+        let (file, body) = match resumed {
             Some((file, map)) => (file, Body::Pieces(map)),
             None => (
                 begin(&inner.dir, &path, size)?,
@@ -55,6 +62,7 @@ impl Partial {
             path,
             file,
             body: Mutex::new(body),
+            ahead,
             writing: Mutex::new(()),
             written: Condvar::new(),
             claimed: Mutex::new(claimed),

@@ -25,13 +25,12 @@ impl Inner {
         loop {
             {
                 let mut shelf = self.shelf();
-                let lacking = shelf.lacking(size);
-                if lacking == 0 {
+                if size <= shelf.limits.max_size && shelf.lacking(size) == 0 {
                     shelf.reserved += size;
                     let inner = Arc::clone(self);
                     return Some(Reservation { inner, size });
                 }
-                if size > shelf.limits.max_size || lacking > shelf.evictable() {
+                if !shelf.can_make_room(size) {
                     return None;
                 }
             }

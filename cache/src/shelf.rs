@@ -30,6 +30,12 @@ pub(crate) struct Shelf {
     pub(crate) small_bytes: u64,
     /// Bytes of contents that are about to be added.
     pub(crate) reserved: u64,
+    /// Bytes that are there of contents that are being written.
+    pub(crate) coming: u64,
+    /// Bytes of these that the disk must still take.
+    pub(crate) promised: u64,
+    /// Bytes of all contents that were evicted since the cache was opened.
+    pub(crate) let_go: u64,
     /// The node stops: uncached contents stay for whoever leases them next time.
     pub(crate) closing: bool,
     touched: HashMap<ContentId, u64>,
@@ -54,6 +60,9 @@ impl Shelf {
             policy,
             small_bytes: 0,
             reserved: 0,
+            coming: 0,
+            promised: 0,
+            let_go: 0,
             closing: false,
             touched: HashMap::new(),
             written: Instant::now(),
@@ -190,6 +199,16 @@ impl Shelf {
         taken
             .saturating_add(size)
             .saturating_sub(self.limits.max_size)
+    }
+
+    /// Bytes by which everything exceeds the limit, with what is coming.
+    pub(crate) const fn excess(&self) -> u64 {
+        self.lacking(self.coming)
+    }
+
+    /// Whether a content of this size would fit if others went.
+    pub(crate) fn can_make_room(&self, size: u64) -> bool {
+        size <= self.limits.max_size && self.lacking(size) <= self.evictable()
     }
 
     /// Bytes that would go if everything went that may.

@@ -117,6 +117,7 @@ impl Inner {
         self.index.remove(id);
         shelf.count_out(id, &entry);
         shelf.forget(id);
+        shelf.let_go += entry.size;
         victims.ids.push(*id);
         victims.bytes += entry.size;
     }

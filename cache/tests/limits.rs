@@ -6,8 +6,8 @@ mod common;
 use std::fs;
 use std::time::{Duration, SystemTime};
 
-use common::{Dir, blob, read, store};
-use potluck_cache::{Cache, CacheError, Eviction, Facts, Limits};
+use common::{Dir, blob, filled, pieces, read, spec, store};
+use potluck_cache::{Cache, CacheError, Eviction, Facts, Limits, PartialSpec};
 use potluck_content::ContentId;
 
 #[test]
@@ -159,4 +159,91 @@ fn the_policy_may_change_from_one_start_to_the_next() {
     let old = Duration::from_secs(91 * 24 * 3600);
     let evicted = cache.evict_expired(SystemTime::now() + old);
     assert_eq!((evicted.contents, cache.usage().bytes), (10, 0));
+}
+
+#[test]
+fn the_disk_keeps_its_minimum_free() {
+    let dir = Dir::new(10_000);
+    let cache = dir.open();
+    let pinned = store(&cache, &blob(1, 100)).id();
+    cache.set_pinned(&pinned, true).unwrap();
+    let idle = store(&cache, &blob(2, 100)).id();
+    let leased = store(&cache, &blob(3, 100));
+    // More than there is: what may go does, and nothing comes.
+    cache.set_limits(Limits {
+        min_free: u64::MAX / 2,
+        ..cache.limits()
+    });
+    assert!(cache.held(&idle).is_none());
+    assert!(cache.held(&pinned).is_some() && cache.held(&leased.id()).is_some());
+    let path = dir.temp.path().join("file");
+    fs::write(&path, blob(4, 100)).unwrap();
+    for refused in [
+        cache.partial(spec("known", 100)).map(drop),
+        cache.add_file(&path, |_| {}).map(drop),
+        cache
+            .partial(PartialSpec {
+                size: None,
+                ..spec("stream", 0)
+            })
+            .and_then(|stream| stream.append(b"bytes")),
+    ] {
+        let error = refused.unwrap_err();
+        assert!(matches!(error, CacheError::NoSpace { .. }), "{error}");
+        assert!(error.to_string().contains("cache.min_free"), "{error}");
+    }
+    // What is there can still be used and changed.
+    cache.set_validated(&leased.id(), true).unwrap();
+    assert_eq!(read(&leased), blob(3, 100));
+    cache.set_limits(Limits {
+        min_free: 0,
+        ..cache.limits()
+    });
+    assert!(store(&cache, &blob(4, 100)).is_cached());
+}
+
+#[test]
+fn what_comes_at_once_is_promised_its_room_at_once() {
+    let dir = Dir::new(10_000);
+    let cache = dir.open();
+    cache.set_limits(Limits {
+        max_size: u64::MAX,
+        ..cache.limits()
+    });
+    let disk = rustix::fs::statvfs(dir.path()).unwrap();
+    let most = usize::try_from(disk.f_bavail * disk.f_frsize / 10 * 6).unwrap();
+    // One has room for all its bytes, both have not, though none of them was written yet.
+    let one = cache.partial(spec("one", most)).unwrap();
+    let refused = cache.partial(spec("two", most));
+    assert!(matches!(refused, Err(CacheError::NoSpace { .. })));
+    drop(one);
+    drop(cache.partial(spec("two", most)).unwrap());
+    // What was refused is promised nothing.
+    drop(cache.partial(spec("three", 1000)).unwrap());
+}
+
+#[test]
+fn room_is_made_while_a_content_comes() {
+    let dir = Dir::new(1_000_000);
+    let cache = dir.open();
+    for seed in 0..10 {
+        store(&cache, &blob(seed, 100_000));
+    }
+    let bytes = blob(20, 800_000);
+    let partial = cache.partial(spec("large", bytes.len())).unwrap();
+    let mut came = 0;
+    for piece in pieces(&bytes) {
+        came += piece.bytes().len() as u64;
+        let _ = partial.put_hashed(piece).unwrap();
+        assert!(cache.usage().bytes + came <= 1_000_000);
+    }
+    assert!(partial.finish(None).unwrap().is_cached());
+    assert_eq!(cache.usage().bytes, 1_000_000);
+
+    // One that cannot fit pushes nothing out.
+    let bytes = blob(21, 1_100_000);
+    let partial = filled(&cache, &bytes);
+    assert_eq!(cache.usage().bytes, 1_000_000);
+    assert!(!partial.finish(None).unwrap().is_cached());
+    assert_eq!(cache.usage().bytes, 1_000_000);
 }

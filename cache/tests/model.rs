@@ -198,6 +198,10 @@ impl World {
             Op::Finish(i) => {
                 let partial = filled(self.cache(), &self.blobs[i]);
                 let lease = partial.finish(Some(self.id(i))).unwrap();
+                // Room is made as the pieces come, also of what turns out to be held.
+                if SIZES[i] > 0 {
+                    self.model.make_room(i);
+                }
                 if !self.model.touch(i) {
                     let cached = self.model.make_room(i);
                     self.model.push(i, cached, false);

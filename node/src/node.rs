@@ -357,6 +357,7 @@ async fn tidy(state: State, stop: CancellationToken) {
             let state = state.clone();
             blocking(move || {
                 save_counters(&state);
+                state.cache.keep_min_free();
                 state.cache.flush();
                 if seconds.is_multiple_of(EXPIRE_EVERY) {
                     let evicted = state.cache.evict_expired(SystemTime::now());

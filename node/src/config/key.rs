@@ -7,7 +7,7 @@ use potluck_cache::Eviction;
 use super::settings::{Profile, Settings, Share};
 use super::value::{
     Expected, Value, boolean, cache_size, choice, count, duration, hosts, http, list, listen,
-    multicast, multicast6, name_patterns, optional_path, path, paths, rate, rate_or_off,
+    min_free, multicast, multicast6, name_patterns, optional_path, path, paths, rate, rate_or_off,
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -124,7 +124,7 @@ macro_rules! key {
 
 /// Every key, in the order of the documentation.
 #[rustfmt::skip]
-pub(super) static KEYS: [Key; 43] = [
+pub(super) static KEYS: [Key; 44] = [
     key!("data_dir", Plain::DataDir, s.data_dir = path),
     key!("profile", Plain::Text("bits"), s.profile =
         |v| choice(v, &[("bits", Profile::Bits), ("lan", Profile::Lan)])),
@@ -161,6 +161,7 @@ pub(super) static KEYS: [Key; 43] = [
     key!("cache.max_size", Plain::Text("1%"), lan Plain::Text("20%"), s.cache.max_size = cache_size),
     key!("cache.max_age", Plain::Text("90d"), s.cache.max_age = |v| duration(v, DAY, DAY * 120)),
     key!("cache.scrub", Plain::Text("off"), lan Plain::Text("5 MB/s"), s.cache.scrub = rate_or_off),
+    key!("cache.min_free", Plain::Text("auto"), s.cache.min_free = min_free),
     key!("cache.eviction", Plain::Text("lru"), s.cache.eviction =
         |v| choice(v, &[("lru", Eviction::Lru), ("s3-fifo", Eviction::S3Fifo)])),
     key!("transfer.max_bandwidth", Plain::Text("unlimited"), s.transfer.max_bandwidth = rate),

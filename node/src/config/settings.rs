@@ -104,6 +104,8 @@ pub struct CacheSettings {
     pub max_age: Duration,
     /// How fast all contents are read again to find what the disk did not keep.
     pub scrub: Option<Rate>,
+    /// What stays free of the disk that holds the data directory.
+    pub min_free: MinFree,
     /// What goes when there is no room.
     pub eviction: Eviction,
 }
@@ -120,6 +122,7 @@ impl Settings {
             dir: self.data_dir.clone(),
             max_size: self.cache.max_size.on_disk_of(disk),
             max_age: self.cache.max_age,
+            min_free: self.cache.min_free.on_disk_of(disk),
             eviction: self.cache.eviction,
         })
     }
@@ -132,6 +135,27 @@ pub enum CacheSize {
     Percent(u32),
     /// Bytes.
     Bytes(u64),
+}
+
+/// How much of the disk stays free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MinFree {
+    /// A hundredth of the disk, but not more than 1 GiB: what logs, package managers and
+    /// the like need to go on does not grow with the disk for ever.
+    Auto,
+    /// So much.
+    Size(CacheSize),
+}
+
+impl MinFree {
+    /// Bytes, on a disk of this many.
+    #[must_use]
+    pub fn on_disk_of(self, disk: u64) -> u64 {
+        match self {
+            Self::Auto => (disk / 100).min(1 << 30),
+            Self::Size(size) => size.on_disk_of(disk),
+        }
+    }
 }
 
 /// Downloads.
@@ -202,6 +226,7 @@ impl Default for Settings {
                 max_size: CacheSize::Bytes(0),
                 max_age: Duration::ZERO,
                 scrub: None,
+                min_free: MinFree::Auto,
                 eviction: Eviction::default(),
             },
             transfer: TransferSettings {
@@ -229,5 +254,9 @@ mod tests {
             u64::MAX / 10 * 8 + 4
         );
         assert_eq!(CacheSize::Bytes(5).on_disk_of(0), 5);
+        assert_eq!(MinFree::Auto.on_disk_of(64 << 20), (64 << 20) / 100);
+        assert_eq!(MinFree::Auto.on_disk_of(10 << 40), 1 << 30);
+        let size = MinFree::Size(CacheSize::Percent(1_000));
+        assert_eq!(size.on_disk_of(10 << 40), 1 << 40);
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use potluck_plan::Rate;
 use serde::Serialize;
 
-use super::settings::CacheSize;
+use super::settings::{CacheSize, MinFree};
 use super::size::{parse_duration, parse_percent, parse_size, show_duration};
 
 /// A value before it is understood.
@@ -93,6 +93,21 @@ pub(super) fn cache_size(value: &Value) -> Result<CacheSize, Expected> {
             .ok_or_else(|| expected().into()),
         _ => Err(expected().into()),
     }
+}
+
+pub(super) fn min_free(value: &Value) -> Result<MinFree, Expected> {
+    let expected =
+        || "write \"auto\", a size such as \"1 GiB\", or 0% to 50% of the disk such as \"5%\"";
+    let size = match value {
+        Value::Number(bytes) => Some(CacheSize::Bytes(*bytes)),
+        Value::Text(text) if text == "auto" => return Ok(MinFree::Auto),
+        Value::Text(text) => parse_percent(text)
+            .filter(|percent| *percent <= 5_000)
+            .map(CacheSize::Percent)
+            .or_else(|| parse_size(text).map(CacheSize::Bytes)),
+        _ => None,
+    };
+    size.map(MinFree::Size).ok_or_else(|| expected().into())
 }
 
 pub(super) fn rate(value: &Value) -> Result<Rate, Expected> {
