@@ -75,7 +75,7 @@ impl Index {
     /// Notes a content with all its names, in the place of what was known of it.
     pub(crate) fn put(&self, id: &ContentId, entry: Entry, facts: &Facts) {
         let _changing = lock(&self.changing);
-        let names = facts_names(facts);
+        let names = facts_names(id, facts);
         self.write(id, Some(entry), &names);
     }
 
@@ -174,7 +174,7 @@ impl Index {
     }
 
     /// The bucket of rows that begin with `start`; empty where there is none.
-    fn bucket(&self, table: Table, start: &[u8]) -> Vec<u8> {
+    pub(crate) fn bucket(&self, table: Table, start: &[u8]) -> Vec<u8> {
         let found = self.tables().get(table, &bucket_of(start));
         found.map(|bucket| bucket.to_vec()).unwrap_or_default()
     }

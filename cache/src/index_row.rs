@@ -1,7 +1,7 @@
 //! How the rows of the index are written.
 //!
 //! ```text
-//! contents   id (32), entry (17 or 25), names (33 or 65 each)
+//! contents   id (32), entry (17 or 25), names (17, 33 or 65 each)
 //! names      half a hash (16), kind (1), half the id of the content (16)
 //! by_access  queue and since when it stands there (8), id (32)
 //! ```
@@ -127,7 +127,11 @@ pub(crate) fn names_in(row: &[u8]) -> impl Iterator<Item = &[u8]> {
     let entry = row.get(ID..).and_then(Entry::decode);
     let mut rest = entry.map_or(&[][..], |(_, names)| names);
     std::iter::from_fn(move || {
-        let hash = if *rest.first()? == SHA512 { 64 } else { 32 };
+        let hash = match *rest.first()? {
+            SHA512 => 64,
+            URL => HALF,
+            _ => 32,
+        };
         let (name, others) = rest.split_at_checked(1 + hash)?;
         rest = others;
         Some(name)
@@ -141,6 +145,7 @@ const ENTITY: u8 = b'e';
 const SHA256: u8 = b'2';
 const SHA512: u8 = b'5';
 const B3: u8 = b'3';
+const URL: u8 = b'u';
 
 pub(crate) fn entity_name(key: &EntityKey) -> Name {
     [&[ENTITY], &key.as_bytes()[..]].concat()
@@ -155,9 +160,33 @@ pub(crate) fn digest_name(digest: &Digest) -> Name {
     [&[kind], digest.as_bytes()].concat()
 }
 
+/// How a row of `names` for a URL begins: a part of its hash.
+pub(crate) fn url_start(url: &str) -> [u8; 8] {
+    let mut start = [0; 8];
+    start.copy_from_slice(&ContentId::of(url.as_bytes()).as_bytes()[..8]);
+    start
+}
+
+/// Whether a row of `names` leads from a URL that begins so to a content.
+pub(crate) fn is_of_url(row: &[u8], start: &[u8; 8]) -> bool {
+    row.starts_with(start) && row.get(HALF) == Some(&URL)
+}
+
+/// The beginning of the id that a row of `names` leads to.
+pub(crate) fn name_target(row: &[u8]) -> Option<&[u8]> {
+    row.get(HALF + 1..).filter(|half| half.len() == HALF)
+}
+
+/// One URL may lead to many contents, one for each version: a part of the id makes a name
+/// of its own for each.
+fn url_name(url: &str, id: &ContentId) -> Name {
+    [&[URL], &url_start(url)[..], &id.as_bytes()[..8]].concat()
+}
+
 /// All names that the facts give a content, each once.
-pub(crate) fn facts_names(facts: &Facts) -> Vec<Name> {
-    let entities = facts.entities.iter().map(|e| entity_name(&e.key()));
+pub(crate) fn facts_names(id: &ContentId, facts: &Facts) -> Vec<Name> {
+    let entities = facts.entities.iter();
+    let entities = entities.flat_map(|e| [entity_name(&e.key()), url_name(&e.url, id)]);
     let mut names: Vec<_> = entities
         .chain(facts.digests.iter().map(digest_name))
         .collect();

@@ -34,6 +34,7 @@ mod index;
 mod index_bucket;
 mod index_fill;
 mod index_row;
+mod index_urls;
 mod inner;
 mod journal;
 mod lease;

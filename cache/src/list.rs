@@ -10,8 +10,8 @@ use crate::{Cache, ContentRecord, Facts};
 
 /// Which contents are wanted; by default all.
 ///
-/// Everything but the URLs and the time of coming is in the index. For these three each
-/// content's sidecar is read that the other conditions leave.
+/// Everything but a part of a URL and the time of coming is in the index. For these two
+/// each content's sidecar is read that the other conditions leave.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Filter {
     /// One of its URLs is this.
@@ -76,12 +76,22 @@ impl Cache {
             let accessed = shelf.last_touch(id).unwrap_or(entry.accessed);
             filter.fits_entry(entry, accessed, shelf.is_leased(id))
         };
-        (inner.index.after(after))
-            .filter(|(id, entry)| fits(id, entry))
-            .filter_map(|(id, _)| self.show(&id))
-            .filter(|record| filter.fits_record(record))
-            .take(limit)
-            .collect()
+        let records = |contents: &mut dyn Iterator<Item = (ContentId, Entry)>| {
+            contents
+                .filter(|(id, entry)| fits(id, entry))
+                .filter_map(|(id, _)| self.show(&id))
+                .filter(|record| filter.fits_record(record))
+                .take(limit)
+                .collect()
+        };
+        match &filter.url {
+            None => records(&mut inner.index.after(after)),
+            Some(url) => {
+                let found = inner.index.by_url(url).into_iter();
+                let found = found.filter(|id| after.is_none_or(|after| id > after));
+                records(&mut found.filter_map(|id| Some((id, inner.index.get(&id)?))))
+            }
+        }
     }
 
     /// The content that comes after one in the order of the ids, or the first.

@@ -66,7 +66,7 @@ fn read_shelf(dir: &DataDir, first: u8) -> Result<Vec<Found>, CacheError> {
         Some(Found {
             id,
             entry: entry(&meta, None),
-            names: facts_names(&meta.facts),
+            names: facts_names(&id, &meta.facts),
         })
     };
     Ok(list_shelf(dir, first)?

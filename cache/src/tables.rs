@@ -77,8 +77,8 @@ pub(crate) enum Unusable {
 const CACHE_BYTES: u64 = 8 << 20;
 
 const MARK: &[u8] = b"potluck cache index";
-/// 1 had a row for each content and two for each of its names.
-const FORMAT: u32 = 2;
+/// 1 had a row for each content and two for each of its names, 2 no URLs.
+const FORMAT: u32 = 3;
 const STANDING: &[u8] = b"standing";
 
 /// Bytes that sled would have to read again when it is opened the next time, which takes

@@ -127,3 +127,42 @@ fn a_prefix_finds_what_begins_so() {
     cache.remove(&gone).unwrap();
     assert!(cache.with_prefix(&gone.to_hex(), 2).is_empty());
 }
+
+#[test]
+fn a_url_leads_to_all_its_versions() {
+    let dir = Dir::new(10 << 20);
+    let cache = dir.open();
+    let url = "http://o/latest.iso";
+    let mut versions: Vec<_> = (0..4)
+        .map(|n| {
+            let bytes = blob(n, 2_000 + n as usize);
+            let id = store(&cache, &bytes).id();
+            cache.link_entity(&entity(url, &bytes), &id).unwrap();
+            id
+        })
+        .collect();
+    let other = store(&cache, &blob(9, 50)).id();
+    cache
+        .link_entity(&entity("http://o/latest.iso.sum", &blob(9, 50)), &other)
+        .unwrap();
+    versions.sort();
+    let of_url = Filter {
+        url: Some(url.to_owned()),
+        ..Filter::default()
+    };
+    assert_eq!(ids(&cache, &of_url), versions);
+    let next = cache.page(&of_url, Some(&versions[1]), 1);
+    assert_eq!(next[0].id, versions[2]);
+    // As the index is kept, as it is made again, and as things change.
+    drop(cache);
+    let cache = dir.open();
+    assert_eq!(ids(&cache, &of_url), versions);
+    cache.rebuild_index().unwrap();
+    assert_eq!(ids(&cache, &of_url), versions);
+    cache.set_pinned(&versions[0], true).unwrap();
+    cache.remove(&versions[3]).unwrap();
+    cache
+        .update(&versions[2], |facts| facts.entities.clear())
+        .unwrap();
+    assert_eq!(ids(&cache, &of_url), versions[..2]);
+}
