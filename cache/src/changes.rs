@@ -32,8 +32,8 @@ pub(crate) struct Changes {
 
 struct State {
     generation: u64,
-    /// None when the disk was too full for a journal: then nothing can be added either,
-    /// and the next start makes the index again.
+    /// None when the disk was too full for a journal: then nothing can be added until the
+    /// next sync finds room, and a crash makes the next start read all files.
     file: Option<Arc<File>>,
     /// Bytes in the file.
     len: u64,

@@ -6,7 +6,7 @@ mod common;
 use std::fs;
 use std::path::Path;
 
-use common::{Dir, blob, copy_dir, entity, read, store};
+use common::{Dir, blob, copy_dir, entity, read, reboot, store};
 use potluck_cache::{Cache, CacheError};
 use potluck_content::ContentId;
 
@@ -199,18 +199,4 @@ fn names_that_came_back_are_found_after_the_machine_went_down() {
     hide(&crash, &ids[1]);
     reboot(&crash);
     check(&crash.open(), &[ids[0], ids[2]]);
-}
-
-/// Makes the journals those of an earlier run of the kernel.
-fn reboot(dir: &Dir) {
-    for journal in fs::read_dir(dir.path().join("changes")).unwrap() {
-        let path = journal.unwrap().path();
-        let number = path.file_name().unwrap().to_str().unwrap().to_owned();
-        let text = fs::read_to_string(&path).unwrap();
-        let (first, rest) = text.split_once('\n').unwrap();
-        let words: Vec<_> = first.split(' ').collect();
-        let line = format!("{} another-boot", words[..4].join(" "));
-        let sum = ContentId::of(format!("{number} {line}").as_bytes()).to_hex();
-        fs::write(&path, format!("{line} {}\n{rest}", &sum[..8])).unwrap();
-    }
 }
