@@ -88,18 +88,23 @@ impl World {
         let after = LONGEST.mul_f64(self.rng.f64());
         let daemon = Pid::from_raw(self.node.daemon()?.pid() as i32).context("a pid is never 0")?;
         let stop = AtomicBool::new(false);
+        // Not everything at once: what somebody waits for leaves nothing to the rest.
+        let mut chosen = Work::ALL.to_vec();
+        chosen.retain(|_| self.rng.u8(..3) > 0);
+        let rng = &mut self.rng;
         thread::scope(|scope| {
-            let work = Work::ALL.map(|work| {
+            let begin = |work| {
                 let mut shift = Shift {
                     node: &self.node,
                     peer: &self.peer,
                     wares: &self.wares,
                     promises: &self.promises,
                     stop: &stop,
-                    rng: self.rng.fork(),
+                    rng: rng.fork(),
                 };
                 scope.spawn(move || shift.repeat(work))
-            });
+            };
+            let work: Vec<_> = chosen.into_iter().map(begin).collect();
             // Not a wait for anything: how long the work lasts is what is tried here.
             thread::sleep(after);
             stop.store(true, Ordering::SeqCst);
