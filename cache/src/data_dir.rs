@@ -54,6 +54,10 @@ impl DataDir {
             }
             dir.make_dir(&path)?;
         }
+        // Whoever made a directory may have died before its name was durable.
+        for made in [root, &dir.contents()] {
+            dir.sync_dir(made)?;
+        }
         for (path, _) in list(&root.join("scratch"))? {
             dir.disk.discard(&path);
         }

@@ -114,10 +114,11 @@ fn resume(key: &PartialKey, path: &Path, wanted: Option<Layout>) -> Option<(File
 fn begin(dir: &DataDir, path: &Path, size: Option<u64>) -> Result<File, CacheError> {
     let meta = meta_path(path);
     if meta.exists() {
-        // On disk too, before the bytes that it claims go.
         dir.disk.discard(&meta);
-        dir.sync_dir(&dir.partials())?;
     }
+    // A sidecar that was there, now or some time ago, must not come back after a loss of
+    // power and claim the bytes of the new file.
+    dir.sync_dir(&dir.partials())?;
     if is_link(path) {
         // What it leads to is not ours to write to.
         dir.disk.discard(path);

@@ -4,9 +4,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use potluck_cache::{Cache, Config, Lease, Partial, PartialKey, PartialSpec};
+use potluck_cache::{Cache, Config, DiskWatcher, Lease, Partial, PartialKey, PartialSpec};
 use potluck_content::{ContentId, Entity, HashedPiece, Layout, Manifest, PieceIndex, Validator};
 use tempfile::TempDir;
 
@@ -24,6 +25,15 @@ impl Dir {
         }
     }
 
+    /// The same where syncing costs nothing, if there is such a place.
+    pub(crate) fn in_memory(max_size: u64) -> Self {
+        let temp = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+        Self {
+            temp: temp.unwrap(),
+            max_size,
+        }
+    }
+
     pub(crate) fn path(&self) -> PathBuf {
         self.temp.path().join("data")
     }
@@ -34,6 +44,10 @@ impl Dir {
 
     pub(crate) fn open(&self) -> Cache {
         Cache::open(self.config()).unwrap()
+    }
+
+    pub(crate) fn open_watched<W: DiskWatcher + 'static>(&self, watcher: &Arc<W>) -> Cache {
+        Cache::open_watched(self.config(), Arc::clone(watcher) as Arc<dyn DiskWatcher>).unwrap()
     }
 
     /// Where the bytes of a content lie; its sidecar has `.meta` added.
