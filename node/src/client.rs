@@ -134,15 +134,6 @@ impl Client {
         self.document(Method::POST, path, Bytes::new()).await
     }
 
-    /// The same where nothing is answered.
-    ///
-    /// # Errors
-    /// As [`ClientError`] says.
-    pub async fn tell(&self, path: &str) -> Result<(), ClientError> {
-        let call = self.send(Method::POST, path, Bytes::new());
-        self.in_time(self.patience, call).await.map(drop)
-    }
-
     /// Follows a stream of lines.
     ///
     /// # Errors

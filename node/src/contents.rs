@@ -14,7 +14,8 @@ use potluck_content::ContentId;
 use serde_json::json;
 
 pub use document::{
-    CacheDocument, ClearedDocument, ContentDocument, Found, PartialDocument, VerifiedDocument,
+    CacheDocument, ClearedDocument, ContentDocument, Found, InvalidatedDocument, PartialDocument,
+    VerifiedDocument,
 };
 pub use error::ContentsError;
 pub use query::{MAX_PAGE, PageQuery};

@@ -13,8 +13,8 @@ use super::State;
 use super::caller::Administrator;
 use super::problem::{Problem, blocking};
 use crate::contents::{
-    CacheDocument, ClearedDocument, ContentDocument, Contents, ContentsError, PageQuery,
-    PartialDocument, VerifiedDocument,
+    CacheDocument, ClearedDocument, ContentDocument, Contents, ContentsError, InvalidatedDocument,
+    PageQuery, PartialDocument, VerifiedDocument,
 };
 use crate::jobs::Caller;
 
@@ -132,9 +132,14 @@ pub(super) async fn invalidate(
     _: Administrator,
     Shared(state): Shared<State>,
     Path(name): Path<String>,
-) -> Result<StatusCode, Problem> {
-    let _ = answer(state, move |contents| contents.invalidate(&name)).await?;
-    Ok(StatusCode::NO_CONTENT)
+) -> Result<Json<InvalidatedDocument>, Problem> {
+    let jobs = state.jobs.clone();
+    let Json(id) = answer(state, move |contents| contents.invalidate(&name)).await?;
+    let jobs = jobs.invalidate(id).await?;
+    Ok(Json(InvalidatedDocument {
+        content_id: id.to_string(),
+        jobs: jobs.iter().map(ToString::to_string).collect(),
+    }))
 }
 
 pub(super) async fn remove(

@@ -113,6 +113,15 @@ pub enum Found {
     Unreadable,
 }
 
+/// A content that was removed because it is not what it should be.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct InvalidatedDocument {
+    /// Its name.
+    pub content_id: String,
+    /// The jobs that waited to be completed with it.
+    pub jobs: Vec<String>,
+}
+
 /// What clearing the cache took away.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ClearedDocument {

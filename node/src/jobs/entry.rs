@@ -76,7 +76,7 @@ impl Entry {
                 url: file.url.clone(),
                 headers: file.headers.clone(),
                 checksum: file.checksum,
-                use_peers,
+                use_peers: use_peers && !file.from_origin,
                 priority: self.job.priority,
                 before: file.accounting,
             })

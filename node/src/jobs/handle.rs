@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use potluck_cache::Lease;
-use potluck_content::Digest;
+use potluck_content::{ContentId, Digest};
 use potluck_plan::{JobError, JobRefusal, LimitReached, Priority};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{JobDocument, StoreError, Why};
+use super::{JobDocument, JobId, StoreError, Why};
 
 /// Who asks: the user at the other end of the control socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,6 +122,7 @@ pub(super) enum Command {
     Complete(Caller, String, bool, Reply<Arc<JobDocument>>),
     Take(Caller, String, usize, Reply<Taken>),
     Why(Caller, String, Reply<Why>),
+    Invalidate(ContentId, Reply<Vec<JobId>>),
 }
 
 /// A handle on the jobs of a node. Cheap to clone. Jobs are named by id or unique prefix.
@@ -242,6 +243,16 @@ impl JobsHandle {
     /// As [`Refusal`] says.
     pub async fn why(&self, by: Caller, job: String) -> Result<Why, Refusal> {
         self.ask(|reply| Command::Why(by, job, reply)).await
+    }
+
+    /// Takes a content that is not what it should be from the jobs that wait to be
+    /// completed with it: they fetch it again from the origin, or fail where the origin
+    /// itself gave it. Gives these jobs. Not for every caller: whoever may see the cache.
+    ///
+    /// # Errors
+    /// When the node stops.
+    pub async fn invalidate(&self, content: ContentId) -> Result<Vec<JobId>, Refusal> {
+        self.ask(|reply| Command::Invalidate(content, reply)).await
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Refusal> {

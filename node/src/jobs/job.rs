@@ -146,6 +146,9 @@ pub struct JobFile {
     pub placed: bool,
     /// What is wrong with it.
     pub error: Option<JobError>,
+    /// Whether peers are not asked: what came before was not what it should be.
+    #[serde(default)]
+    pub from_origin: bool,
 }
 
 impl JobFile {
@@ -166,6 +169,7 @@ impl JobFile {
             accounting: Accounting::default(),
             placed: false,
             error: None,
+            from_origin: false,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The task that owns the jobs.
 
 mod completing;
+mod invalidating;
 mod requests;
 mod restoring;
 mod running;

@@ -243,7 +243,8 @@ fn what_is_not_what_it_should_be_is_removed() {
             world.json(&["cache", "validate", &made[0]])["validated"],
             true
         );
-        world.json(&["cache", "invalidate", &made[0]]);
+        let gone = world.json(&["cache", "invalidate", &made[0]]);
+        assert_eq!(gone["content_id"], made[0]);
         assert!(
             world
                 .json(&["cache", "list"])
@@ -383,4 +384,67 @@ fn what_may_not_be_read_is_a_miss_until_it_may() {
         }
         assert_eq!(run(&["cache", "verify"]).code, 0, "{}", dir.display());
     }
+}
+
+#[test]
+fn jobs_that_wait_for_what_is_not_what_it_should_be_fetch_it_again() {
+    let (world, origin) = (World::new(), Origin::start(300_000));
+    let daemon = world.daemon();
+    let id = ContentId::of(&origin.bytes).to_string();
+    let job = |path: &str| {
+        let job = world.json(&["job", "create"])["id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        world.json(&[
+            "job",
+            "add",
+            &job,
+            &origin.url("file"),
+            text(&world.path(path)),
+        ]);
+        world.json(&["job", "resume", &job]);
+        until("the job is transferred", || {
+            world.state_of(&job) == "transferred"
+        });
+        job
+    };
+    let fetched = job("fetched");
+    let copied = job("copied");
+    assert_eq!(
+        world.json(&["job", "show", &copied])["bytes_from_cache"],
+        300_000
+    );
+    let before = origin.sent();
+
+    let invalidated = world.json(&["cache", "invalidate", &id]);
+    assert_eq!(invalidated["content_id"], id);
+    assert_eq!(invalidated["jobs"].as_array().unwrap().len(), 2);
+    until("it is fetched again", || {
+        world.state_of(&copied) == "transferred"
+    });
+    let shown = world.json(&["job", "show", &copied]);
+    assert_eq!(
+        (&shown["bytes_from_origin"], &shown["bytes_from_cache"]),
+        (&300_000.into(), &0.into())
+    );
+    assert!(origin.sent() >= before + 300_000);
+
+    // What the origin itself gave is for its owner to decide.
+    let shown = world.json(&["job", "show", &fetched]);
+    assert_eq!(
+        (&shown["state"], &shown["error"]["code"]),
+        (&"error".into(), &"validation_failed".into())
+    );
+    assert_eq!(shown["bytes_discarded"], 300_000);
+    world.json(&["job", "resume", &fetched]);
+    until("it is here again", || {
+        world.state_of(&fetched) == "transferred"
+    });
+    for (job, path) in [(&fetched, "fetched"), (&copied, "copied")] {
+        world.json(&["job", "complete", job]);
+        assert_eq!(fs::read(world.path(path)).unwrap(), *origin.bytes);
+    }
+    assert!(world.run(&["events"]).stdout.contains("job_invalidated"));
+    assert_eq!(daemon.stop(), Some(0));
 }

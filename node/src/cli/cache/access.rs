@@ -10,8 +10,8 @@ use crate::cli::failure::Failure;
 use crate::client::{Client, escaped};
 use crate::config::Settings;
 use crate::contents::{
-    CacheDocument, ClearedDocument, ContentDocument, Contents, ContentsError, PageQuery,
-    PartialDocument, VerifiedDocument,
+    CacheDocument, ClearedDocument, ContentDocument, Contents, ContentsError, InvalidatedDocument,
+    PageQuery, PartialDocument, VerifiedDocument,
 };
 use crate::events::{EventLog, EventWriter};
 
@@ -113,13 +113,17 @@ impl Access {
         }
     }
 
-    pub(super) async fn invalidate(&self, name: &str) -> Result<(), Failure> {
+    pub(super) async fn invalidate(&self, name: &str) -> Result<InvalidatedDocument, Failure> {
         match self {
             Self::Daemon(client) => {
                 let path = format!("{}/invalidate", path(name));
-                Ok(client.patient().tell(&path).await?)
+                Ok(client.patient().order(&path).await?)
             }
-            Self::Here(here) => Ok(here.contents.invalidate(name).map(drop)?),
+            // Jobs that miss it fetch it again when the daemon begins.
+            Self::Here(here) => Ok(InvalidatedDocument {
+                content_id: here.contents.invalidate(name)?.to_string(),
+                jobs: Vec::new(),
+            }),
         }
     }
 

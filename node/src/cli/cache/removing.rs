@@ -81,15 +81,16 @@ pub(super) async fn invalidate(
 ) -> Result<(), Failure> {
     let mut removed = Vec::new();
     for name in names {
-        let id = access.show(name).await?.content_id;
-        access.invalidate(&id).await?;
-        told(&id, output)?;
-        removed.push(id);
+        let invalidated = access.invalidate(name).await?;
+        told(&invalidated.content_id, output)?;
+        for job in &invalidated.jobs {
+            output.hint(&format!(
+                "job {job} waited for it: see `potluck job show {job}`"
+            ));
+        }
+        removed.push(invalidated);
     }
-    if output.json {
-        return output.json(&json!({ "removed": removed }));
-    }
-    Ok(())
+    super::one_or_many(&removed, output)
 }
 
 pub(super) async fn clear(

@@ -40,6 +40,9 @@ impl JobsTask {
                 Ok(id) => self.complete(id, placed, reply).await,
                 Err(refusal) => drop(reply.send(Err(refusal))),
             },
+            Command::Invalidate(content, reply) => {
+                drop(reply.send(Ok(self.invalidate(content).await)));
+            }
             Command::Take(by, name, file, reply) => drop(reply.send(self.take(by, &name, file))),
             Command::Why(by, name, reply) => {
                 let why = self.find(by, &name).map(|id| {
