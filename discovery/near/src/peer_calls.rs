@@ -66,21 +66,26 @@ impl PeerTable {
 
     /// Everybody who may be called now, those with the fewest failures last: whoever
     /// announces nodes that are not there must not keep others from being called.
-    fn due(&mut self, now: Instant) -> Vec<(DialTarget, SocketAddr)> {
+    fn due(&mut self, now: Instant) -> Vec<DialTarget> {
         let heard = self.entries.callable(now).filter_map(|peer| {
             let entry = self.entries.get(peer)?;
-            let address = entry.addresses.best()?;
-            Some((entry.failures, DialTarget::Peer(*peer), address))
+            Some((entry.failures, DialTarget::Peer(*peer)))
         });
         let statics = self.callable_statics().filter(|(_, _, from)| *from <= now);
-        let statics = statics.map(|(target, address, _)| (0, target, address));
+        let statics = statics.map(|(target, _, _)| (0, target));
         let mut due: Vec<_> = heard.chain(statics).collect();
         // Any of them: if all called the same few, those would soon be full.
         self.dice.shuffle(&mut due);
-        due.sort_by_key(|(failures, _, _)| std::cmp::Reverse(*failures));
-        due.into_iter()
-            .map(|(_, target, address)| (target, address))
-            .collect()
+        due.sort_by_key(|(failures, _)| std::cmp::Reverse(*failures));
+        due.into_iter().map(|(_, target)| target).collect()
+    }
+
+    /// Where to call.
+    fn address_of(&self, target: DialTarget) -> Option<SocketAddr> {
+        match target {
+            DialTarget::Peer(peer) => self.entries.get(&peer)?.addresses.best(),
+            DialTarget::Static(index) => self.statics.get(index)?.address,
+        }
     }
 
     pub(crate) fn call_those_due(&mut self, now: Instant) {
@@ -92,8 +97,11 @@ impl PeerTable {
         let mut due = self.due(now);
         while free > 0
             && !self.is_out_of_calls(now)
-            && let Some((target, address)) = due.pop()
+            && let Some(target) = due.pop()
         {
+            let Some(address) = self.address_of(target) else {
+                continue;
+            };
             self.dials_paid = self.dials_paid.max(now) + DIAL_INTERVAL;
             match target {
                 DialTarget::Peer(peer) => {
