@@ -23,7 +23,7 @@ pub use mistake::{ConfigError, Mistake};
 pub use settings::{
     CacheSettings, CacheSize, Control, Peering, Profile, Settings, Share, TransferSettings,
 };
-pub(crate) use size::{parse_duration, parse_size, show_size};
+pub(crate) use size::{parse_duration, parse_size, show_duration, show_size};
 pub use value::Value;
 
 use key::{KEYS, Places};

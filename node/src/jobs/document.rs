@@ -5,7 +5,8 @@ use std::time::SystemTime;
 use potluck_plan::{Accounting, JobError, JobState, Priority};
 use serde::{Deserialize, Serialize};
 
-use super::job::{Job, JobFile, JobType};
+use super::{Hook, Job, JobFile, JobType};
+use crate::config::show_duration;
 use crate::timestamp::rfc3339;
 
 /// A job. Sizes that are not known yet are 0.
@@ -15,6 +16,9 @@ pub struct JobDocument {
     pub id: String,
     /// What its owner calls it.
     pub name: String,
+    /// What its owner says about it.
+    #[serde(default)]
+    pub description: String,
     /// What it does.
     #[serde(rename = "type")]
     pub kind: JobType,
@@ -24,10 +28,31 @@ pub struct JobDocument {
     pub state: JobState,
     /// `uid:` and the number of the user.
     pub owner: String,
-    /// RFC 3339.
+    /// RFC 3339, as the next three.
     pub created: String,
+    /// When anything about it changed last, progress included.
+    #[serde(default)]
+    pub modified: Option<String>,
+    /// When the last of its files was here; null while one is not.
+    #[serde(default)]
+    pub transferred: Option<String>,
+    /// When it was completed or given up.
+    #[serde(default)]
+    pub ended: Option<String>,
+    /// Whether it was completed without some of its files.
+    #[serde(default)]
+    pub partial: bool,
+    /// What was set for it alone.
+    #[serde(flatten)]
+    pub settings: SettingsDocument,
     /// What is wrong.
     pub error: Option<ErrorDocument>,
+    /// How many files it has.
+    #[serde(default)]
+    pub files_total: usize,
+    /// How many of them are here.
+    #[serde(default)]
+    pub files_transferred: usize,
     /// Bytes of all files whose size is known.
     pub bytes_total: u64,
     /// Bytes that are here.
@@ -37,6 +62,30 @@ pub struct JobDocument {
     pub accounting: Accounting,
     /// Its files in order.
     pub files: Vec<FileDocument>,
+}
+
+/// What was set for a job alone; null leaves it to the settings of the node.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SettingsDocument {
+    /// Whether it may take from peers.
+    pub use_peers: Option<bool>,
+    /// Whether the daemon completes it.
+    pub detached: bool,
+    /// How long after a transient error it is tried again, such as `600s`.
+    pub retry_delay: Option<String>,
+    /// How long errors may go on without progress.
+    pub no_progress_timeout: Option<String>,
+    /// How long it may be connecting and transferring, all together.
+    pub max_download_time: Option<String>,
+    /// Whether it begins anew when one of its files changes at the origin.
+    pub same_version: bool,
+    /// Whether it runs only while its owner is logged in.
+    pub only_logged_in: bool,
+    /// Whom to tell when all files are here.
+    pub on_complete: Option<Hook>,
+    /// Whom to tell when it fails.
+    pub on_error: Option<Hook>,
 }
 
 /// One file of a job.
@@ -59,6 +108,15 @@ pub struct FileDocument {
     pub validator: Option<String>,
     /// The origin's time of the last change, in RFC 3339.
     pub modified: Option<String>,
+    /// Where the origin sent us, if not to the URL.
+    #[serde(default)]
+    pub final_url: Option<String>,
+    /// Header fields of the origin's last answer.
+    #[serde(default)]
+    pub response_headers: Vec<(String, String)>,
+    /// What the application says of what came, once it does.
+    #[serde(default)]
+    pub validated: Option<bool>,
     /// What is wrong with it.
     pub error: Option<ErrorDocument>,
 }
@@ -79,19 +137,46 @@ pub struct ErrorDocument {
 impl From<&Job> for JobDocument {
     fn from(job: &Job) -> Self {
         let files: Vec<FileDocument> = job.files.iter().map(FileDocument::from).collect();
+        let progress = job.progress();
+        let is_whole = progress.transferred == progress.total;
+        let transferred = job.transferred_at.filter(|_| is_whole);
         Self {
             id: job.id.to_string(),
             name: job.name.clone(),
+            description: job.description.clone(),
             kind: job.kind,
             priority: job.priority,
             state: job.state(),
             owner: format!("uid:{}", job.owner),
             created: rfc3339(job.created),
+            modified: Some(rfc3339(job.modified())),
+            transferred: transferred.map(rfc3339),
+            ended: job.ended().map(rfc3339),
+            partial: job.is_partial(),
+            settings: SettingsDocument::from(job),
             error: job.machine.error().map(ErrorDocument::from),
+            files_total: progress.total,
+            files_transferred: progress.transferred,
             bytes_total: files.iter().map(|file| file.bytes_total).sum(),
             bytes_transferred: files.iter().map(|file| file.bytes_transferred).sum(),
             accounting: job.accounting(),
             files,
+        }
+    }
+}
+
+impl From<&Job> for SettingsDocument {
+    fn from(job: &Job) -> Self {
+        Self {
+            use_peers: job.use_peers,
+            detached: job.detached,
+            retry_delay: job.retry_delay.map(show_duration),
+            no_progress_timeout: job.no_progress_timeout.map(show_duration),
+            max_download_time: job.max_download_time.map(show_duration),
+            same_version: job.same_version,
+            only_logged_in: job.only_logged_in,
+            on_complete: job.on_complete.clone(),
+            on_error: job.on_error.clone(),
         }
     }
 }
@@ -107,6 +192,9 @@ impl From<&JobFile> for FileDocument {
             content_id: file.content.map(|id| id.to_string()),
             validator: file.validator.as_ref().map(ToString::to_string),
             modified: file.mtime.map(rfc3339),
+            final_url: file.final_url.clone(),
+            response_headers: file.response_headers.clone(),
+            validated: file.validated,
             error: file.error.as_ref().map(ErrorDocument::from),
         }
     }

@@ -1,86 +1,12 @@
 //! A job as it is kept.
 
-use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use potluck_content::{ContentId, Digest, Entity, Validator};
-use potluck_plan::{Accounting, JobError, JobFiles, JobKey, JobMachine, JobState, Priority};
+use potluck_plan::{Accounting, JobFiles, JobMachine, JobState, JobTimes, Priority};
 use serde::{Deserialize, Serialize};
 
-use crate::public_url::public_url;
-
-/// The name of a job: 16 hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct JobId(u64);
-
-/// Text that names no job.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no job id: it has 16 hexadecimal digits")]
-pub struct JobIdError(String);
-
-impl JobId {
-    /// A new one that nobody can guess.
-    ///
-    /// # Errors
-    /// When the system has no randomness.
-    pub fn random() -> Result<Self, getrandom::Error> {
-        Ok(Self(getrandom::u64()?))
-    }
-
-    /// How the queue and the governor know the job.
-    #[must_use]
-    pub const fn key(self) -> JobKey {
-        JobKey(self.0)
-    }
-
-    /// The job that the queue knows by this key.
-    #[must_use]
-    pub const fn from_key(key: JobKey) -> Self {
-        Self(key.0)
-    }
-}
-
-impl fmt::Display for JobId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&format!("{:016x}", self.0))
-    }
-}
-
-impl fmt::Debug for JobId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")
-    }
-}
-
-impl FromStr for JobId {
-    type Err = JobIdError;
-
-    fn from_str(text: &str) -> Result<Self, JobIdError> {
-        let digits = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        u64::from_str_radix(text, 16)
-            .ok()
-            .filter(|_| digits)
-            .map(Self)
-            .ok_or_else(|| JobIdError(text.to_owned()))
-    }
-}
-
-impl TryFrom<String> for JobId {
-    type Error = JobIdError;
-
-    fn try_from(text: String) -> Result<Self, JobIdError> {
-        text.parse()
-    }
-}
-
-impl From<JobId> for String {
-    fn from(id: JobId) -> Self {
-        id.to_string()
-    }
-}
+use super::{JobFile, JobId};
 
 /// What a job does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -91,13 +17,27 @@ pub enum JobType {
     Download,
 }
 
-/// One job: everything about it that survives a restart.
+/// A program that is to be told how a job came out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hook {
+    /// Its full path.
+    pub program: PathBuf,
+    /// The words it is called with. No shell reads them.
+    #[serde(default)]
+    pub arguments: Vec<String>,
+}
+
+/// One job: everything about it that survives a restart, but for its secrets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
     /// Its id.
     pub id: JobId,
     /// What its owner calls it.
     pub name: String,
+    /// What its owner says about it.
+    #[serde(default)]
+    pub description: String,
     /// What it does.
     #[serde(rename = "type")]
     pub kind: JobType,
@@ -107,108 +47,73 @@ pub struct Job {
     pub owner: u32,
     /// When it was made.
     pub created: SystemTime,
+    /// When the last of its files was here; `None` while one is not.
+    #[serde(default)]
+    pub transferred_at: Option<SystemTime>,
     /// Its state.
     pub machine: JobMachine,
     /// Whether it may take from peers, where it says so.
     pub use_peers: Option<bool>,
     /// Whether the daemon is to complete it as soon as it can.
     pub detached: bool,
+    /// How long after a transient error it is tried again; `None` leaves it to the
+    /// settings, here and in the next two.
+    #[serde(default)]
+    pub retry_delay: Option<Duration>,
+    /// How long errors may go on without progress.
+    #[serde(default)]
+    pub no_progress_timeout: Option<Duration>,
+    /// How long it may be connecting and transferring, all together.
+    #[serde(default)]
+    pub max_download_time: Option<Duration>,
+    /// Whether it begins anew when one of its files changes at the origin.
+    #[serde(default)]
+    pub same_version: bool,
+    /// Whether it runs only while its owner is logged in.
+    #[serde(default)]
+    pub only_logged_in: bool,
+    /// Whom to tell when all files are here.
+    #[serde(default)]
+    pub on_complete: Option<Hook>,
+    /// Whom to tell when it fails.
+    #[serde(default)]
+    pub on_error: Option<Hook>,
+    /// Header fields for the origins of all files: names and values.
+    #[serde(default)]
+    pub headers: Vec<(String, String)>,
     /// What to transfer, in order.
     pub files: Vec<JobFile>,
 }
 
-/// One file of a job.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct JobFile {
-    /// Where it comes from.
-    pub url: String,
-    /// Where it goes.
-    pub path: PathBuf,
-    /// Header fields for the origin: names and values.
-    pub headers: Vec<(String, String)>,
-    /// What the whole must have.
-    pub checksum: Option<Digest>,
-    /// Bytes in the whole, once known.
-    pub size: Option<u64>,
-    /// The origin's word for this version.
-    pub validator: Option<Validator>,
-    /// The content, once it is here.
-    pub content: Option<ContentId>,
-    /// The origin's time of the last change.
-    pub mtime: Option<SystemTime>,
-    /// The version under which peers may find it once the job is completed.
-    pub entity: Option<Entity>,
-    /// Whether peers may have it once the job is completed.
-    pub shareable: bool,
-    /// Where bytes came from.
-    pub accounting: Accounting,
-    /// Whether it stands where it goes.
-    pub placed: bool,
-    /// What is wrong with it.
-    pub error: Option<JobError>,
-    /// Whether peers are not asked: what came before was not what it should be.
-    #[serde(default)]
-    pub from_origin: bool,
-}
-
-impl JobFile {
-    /// A file of which nothing is here yet.
+impl Job {
+    /// A new one without files: suspended, with everything as it is where nobody says
+    /// otherwise.
     #[must_use]
-    pub fn new(url: String, path: PathBuf) -> Self {
+    pub const fn new(id: JobId, owner: u32, now: SystemTime) -> Self {
         Self {
-            url,
-            path,
+            id,
+            name: String::new(),
+            description: String::new(),
+            kind: JobType::Download,
+            priority: Priority::Normal,
+            owner,
+            created: now,
+            transferred_at: None,
+            machine: JobMachine::new(now),
+            use_peers: None,
+            detached: false,
+            retry_delay: None,
+            no_progress_timeout: None,
+            max_download_time: None,
+            same_version: false,
+            only_logged_in: false,
+            on_complete: None,
+            on_error: None,
             headers: Vec::new(),
-            checksum: None,
-            size: None,
-            validator: None,
-            content: None,
-            mtime: None,
-            entity: None,
-            shareable: false,
-            accounting: Accounting::default(),
-            placed: false,
-            error: None,
-            from_origin: false,
+            files: Vec::new(),
         }
     }
 
-    /// Whether all of it is on this machine.
-    #[must_use]
-    pub const fn is_transferred(&self) -> bool {
-        self.content.is_some()
-    }
-
-    /// Its URL without a password: for logs.
-    #[must_use]
-    pub fn public_url(&self) -> String {
-        public_url(&self.url)
-    }
-
-    /// The version of the URL that is being transferred, where it is known.
-    #[must_use]
-    pub fn version(&self) -> Option<Entity> {
-        let mut url = url::Url::parse(&self.url).ok()?;
-        // Names of versions bear no passwords. Only URLs without a host refuse this.
-        url.set_username("").ok()?;
-        url.set_password(None).ok()?;
-        url.set_fragment(None);
-        Some(Entity {
-            url: url.into(),
-            validator: self.validator.clone()?,
-            size: self.size?,
-        })
-    }
-
-    /// Forgets what was transferred: it is no longer there.
-    pub fn reset(&mut self) {
-        self.content = None;
-        self.placed = false;
-        self.accounting = Accounting::default();
-    }
-}
-
-impl Job {
     /// Its state.
     #[must_use]
     pub const fn state(&self) -> JobState {
@@ -233,6 +138,38 @@ impl Job {
     pub fn accounting(&self) -> Accounting {
         self.files.iter().map(|file| file.accounting).sum()
     }
+
+    /// Its time limits, where `settings` hold for those it does not name.
+    #[must_use]
+    pub fn times(&self, settings: &JobTimes) -> JobTimes {
+        JobTimes {
+            retry_delay: self.retry_delay.unwrap_or(settings.retry_delay),
+            no_progress_timeout: self
+                .no_progress_timeout
+                .unwrap_or(settings.no_progress_timeout),
+            max_download_time: self.max_download_time.unwrap_or(settings.max_download_time),
+            inactivity_timeout: settings.inactivity_timeout,
+        }
+    }
+
+    /// When anything about it changed last, progress included.
+    #[must_use]
+    pub const fn modified(&self) -> SystemTime {
+        self.machine.last_activity()
+    }
+
+    /// When it was completed or given up. Nothing changes about a job after that.
+    #[must_use]
+    pub fn ended(&self) -> Option<SystemTime> {
+        self.state().is_final().then(|| self.modified())
+    }
+
+    /// Whether it was completed without some of its files.
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        let files = self.progress();
+        self.state() == JobState::Acknowledged && files.transferred < files.total
+    }
 }
 
 #[cfg(test)]
@@ -240,13 +177,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_sixteen_digits() {
-        let id: JobId = "00000000000000ff".parse().unwrap();
-        assert_eq!(id.key(), JobKey(255));
-        assert_eq!(id.to_string(), "00000000000000ff");
-        assert_eq!(JobId::from_key(id.key()), id);
-        for wrong in ["", "ff", "+0000000000000ff", "00000000000000fg"] {
-            assert!(wrong.parse::<JobId>().is_err(), "{wrong}");
-        }
+    fn its_own_times_go_before_the_settings() {
+        let id = "00000000000000ff".parse().unwrap();
+        let mut job = Job::new(id, 1, SystemTime::UNIX_EPOCH);
+        let settings = JobTimes::default();
+        assert_eq!(job.times(&settings), settings);
+        job.retry_delay = Some(Duration::from_secs(7));
+        let times = job.times(&settings);
+        assert_eq!(times.retry_delay, Duration::from_secs(7));
+        assert_eq!(times.max_download_time, settings.max_download_time);
     }
 }

@@ -171,24 +171,15 @@ fn at(path: &Path, source: io::Error) -> StoreError {
 mod tests {
     use std::time::{Duration, SystemTime};
 
-    use potluck_plan::{JobMachine, Priority};
-
     use super::*;
-    use crate::jobs::{JobFile, JobType};
+    use crate::jobs::JobFile;
 
     fn job(id: &str, second: u64) -> Job {
         let created = SystemTime::UNIX_EPOCH + Duration::from_secs(second);
         Job {
-            id: id.parse().unwrap(),
             name: "a".into(),
-            kind: JobType::Download,
-            priority: Priority::Low,
-            owner: 7,
-            created,
-            machine: JobMachine::new(created),
-            use_peers: Some(false),
-            detached: true,
             files: vec![JobFile::new("http://o/a".into(), "/tmp/a".into())],
+            ..Job::new(id.parse().unwrap(), 7, created)
         }
     }
 
@@ -245,5 +236,49 @@ mod tests {
         .unwrap();
         assert_eq!(store.load().unwrap(), [kept]);
         assert!(dir.path().join("00000000000000bb.json").exists());
+    }
+
+    #[test]
+    fn a_job_of_an_earlier_version_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = JobStore::open(dir.path()).unwrap();
+        let job = job("00000000000000aa", 1);
+        store.save(&job).unwrap();
+        let path = dir.path().join("00000000000000aa.json");
+        let mut kept: serde_json::Value =
+            serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        let first = [
+            "id",
+            "name",
+            "type",
+            "priority",
+            "owner",
+            "created",
+            "machine",
+            "use_peers",
+            "detached",
+            "files",
+        ];
+        let fields = kept["job"].as_object_mut().unwrap();
+        fields.retain(|name, _| first.contains(&name.as_str()));
+        let of_file = [
+            "url",
+            "path",
+            "headers",
+            "checksum",
+            "size",
+            "validator",
+            "content",
+            "mtime",
+            "entity",
+            "shareable",
+            "accounting",
+            "placed",
+            "error",
+        ];
+        let file = kept["job"]["files"][0].as_object_mut().unwrap();
+        file.retain(|name, _| of_file.contains(&name.as_str()));
+        fs::write(&path, kept.to_string()).unwrap();
+        assert_eq!(store.load().unwrap(), [job]);
     }
 }

@@ -25,7 +25,8 @@ use super::{Fetcher, JobId, JobStore, StoreError};
 use crate::events::EventLog;
 use crate::stats::Stats;
 
-/// Jobs that are over and still shown; more than these are forgotten, the oldest first.
+/// Jobs that are over and still shown; more than these are forgotten, those first that
+/// ended first.
 const MAX_FINISHED: usize = 200;
 /// Jobs that wait for an event that nobody tells (the network is back, the disk has
 /// room) are tried again after this time.
@@ -159,9 +160,9 @@ impl JobsTask {
     /// A job may have another state than before: brings its turn and its timer in line.
     fn follow(&mut self, id: JobId) {
         if let Some(entry) = self.entries.get(&id) {
-            let times = &self.config.times;
+            let times = entry.job.times(&self.config.times);
             self.schedule
-                .follow(id.key(), &entry.job.machine, times, now());
+                .follow(id.key(), &entry.job.machine, &times, now());
         }
     }
 
@@ -186,7 +187,8 @@ impl JobsTask {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
-        let changed = (entry.job.machine).handle_timeout(&self.config.times, now());
+        let times = entry.job.times(&self.config.times);
+        let changed = entry.job.machine.handle_timeout(&times, now());
         let state = entry.job.state();
         self.follow(id);
         if !changed {
@@ -279,13 +281,12 @@ impl JobsTask {
         });
     }
 
-    /// Forgets the oldest of the jobs that are over.
+    /// Forgets jobs that are over, those first that ended first.
     async fn forget_finished(&mut self) {
         let mut finished: Vec<(SystemTime, JobId)> = self
             .entries
             .values()
-            .filter(|entry| entry.job.state().is_final())
-            .map(|entry| (entry.job.created, entry.job.id))
+            .filter_map(|entry| Some((entry.job.ended()?, entry.job.id)))
             .collect();
         finished.sort_unstable();
         let too_many = finished.len().saturating_sub(MAX_FINISHED);

@@ -89,6 +89,12 @@ impl JobMachine {
         self.error.as_ref()
     }
 
+    /// When the state, a property or the progress changed last.
+    #[must_use]
+    pub const fn last_activity(&self) -> SystemTime {
+        self.last_activity
+    }
+
     /// The user wants it to run. Nothing changes while it is on its way already, or
     /// when all its files are here. Gives a fresh [`JobTimes::max_download_time`].
     ///

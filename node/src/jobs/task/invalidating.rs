@@ -47,7 +47,8 @@ impl JobsTask {
             by_origin |= is_of_origin(&had);
             entry.leases.remove(&index);
         }
-        if let Err(error) = run_again(&mut entry.job, by_origin, &self.config.times) {
+        let times = entry.job.times(&self.config.times);
+        if let Err(error) = run_again(&mut entry.job, by_origin, &times) {
             tracing::warn!(job = %id, %error, "not begun again");
         }
         entry.show();

@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
-use potluck_plan::{JobMachine, JobState};
+use potluck_plan::JobState;
 use serde_json::json;
 
 use super::{JobsTask, now};
 use crate::jobs::entry::Entry;
 use crate::jobs::handle::{Caller, Change, Command, NewFile, NewJob};
-use crate::jobs::{
-    Job, JobDocument, JobFile, JobId, JobType, Refusal, Taken, Why, check_destination,
-};
+use crate::jobs::{Job, JobDocument, JobFile, JobId, Refusal, Taken, Why, check_destination};
 
 /// A URL that is longer is refused, as in BITS.
 const MAX_URL: usize = 2_200;
@@ -65,16 +63,12 @@ impl JobsTask {
         let id = JobId::random().map_err(|error| Refusal::Invalid(error.to_string()))?;
         let now = now();
         let mut job = Job {
-            id,
             name: new.name,
-            kind: JobType::Download,
             priority: new.priority,
-            owner: by.uid,
-            created: now,
-            machine: JobMachine::new(now),
             use_peers: new.use_peers,
             detached: new.detached,
             files,
+            ..Job::new(id, by.uid, now)
         };
         if new.start {
             job.machine.resume(job.progress(), now)?;

@@ -145,10 +145,10 @@ impl JobsTask {
 
     async fn on_failed(&mut self, id: JobId, index: usize, failed: FetchError) {
         let now = now();
-        let times = self.config.times;
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
+        let times = entry.job.times(&self.config.times);
         entry.run = None;
         let retry = failed.retry;
         if let Err(error) = entry.job.machine.fail(failed.error, retry, &times, now) {
@@ -180,6 +180,7 @@ impl JobsTask {
         if let Err(error) = entry.job.machine.transferred(now) {
             tracing::warn!(job = %id, %error, "an end that does not fit");
         }
+        entry.job.transferred_at = Some(now);
         let detached = entry.job.detached;
         entry.show();
         self.follow(id);

@@ -1,0 +1,114 @@
+//! A file of a job as it is kept.
+
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use potluck_content::{ContentId, Digest, Entity, Validator};
+use potluck_plan::{Accounting, JobError};
+use serde::{Deserialize, Serialize};
+
+use crate::public_url::public_url;
+
+/// One file of a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobFile {
+    /// Where it comes from.
+    pub url: String,
+    /// Where it goes.
+    pub path: PathBuf,
+    /// Header fields for the origin: names and values.
+    pub headers: Vec<(String, String)>,
+    /// What the whole must have.
+    pub checksum: Option<Digest>,
+    /// Bytes in the whole, once known.
+    pub size: Option<u64>,
+    /// The origin's word for this version.
+    pub validator: Option<Validator>,
+    /// The content, once it is here.
+    pub content: Option<ContentId>,
+    /// The origin's time of the last change.
+    pub mtime: Option<SystemTime>,
+    /// The version under which peers may find it once the job is completed.
+    pub entity: Option<Entity>,
+    /// Whether peers may have it once the job is completed.
+    pub shareable: bool,
+    /// Where bytes came from.
+    pub accounting: Accounting,
+    /// Whether it stands where it goes.
+    pub placed: bool,
+    /// What is wrong with it.
+    pub error: Option<JobError>,
+    /// Whether peers are not asked: what came before was not what it should be.
+    #[serde(default)]
+    pub from_origin: bool,
+    /// Where the origin sent us, if not to the URL.
+    #[serde(default)]
+    pub final_url: Option<String>,
+    /// Header fields of the origin's last answer.
+    #[serde(default)]
+    pub response_headers: Vec<(String, String)>,
+    /// What the application says of what came, once it does.
+    #[serde(default)]
+    pub validated: Option<bool>,
+}
+
+impl JobFile {
+    /// A file of which nothing is here yet.
+    #[must_use]
+    pub fn new(url: String, path: PathBuf) -> Self {
+        Self {
+            url,
+            path,
+            headers: Vec::new(),
+            checksum: None,
+            size: None,
+            validator: None,
+            content: None,
+            mtime: None,
+            entity: None,
+            shareable: false,
+            accounting: Accounting::default(),
+            placed: false,
+            error: None,
+            from_origin: false,
+            final_url: None,
+            response_headers: Vec::new(),
+            validated: None,
+        }
+    }
+
+    /// Whether all of it is on this machine.
+    #[must_use]
+    pub const fn is_transferred(&self) -> bool {
+        self.content.is_some()
+    }
+
+    /// Its URL without a password: for logs.
+    #[must_use]
+    pub fn public_url(&self) -> String {
+        public_url(&self.url)
+    }
+
+    /// The version of the URL that is being transferred, where it is known.
+    #[must_use]
+    pub fn version(&self) -> Option<Entity> {
+        let mut url = url::Url::parse(&self.url).ok()?;
+        // Names of versions bear no passwords. Only URLs without a host refuse this.
+        url.set_username("").ok()?;
+        url.set_password(None).ok()?;
+        url.set_fragment(None);
+        Some(Entity {
+            url: url.into(),
+            validator: self.validator.clone()?,
+            size: self.size?,
+        })
+    }
+
+    /// Forgets what was transferred: it is no longer there.
+    pub fn reset(&mut self) {
+        self.content = None;
+        self.placed = false;
+        self.validated = None;
+        self.accounting = Accounting::default();
+    }
+}
