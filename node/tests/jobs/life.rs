@@ -1,0 +1,220 @@
+//! From its making to its end.
+
+use std::fs;
+use std::time::Duration;
+
+use potluck::jobs::{Change, NewJob, Refusal};
+use potluck_plan::{JobState, Priority};
+
+use super::world::{ME, OTHER, ROOT, World, until};
+
+#[tokio::test]
+async fn a_job_goes_from_its_making_to_its_files() {
+    let mut world = World::new();
+    let jobs = world.start();
+    let job = jobs.create(ME, world.job(&["a", "b"])).await.unwrap();
+    let job = until(&jobs, &job.id, JobState::Transferred).await;
+    assert_eq!(job.bytes_total, 2 * "http://origin/a".len() as u64);
+    assert_eq!(job.accounting.total(), job.bytes_total);
+    assert!(
+        !world.out("a").exists(),
+        "nobody sees a file before completion"
+    );
+    let done = jobs.complete(ME, job.id.clone(), false).await.unwrap();
+    assert_eq!(done.state, JobState::Acknowledged);
+    assert_eq!(fs::read(world.out("b")).unwrap(), b"http://origin/b");
+    assert_eq!(world.fake.validated.lock().unwrap().len(), 2);
+    assert!(jobs.list(ME, false).await.unwrap().is_empty());
+    assert_eq!(jobs.list(ME, true).await.unwrap().len(), 1);
+    for kind in [
+        "job_created",
+        "transfer_started",
+        "transfer_stopped",
+        "job_completed",
+    ] {
+        assert!(world.kinds().contains(&kind.to_owned()), "{kind}");
+    }
+    assert!(matches!(
+        jobs.resume(ME, job.id.clone()).await,
+        Err(Refusal::State(_))
+    ));
+}
+
+#[tokio::test]
+async fn a_detached_job_completes_itself_for_its_own_user_only() {
+    let mut world = World::new();
+    let jobs = world.start();
+    let detached = |world: &World, name: &str| NewJob {
+        detached: true,
+        ..world.job(&[name])
+    };
+    let mine = jobs.create(ME, detached(&world, "a")).await.unwrap();
+    until(&jobs, &mine.id, JobState::Acknowledged).await;
+    assert!(world.out("a").exists());
+    let other = jobs.create(OTHER, detached(&world, "b")).await.unwrap();
+    until(&jobs, &other.id, JobState::Transferred).await;
+    let refused = jobs.complete(OTHER, other.id.clone(), false).await;
+    assert!(matches!(refused, Err(Refusal::CallerPlaces)));
+    let taken = jobs.take(OTHER, other.id.clone(), 0).await.unwrap();
+    assert_eq!(taken.lease.size(), "http://origin/b".len() as u64);
+    let done = jobs.complete(OTHER, other.id.clone(), true).await.unwrap();
+    assert_eq!(done.state, JobState::Acknowledged);
+    assert!(!world.out("b").exists());
+}
+
+#[tokio::test]
+async fn others_neither_see_nor_touch_a_job() {
+    let mut world = World::new();
+    let jobs = world.start();
+    let job = jobs.create(ME, world.job(&["hang"])).await.unwrap();
+    assert!(jobs.list(OTHER, true).await.unwrap().is_empty());
+    for refused in [
+        jobs.show(OTHER, job.id.clone()).await,
+        jobs.cancel(OTHER, job.id.clone()).await,
+        jobs.complete(OTHER, job.id.clone(), true).await,
+    ] {
+        assert!(matches!(refused, Err(Refusal::NoSuchJob(_))));
+    }
+    assert_eq!(jobs.list(ROOT, false).await.unwrap().len(), 1);
+    let prefix = job.id[..6].to_owned();
+    assert_eq!(
+        jobs.cancel(ROOT, prefix).await.unwrap().state,
+        JobState::Cancelled
+    );
+}
+
+#[tokio::test]
+async fn nothing_stays_of_a_cancelled_job() {
+    let mut world = World::new();
+    let jobs = world.start();
+    let job = jobs
+        .create(ME, world.job(&["a", "hang", "b"]))
+        .await
+        .unwrap();
+    let mut watch = jobs.watch(ME, job.id.clone()).await.unwrap();
+    watch
+        .wait_for(|job| job.files[1].bytes_total > 0)
+        .await
+        .unwrap();
+    jobs.cancel(ME, job.id.clone()).await.unwrap();
+    world.stop().await;
+    let forgotten = world.fake.forgotten.lock().unwrap().clone();
+    assert_eq!(forgotten, ["http://origin/hang"]);
+    let jobs = world.start();
+    let shown = jobs.show(ME, job.id.clone()).await.unwrap();
+    assert_eq!(shown.state, JobState::Cancelled);
+}
+
+#[tokio::test]
+async fn errors_say_what_and_when() {
+    let mut world = World::new();
+    let jobs = world.start();
+    let missing = jobs.create(ME, world.job(&["missing"])).await.unwrap();
+    let shown = until(&jobs, &missing.id, JobState::Error).await;
+    let error = shown.error.as_ref().unwrap();
+    assert_eq!(
+        (error.code.as_str(), error.retry_at.is_some()),
+        ("http_404", false)
+    );
+    let busy = jobs.create(ME, world.job(&["busy"])).await.unwrap();
+    let shown = until(&jobs, &busy.id, JobState::TransientError).await;
+    assert!(shown.error.as_ref().unwrap().retry_at.is_some());
+    let why = jobs.why(ME, busy.id.clone()).await.unwrap();
+    assert!(
+        why.reason.contains("http_503") && why.retry_at.is_some(),
+        "{why:?}"
+    );
+    // Resuming tries at once.
+    jobs.resume(ME, busy.id.clone()).await.unwrap();
+    let retried = async {
+        while world.fake.asked.lock().unwrap().len() < 3 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), retried)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_change_reaches_the_run_under_way() {
+    let mut world = World::new();
+    let jobs = world.start();
+    let job = jobs.create(ME, world.job(&["hang"])).await.unwrap();
+    until(&jobs, &job.id, JobState::Transferring).await;
+    for change in [
+        Change::Priority(Priority::Foreground),
+        Change::UsePeers(false),
+        Change::Name("other".to_owned()),
+    ] {
+        jobs.set(ME, job.id.clone(), change).await.unwrap();
+        until(&jobs, &job.id, JobState::Transferring).await;
+    }
+    let asked = world.fake.asked.lock().unwrap();
+    let seen: Vec<_> = asked.iter().map(|a| (a.priority, a.use_peers)).collect();
+    let expected = [
+        (Priority::Normal, true),
+        (Priority::Foreground, true),
+        (Priority::Foreground, false),
+    ];
+    assert_eq!(seen, expected);
+}
+
+#[tokio::test]
+async fn a_job_that_cannot_be_placed_waits_for_its_owner() {
+    let mut world = World::new();
+    let jobs = world.start();
+    let job = jobs.create(ME, world.job(&["a"])).await.unwrap();
+    until(&jobs, &job.id, JobState::Transferred).await;
+    fs::create_dir(world.out("a")).unwrap();
+    let refused = jobs.complete(ME, job.id.clone(), false).await.unwrap_err();
+    assert!(matches!(&refused, Refusal::Destination(error) if error.code == "is_a_directory"));
+    let shown = jobs.show(ME, job.id.clone()).await.unwrap();
+    assert_eq!(shown.state, JobState::Transferred);
+    assert!(shown.error.is_some());
+    fs::remove_dir(world.out("a")).unwrap();
+    let done = jobs.complete(ME, job.id.clone(), false).await.unwrap();
+    assert_eq!(
+        (done.state, done.error.is_some()),
+        (JobState::Acknowledged, false)
+    );
+}
+
+#[tokio::test]
+async fn a_job_that_cannot_be_completed_early_goes_on() {
+    let mut world = World::new();
+    let jobs = world.start();
+    let job = jobs.create(ME, world.job(&["a", "hang"])).await.unwrap();
+    let mut watch = jobs.watch(ME, job.id.clone()).await.unwrap();
+    let first_is_here = watch.wait_for(|job| job.files[0].content_id.is_some());
+    first_is_here.await.unwrap();
+    fs::create_dir(world.out("a")).unwrap();
+    let refused = jobs.complete(ME, job.id.clone(), false).await.unwrap_err();
+    assert!(matches!(refused, Refusal::Destination(_)), "{refused}");
+    let asked = |world: &World| world.fake.asked.lock().unwrap().len();
+    until(&jobs, &job.id, JobState::Transferring).await;
+    assert_eq!(asked(&world), 3, "the second file was begun anew");
+    fs::remove_dir(world.out("a")).unwrap();
+    let done = jobs.complete(ME, job.id.clone(), false).await.unwrap();
+    assert_eq!(done.state, JobState::Acknowledged);
+    assert!(world.out("a").exists() && !world.out("hang").exists());
+}
+
+#[tokio::test]
+async fn what_ended_last_is_remembered_longest() {
+    let mut world = World::new();
+    let jobs = world.start();
+    let oldest = jobs.create(ROOT, world.job(&["hang"])).await.unwrap();
+    let mut first = None;
+    for _ in 0..200 {
+        let job = jobs.create(ROOT, NewJob::default()).await.unwrap();
+        jobs.cancel(ROOT, job.id.clone()).await.unwrap();
+        first.get_or_insert(job.id.clone());
+    }
+    let ended = jobs.cancel(ROOT, oldest.id.clone()).await.unwrap();
+    assert!(ended.ended.is_some() && ended.ended >= ended.modified);
+    let gone = jobs.show(ROOT, first.unwrap()).await;
+    assert!(matches!(gone, Err(Refusal::NoSuchJob(_))));
+    let shown = jobs.show(ROOT, oldest.id.clone()).await.unwrap();
+    assert_eq!(shown.state, JobState::Cancelled);
+}

@@ -1,0 +1,189 @@
+//! Jobs with a fetcher that does what the test says.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use potluck::events::EventLog;
+use potluck::jobs::{
+    Caller, Fetch, FetchError, FetchProgress, FetchRequest, Fetched, Fetcher, JobDocument,
+    JobStore, JobsConfig, JobsHandle, JobsTask, NewFile, NewJob,
+};
+use potluck::stats::Stats;
+use potluck_cache::Cache;
+use potluck_content::{ContentId, Entity};
+use potluck_plan::{Accounting, ErrorContext, JobError, JobLimits, JobState, JobTimes, Retry};
+use tempfile::TempDir;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+pub(super) const ME: Caller = Caller { uid: 1_000 };
+pub(super) const OTHER: Caller = Caller { uid: 2_000 };
+pub(super) const ROOT: Caller = Caller { uid: 0 };
+
+/// URLs with `hang` in them never end, those with `missing` fail for good, those with
+/// `busy` for now; all others are a file of the bytes of their URL.
+pub(super) struct Fake {
+    pub(super) cache: Cache,
+    pub(super) dir: PathBuf,
+    pub(super) asked: Mutex<Vec<FetchRequest>>,
+    pub(super) validated: Mutex<Vec<ContentId>>,
+    pub(super) forgotten: Mutex<Vec<String>>,
+}
+
+impl Fetcher for Fake {
+    fn fetch(&self, request: FetchRequest) -> Fetch {
+        self.asked.lock().unwrap().push(request.clone());
+        let (shown, progress) = watch::channel(FetchProgress::default());
+        let (cache, dir) = (self.cache.clone(), self.dir.clone());
+        let outcome = Box::pin(async move {
+            let url = request.url.clone();
+            let failed = |code: &str, retry| FetchError {
+                error: JobError::new(code, ErrorContext::Origin, format!("{code} at {url}")),
+                retry,
+                accounting: Accounting::default(),
+            };
+            shown.send_replace(FetchProgress {
+                connected: true,
+                size: Some(request.url.len() as u64),
+                ..FetchProgress::default()
+            });
+            if request.url.contains("hang") {
+                std::future::pending::<()>().await;
+            }
+            if request.url.contains("missing") {
+                return Err(failed("http_404", Retry::Never));
+            }
+            if request.url.contains("busy") {
+                return Err(failed("http_503", Retry::At(None)));
+            }
+            let path = dir.join(format!("fetched-{}", request.file));
+            fs::write(&path, &request.url).unwrap();
+            let id = cache.add_file(&path, |_| {}).unwrap().id;
+            let lease = cache.lease(&id).unwrap();
+            Ok(Fetched {
+                accounting: Accounting {
+                    origin: lease.size(),
+                    ..Accounting::default()
+                },
+                lease,
+                validator: None,
+                mtime: None,
+                entity: None,
+                shareable: true,
+            })
+        });
+        Fetch { progress, outcome }
+    }
+
+    fn validate(&self, content: &ContentId, _: Option<&Entity>) {
+        self.validated.lock().unwrap().push(*content);
+    }
+
+    fn forget(&self, request: &FetchRequest, _: Option<&Entity>) {
+        self.forgotten.lock().unwrap().push(request.url.clone());
+    }
+}
+
+pub(super) struct World {
+    pub(super) dir: TempDir,
+    pub(super) config: JobsConfig,
+    pub(super) fake: Arc<Fake>,
+    pub(super) cache: Cache,
+    pub(super) events: EventLog,
+    running: Option<(JobsHandle, JoinHandle<()>, CancellationToken)>,
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let config = potluck_cache::Config::new(dir.path().join("data"), 1 << 20);
+        let cache = Cache::open(config).unwrap();
+        let fake = Arc::new(Fake {
+            cache: cache.clone(),
+            dir: dir.path().to_owned(),
+            asked: Mutex::default(),
+            validated: Mutex::default(),
+            forgotten: Mutex::default(),
+        });
+        let (events, _writer) = EventLog::open(&dir.path().join("events")).unwrap();
+        fs::create_dir(dir.path().join("out")).unwrap();
+        Self {
+            config: JobsConfig {
+                limits: JobLimits::default(),
+                times: JobTimes::default(),
+                time_slice: Duration::from_secs(300),
+                use_peers: true,
+                peers_opt_in: false,
+                own_uid: ME.uid,
+            },
+            dir,
+            fake,
+            cache,
+            events,
+            running: None,
+        }
+    }
+
+    pub(super) fn start(&mut self) -> JobsHandle {
+        let store = JobStore::open(&self.dir.path().join("jobs")).unwrap();
+        let stats = Stats::open(&self.dir.path().join("stats.json"), SystemTime::now());
+        let fake = Arc::clone(&self.fake);
+        let (cache, events) = (self.cache.clone(), self.events.clone());
+        let opened = JobsTask::open(self.config.clone(), store, cache, fake, events, stats);
+        let (handle, task) = opened.unwrap();
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(task.run(stop.clone()));
+        self.running = Some((handle.clone(), running, stop));
+        handle
+    }
+
+    pub(super) async fn stop(&mut self) {
+        let (_, running, stop) = self.running.take().unwrap();
+        stop.cancel();
+        running.await.unwrap();
+    }
+
+    /// As after kill -9: nothing is wound down.
+    pub(super) async fn kill(&mut self) {
+        let (_, running, _) = self.running.take().unwrap();
+        running.abort();
+        assert!(running.await.unwrap_err().is_cancelled());
+    }
+
+    pub(super) fn out(&self, name: &str) -> PathBuf {
+        self.dir.path().join("out").join(name)
+    }
+
+    pub(super) fn file(&self, name: &str) -> NewFile {
+        NewFile {
+            url: format!("http://origin/{name}"),
+            path: self.out(name),
+            headers: Vec::new(),
+            checksum: None,
+        }
+    }
+
+    pub(super) fn job(&self, names: &[&str]) -> NewJob {
+        NewJob {
+            files: names.iter().map(|name| self.file(name)).collect(),
+            start: true,
+            ..NewJob::default()
+        }
+    }
+
+    pub(super) fn kinds(&self) -> Vec<String> {
+        let events = self.events.read(|_| true).unwrap();
+        events.into_iter().map(|event| event.kind).collect()
+    }
+}
+
+/// Waits for a state.
+pub(super) async fn until(jobs: &JobsHandle, id: &str, state: JobState) -> Arc<JobDocument> {
+    let mut watch = jobs.watch(ROOT, id.to_owned()).await.unwrap();
+    let reached = watch.wait_for(|job| job.state == state);
+    let reached = tokio::time::timeout(Duration::from_secs(10), reached).await;
+    Arc::clone(&reached.expect("in time").unwrap())
+}
