@@ -22,6 +22,8 @@ impl Fetcher for EngineFetcher {
         let name = name_of(&request);
         let mut file = potluck_transfer::FileRequest::new(request.url, name);
         file.headers = request.headers;
+        file.options = request.options;
+        file.ranges = request.ranges;
         file.checksum = request.checksum;
         file.use_peers = request.use_peers;
         file.priority = request.priority;
@@ -96,6 +98,7 @@ fn seen(progress: &Progress) -> FetchProgress {
         size: progress.size,
         validator: progress.validator.clone(),
         accounting: progress.accounting,
+        troubles: progress.troubles.clone(),
     }
 }
 
@@ -104,6 +107,8 @@ fn fetched(done: FileDone) -> Fetched {
         lease: done.lease,
         validator: done.validator,
         mtime: done.mtime,
+        final_url: done.final_url,
+        response_headers: done.response_headers,
         entity: done.entity,
         shareable: done.shareable,
         accounting: done.accounting,

@@ -36,6 +36,7 @@ pub use engine::{
     Transfer, TransferError,
 };
 pub use holdings::CacheHoldings;
+pub use origin::{ClientCertificate, OriginOptions, ProxyChoice, Redirects};
 pub use peer_client::{PeerAddress, PeerBody, PeerClient, PeerError};
 pub use peer_server::{PeerServer, PeerServerConfig};
 pub use rates::Rates;

@@ -67,6 +67,7 @@ impl Entry {
 
     /// What is still to be fetched, in order.
     pub(super) fn unfinished(&self, use_peers: bool) -> Vec<FetchRequest> {
+        let options = Arc::new(self.job.origin.clone());
         let files = self.job.files.iter().enumerate();
         files
             .filter(|(_, file)| !file.is_transferred())
@@ -75,6 +76,8 @@ impl Entry {
                 file: index,
                 url: file.url.clone(),
                 headers: file.headers.clone(),
+                options: Arc::clone(&options),
+                ranges: file.ranges.clone(),
                 checksum: file.checksum,
                 use_peers: use_peers && !file.from_origin,
                 priority: self.job.priority,

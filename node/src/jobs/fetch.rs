@@ -2,11 +2,13 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use potluck_cache::Lease;
 use potluck_content::{ContentId, Digest, Entity, Validator};
-use potluck_plan::{Accounting, JobError, JobKey, Priority, Retry};
+use potluck_plan::{Accounting, FileRanges, JobError, JobKey, OriginTrouble, Priority, Retry};
+use potluck_transfer::OriginOptions;
 use tokio::sync::watch;
 
 /// Moves one file at a time into the cache.
@@ -33,6 +35,10 @@ pub struct FetchRequest {
     pub url: String,
     /// Header fields for the origin.
     pub headers: Vec<(String, String)>,
+    /// How the origin is asked.
+    pub options: Arc<OriginOptions>,
+    /// The parts that are wanted, put together; the whole where there are none.
+    pub ranges: Option<FileRanges>,
     /// What the whole must have.
     pub checksum: Option<Digest>,
     /// Whether peers may be asked.
@@ -62,6 +68,8 @@ pub struct FetchProgress {
     pub validator: Option<Validator>,
     /// Where bytes came from so far.
     pub accounting: Accounting,
+    /// What makes the origin hard to fetch from, as far as it showed.
+    pub troubles: Vec<OriginTrouble>,
 }
 
 /// A file that is here.
@@ -73,6 +81,10 @@ pub struct Fetched {
     pub validator: Option<Validator>,
     /// The origin's time of the last change.
     pub mtime: Option<SystemTime>,
+    /// Where redirects led, where there were any.
+    pub final_url: Option<String>,
+    /// Fields of the origin's last answer.
+    pub response_headers: Vec<(String, String)>,
     /// The version under which peers may find it; `None` when it is not to be shared.
     pub entity: Option<Entity>,
     /// Whether peers may have it once the job is completed.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use potluck_plan::{Accounting, JobFiles, JobMachine, JobState, JobTimes, Priority};
+use potluck_transfer::OriginOptions;
 use serde::{Deserialize, Serialize};
 
 use super::{JobFile, JobId};
@@ -81,6 +82,9 @@ pub struct Job {
     /// Header fields for the origins of all files: names and values.
     #[serde(default)]
     pub headers: Vec<(String, String)>,
+    /// How the origins of its files are asked.
+    #[serde(default)]
+    pub origin: OriginOptions,
     /// What to transfer, in order.
     pub files: Vec<JobFile>,
 }
@@ -89,7 +93,7 @@ impl Job {
     /// A new one without files: suspended, with everything as it is where nobody says
     /// otherwise.
     #[must_use]
-    pub const fn new(id: JobId, owner: u32, now: SystemTime) -> Self {
+    pub fn new(id: JobId, owner: u32, now: SystemTime) -> Self {
         Self {
             id,
             name: String::new(),
@@ -110,6 +114,7 @@ impl Job {
             on_complete: None,
             on_error: None,
             headers: Vec::new(),
+            origin: OriginOptions::default(),
             files: Vec::new(),
         }
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use potluck_content::{ContentId, Digest, Entity, Validator};
-use potluck_plan::{Accounting, JobError};
+use potluck_plan::{Accounting, FileRanges, JobError};
 use serde::{Deserialize, Serialize};
 
 use crate::public_url::public_url;
@@ -18,6 +18,9 @@ pub struct JobFile {
     pub path: PathBuf,
     /// Header fields for the origin: names and values.
     pub headers: Vec<(String, String)>,
+    /// The parts that are wanted, put together; the whole where there are none.
+    #[serde(default)]
+    pub ranges: Option<FileRanges>,
     /// What the whole must have.
     pub checksum: Option<Digest>,
     /// Bytes in the whole, once known.
@@ -60,6 +63,7 @@ impl JobFile {
             url,
             path,
             headers: Vec::new(),
+            ranges: None,
             checksum: None,
             size: None,
             validator: None,

@@ -69,6 +69,8 @@ impl Fetcher for Fake {
                     ..Accounting::default()
                 },
                 lease,
+                final_url: None,
+                response_headers: Vec::new(),
                 validator: None,
                 mtime: None,
                 entity: None,

@@ -148,6 +148,8 @@ impl FileTask {
             size: lease.size(),
             validator: wish.source.meta.validator.clone(),
             mtime: wish.source.meta.modified,
+            final_url: wish.source.meta.redirected(),
+            response_headers: wish.source.meta.fields.clone(),
             entity: wish.entity.clone().filter(|_| wish.share),
             shareable: wish.share,
             accounting,

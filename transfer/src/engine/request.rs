@@ -1,12 +1,13 @@
 //! What a transfer is asked and what it answers.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use potluck_cache::{CacheError, Lease};
 use potluck_content::{ContentId, Digest, Entity, Validator};
-use potluck_plan::{Accounting, ErrorContext, JobKey, Priority};
+use potluck_plan::{Accounting, ErrorContext, FileRanges, JobKey, OriginTrouble, Priority};
 
-use crate::origin::OriginError;
+use crate::origin::{OriginError, OriginOptions};
 
 /// One file that a job wants.
 #[derive(Clone, Debug)]
@@ -15,7 +16,12 @@ pub struct FileRequest {
     pub url: String,
     /// Headers to send to the origin.
     pub headers: Vec<(String, String)>,
-    /// What the whole must hash to, if the job knows.
+    /// How the origin is asked.
+    pub options: Arc<OriginOptions>,
+    /// The parts that are wanted, put together; the whole where there are none.
+    pub ranges: Option<FileRanges>,
+    /// What the whole must hash to, if the job knows; of ranges, what they make
+    /// together.
     pub checksum: Option<Digest>,
     /// Whether peers may be asked.
     pub use_peers: bool,
@@ -39,6 +45,8 @@ impl FileRequest {
         Self {
             url: url.into(),
             headers: Vec::new(),
+            options: Arc::default(),
+            ranges: None,
             checksum: None,
             use_peers: true,
             share_personal: false,
@@ -79,6 +87,8 @@ pub struct Progress {
     pub accounting: Accounting,
     /// Peers that hold it and take part.
     pub peers: usize,
+    /// What makes the origin hard to fetch from, as far as it showed.
+    pub troubles: Vec<OriginTrouble>,
 }
 
 /// A file that is complete.
@@ -94,6 +104,11 @@ pub struct FileDone {
     pub validator: Option<Validator>,
     /// When the origin last changed it.
     pub mtime: Option<SystemTime>,
+    /// Where redirects led, where there were any.
+    pub final_url: Option<String>,
+    /// Fields of the origin's last answer: 64 at most, of 16 KiB together, and none that
+    /// sets a cookie.
+    pub response_headers: Vec<(String, String)>,
     /// The version under which others may find it; `None` when it is not to be shared
     /// or has no validator.
     pub entity: Option<Entity>,

@@ -9,6 +9,10 @@ use url::Url;
 
 use crate::origin::digest_fields::read_digests;
 
+/// Fields of an answer that are kept, and bytes of all of them.
+const MAX_SHOWN_FIELDS: usize = 64;
+const MAX_SHOWN_BYTES: usize = 16 << 10;
+
 /// What a URL names now.
 #[derive(Clone, Debug)]
 pub struct OriginMeta {
@@ -26,6 +30,9 @@ pub struct OriginMeta {
     pub digests: Vec<Digest>,
     /// When it was last modified.
     pub modified: Option<SystemTime>,
+    /// Fields of the answer: 64 at most, of 16 KiB together, and none that sets a
+    /// cookie.
+    pub fields: Vec<(String, String)>,
     /// Whether others may have it from us: the answer does not forbid storing it for
     /// all, and was not given to credentials.
     pub shareable: bool,
@@ -56,6 +63,12 @@ impl OriginMeta {
         })
     }
 
+    /// Where redirects led, where there were any.
+    #[must_use]
+    pub fn redirected(&self) -> Option<String> {
+        (self.final_url != self.url).then(|| self.final_url.to_string())
+    }
+
     /// Reads the fields of an answer that is the whole, or a part of it.
     pub(crate) fn read(url: Url, final_url: Url, headers: &HeaderMap, whole: bool) -> Self {
         let part_of = content_range(headers);
@@ -76,9 +89,28 @@ impl OriginMeta {
             digests: read_digests(headers, whole),
             modified: text(headers, header::LAST_MODIFIED)
                 .and_then(|date| httpdate::parse_http_date(date).ok()),
+            fields: shown_fields(headers),
             shareable: is_for_all(headers),
         }
     }
+}
+
+/// The fields that are worth keeping. Cookies are secrets between the origin and us.
+fn shown_fields(headers: &HeaderMap) -> Vec<(String, String)> {
+    let mut room = MAX_SHOWN_BYTES;
+    let shown = headers
+        .iter()
+        .filter(|(name, _)| !matches!(name.as_str(), "set-cookie" | "set-cookie2"))
+        .filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())));
+    shown
+        .take_while(|(name, value)| {
+            let len = name.len() + value.len();
+            let fits = len <= room;
+            room = room.saturating_sub(len);
+            fits
+        })
+        .take(MAX_SHOWN_FIELDS)
+        .collect()
 }
 
 /// What `Content-Range` says.

@@ -119,6 +119,8 @@ impl JobsTask {
         file.content = Some(fetched.lease.id());
         file.validator = fetched.validator;
         file.mtime = fetched.mtime;
+        file.final_url = fetched.final_url;
+        file.response_headers = fetched.response_headers;
         file.entity = fetched.entity;
         file.shareable = fetched.shareable;
         file.accounting = fetched.accounting;
