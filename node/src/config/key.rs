@@ -162,7 +162,7 @@ pub(super) static KEYS: [Key; 44] = [
     key!("cache.max_age", Plain::Text("90d"), s.cache.max_age = |v| duration(v, DAY, DAY * 120)),
     key!("cache.scrub", Plain::Text("off"), lan Plain::Text("5 MB/s"), s.cache.scrub = rate_or_off),
     key!("cache.min_free", Plain::Text("auto"), s.cache.min_free = min_free),
-    key!("cache.eviction", Plain::Text("lru"), s.cache.eviction =
+    key!("cache.eviction", Plain::Text("lru"), lan Plain::Text("s3-fifo"), s.cache.eviction =
         |v| choice(v, &[("lru", Eviction::Lru), ("s3-fifo", Eviction::S3Fifo)])),
     key!("transfer.max_bandwidth", Plain::Text("unlimited"), s.transfer.max_bandwidth = rate),
     key!("transfer.retry_delay", Plain::Text("600s"), s.transfer.times.retry_delay =
