@@ -10,6 +10,7 @@ mod job_file;
 mod job_id;
 mod runner;
 mod store;
+mod surroundings;
 mod task;
 mod why;
 
@@ -21,5 +22,6 @@ pub use job::{Hook, Job, JobType};
 pub use job_file::JobFile;
 pub use job_id::{JobId, JobIdError};
 pub use store::{JobStore, StoreError};
+pub use surroundings::Surroundings;
 pub use task::{JobsConfig, JobsTask};
 pub use why::Why;

@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use potluck_cache::{Cache, CacheError};
-use potluck_plan::GovernorConfig;
+use potluck_discovery::NetworkWatch;
+use potluck_plan::{GovernorConfig, Rate};
 use potluck_transfer::origin::{OriginClient, OriginConfig};
 use potluck_transfer::{Engine, EngineConfig, EngineHandle, Rates, TrafficCounts};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -19,7 +21,7 @@ use crate::config::Settings;
 use crate::contents::Contents;
 use crate::engine_fetcher::EngineFetcher;
 use crate::events::{EventLog, EventWriter};
-use crate::jobs::{JobStore, JobsConfig, JobsTask, StoreError};
+use crate::jobs::{JobStore, JobsConfig, JobsTask, StoreError, Surroundings};
 use crate::peering::Peering;
 use crate::scrub;
 use crate::stats::Stats;
@@ -132,11 +134,13 @@ impl Node {
         };
         let (cache, events, stats) = (opened.cache, opened.events, opened.stats);
         let engine = start_engine(&settings, cache.clone())?;
+        let (network, around) = look_around(&settings);
         let (jobs, jobs_task) = {
             let (cache, events, stats) = (cache.clone(), events.clone(), stats.clone());
             let fetcher = Arc::new(EngineFetcher(engine.clone()));
             let (config, store) = (jobs_config(&settings), opened.store);
-            blocking(move || JobsTask::open(config, store, cache, fetcher, events, stats)).await?
+            let open = move || JobsTask::open(config, store, cache, fetcher, events, stats, around);
+            blocking(open).await?
         };
         // The data is ours now, so a socket that is in use belongs to somebody else.
         let path = &settings.control.socket;
@@ -180,6 +184,9 @@ impl Node {
             api.spawn(api::serve_metrics(listener, state.clone()));
         }
         api.spawn(tidy(state.clone(), stop_api.clone()));
+        if let Some(network) = network {
+            api.spawn(network.run(stop_api.clone()));
+        }
         Ok(Self {
             state,
             writer: opened.writer,
@@ -330,6 +337,19 @@ fn start_engine(settings: &Settings, cache: Cache) -> Result<EngineHandle, NodeE
     Ok(Engine::start(config, cache, origin, rates, traffic))
 }
 
+/// What goes on around the jobs. Where the links of this machine cannot be listed, there
+/// is always a network.
+fn look_around(settings: &Settings) -> (Option<NetworkWatch>, Surroundings) {
+    match NetworkWatch::new() {
+        Ok((watch, network)) => (Some(watch), Surroundings::new(&settings.data_dir, network)),
+        Err(error) => {
+            tracing::warn!(%error, "the network interfaces cannot be listed");
+            let (_, network) = watch::channel(true);
+            (None, Surroundings::new(&settings.data_dir, network))
+        }
+    }
+}
+
 fn jobs_config(settings: &Settings) -> JobsConfig {
     JobsConfig {
         limits: settings.transfer.limits,
@@ -337,6 +357,7 @@ fn jobs_config(settings: &Settings) -> JobsConfig {
         time_slice: settings.transfer.time_slice,
         use_peers: settings.peering.enabled && settings.peering.download,
         peers_opt_in: settings.peering.jobs_must_opt_in,
+        has_bandwidth: settings.transfer.max_bandwidth != Rate::ZERO,
         own_uid: rustix::process::geteuid().as_raw(),
     }
 }

@@ -6,5 +6,6 @@ mod jobs {
     mod refusals;
     mod restarts;
     mod turns;
+    mod waiting;
     mod world;
 }

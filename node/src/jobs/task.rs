@@ -5,6 +5,7 @@ mod invalidating;
 mod requests;
 mod restoring;
 mod running;
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -21,15 +22,15 @@ use tokio_util::sync::CancellationToken;
 use super::entry::Entry;
 use super::handle::{Command, JobsHandle};
 use super::runner::Update;
-use super::{Fetcher, JobId, JobStore, StoreError};
+use super::{Fetcher, JobId, JobStore, StoreError, Surroundings};
 use crate::events::EventLog;
 use crate::stats::Stats;
+use waiting::Outlook;
 
 /// Jobs that are over and still shown; more than these are forgotten, those first that
 /// ended first.
 const MAX_FINISHED: usize = 200;
-/// Jobs that wait for an event that nobody tells (the network is back, the disk has
-/// room) are tried again after this time.
+/// The clock may be set while this task sleeps: it looks at it so often.
 const WAKE_EVERY: Duration = Duration::from_secs(60);
 
 /// How jobs are treated.
@@ -45,6 +46,8 @@ pub struct JobsConfig {
     pub use_peers: bool,
     /// Whether only jobs that say so take from peers.
     pub peers_opt_in: bool,
+    /// Whether downloads may have any bandwidth.
+    pub has_bandwidth: bool,
     /// The user this process runs as: the only one whose files it writes.
     pub own_uid: u32,
 }
@@ -63,6 +66,7 @@ pub struct JobsTask {
     updates: mpsc::Receiver<Update>,
     updates_in: mpsc::Sender<Update>,
     work: JoinSet<Option<Placed>>,
+    outlook: Outlook,
     runs: u64,
 }
 
@@ -84,6 +88,7 @@ impl JobsTask {
         fetcher: Arc<dyn Fetcher>,
         events: EventLog,
         stats: Stats,
+        around: Surroundings,
     ) -> Result<(JobsHandle, Self), StoreError> {
         let (handle, commands) = mpsc::channel(64);
         let (updates_in, updates) = mpsc::channel(256);
@@ -101,6 +106,7 @@ impl JobsTask {
             updates,
             updates_in,
             work: JoinSet::new(),
+            outlook: Outlook::new(around),
             runs: 0,
         };
         for job in jobs {
@@ -111,8 +117,8 @@ impl JobsTask {
 
     /// Runs until it is stopped or every handle is gone.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut probe = tokio::time::interval(WAKE_EVERY);
         self.complete_detached();
+        self.on_outlook();
         loop {
             self.carry_out();
             let wake = self.next_wake();
@@ -131,7 +137,7 @@ impl JobsTask {
                     Some(command) => self.on_command(command).await,
                     None => break,
                 },
-                _ = probe.tick() => self.wake_waiting(),
+                () = self.outlook.changed() => self.on_outlook(),
                 () = tokio::time::sleep(wake) => self.on_wake().await,
             }
         }
@@ -210,27 +216,6 @@ impl JobsTask {
             entry.show();
         }
         self.keep(id).await;
-    }
-
-    /// Jobs that wait for an event nobody tells are tried again.
-    fn wake_waiting(&mut self) {
-        let now = now();
-        let mut woken = Vec::new();
-        for (id, entry) in &mut self.entries {
-            let waits = entry.job.state() == JobState::TransientError
-                && entry
-                    .job
-                    .machine
-                    .error()
-                    .is_some_and(|error| error.retry_at.is_none());
-            if waits && entry.job.machine.wake(now).is_ok() {
-                entry.show();
-                woken.push(*id);
-            }
-        }
-        for id in woken {
-            self.follow(id);
-        }
     }
 
     /// Keeps a job on the disk; a failure is told to the log only, for changes that

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use potluck::events::EventLog;
 use potluck::jobs::{
     Caller, Fetch, FetchError, FetchProgress, FetchRequest, Fetched, Fetcher, JobDocument,
-    JobStore, JobsConfig, JobsHandle, JobsTask, NewFile, NewJob,
+    JobStore, JobsConfig, JobsHandle, JobsTask, NewFile, NewJob, Surroundings,
 };
 use potluck::stats::Stats;
 use potluck_cache::Cache;
@@ -24,7 +24,7 @@ pub(super) const OTHER: Caller = Caller { uid: 2_000 };
 pub(super) const ROOT: Caller = Caller { uid: 0 };
 
 /// URLs with `hang` in them never end, those with `missing` fail for good, those with
-/// `busy` for now; all others are a file of the bytes of their URL.
+/// `busy`, `away` and `full` for now; all others are a file of the bytes of their URL.
 pub(super) struct Fake {
     pub(super) cache: Cache,
     pub(super) dir: PathBuf,
@@ -55,6 +55,12 @@ impl Fetcher for Fake {
             }
             if request.url.contains("missing") {
                 return Err(failed("http_404", Retry::Never));
+            }
+            if request.url.contains("away") {
+                return Err(failed("origin_unreachable", Retry::At(None)));
+            }
+            if request.url.contains("full") {
+                return Err(failed("no_space", Retry::At(None)));
             }
             if request.url.contains("busy") {
                 return Err(failed("http_503", Retry::At(None)));
@@ -95,6 +101,7 @@ pub(super) struct World {
     pub(super) fake: Arc<Fake>,
     pub(super) cache: Cache,
     pub(super) events: EventLog,
+    pub(super) around: Surroundings,
     running: Option<(JobsHandle, JoinHandle<()>, CancellationToken)>,
 }
 
@@ -119,12 +126,14 @@ impl World {
                 time_slice: Duration::from_secs(300),
                 use_peers: true,
                 peers_opt_in: false,
+                has_bandwidth: true,
                 own_uid: ME.uid,
             },
             dir,
             fake,
             cache,
             events,
+            around: Surroundings::calm(),
             running: None,
         }
     }
@@ -134,7 +143,15 @@ impl World {
         let stats = Stats::open(&self.dir.path().join("stats.json"), SystemTime::now());
         let fake = Arc::clone(&self.fake);
         let (cache, events) = (self.cache.clone(), self.events.clone());
-        let opened = JobsTask::open(self.config.clone(), store, cache, fake, events, stats);
+        let opened = JobsTask::open(
+            self.config.clone(),
+            store,
+            cache,
+            fake,
+            events,
+            stats,
+            self.around.clone(),
+        );
         let (handle, task) = opened.unwrap();
         let stop = CancellationToken::new();
         let running = tokio::spawn(task.run(stop.clone()));

@@ -58,6 +58,20 @@ impl JobError {
             retry_at: None,
         }
     }
+
+    /// Whether the way to the origin failed, and not the origin: what a network that is
+    /// gone looks like at first.
+    #[must_use]
+    pub fn is_of_the_way(&self) -> bool {
+        matches!(
+            self.code.as_str(),
+            "origin_unreachable"
+                | "origin_name_not_resolved"
+                | "origin_timeout"
+                | "origin_connection_broken"
+                | "origin_short_body"
+        )
+    }
 }
 
 /// Whether trying again can help.

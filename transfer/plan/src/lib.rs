@@ -19,6 +19,7 @@
 //! and `potluck`'s work.
 
 mod accounting;
+mod condition;
 mod file_plan;
 mod governor;
 mod job_error;
@@ -39,6 +40,7 @@ mod token_bucket;
 mod window;
 
 pub use accounting::Accounting;
+pub use condition::Condition;
 pub use file_plan::{
     Action, Deadline, FilePlan, FilePlanConfig, OriginFailure, OriginUse, Outcome, PieceUse,
     StuckReason,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use potluck_plan::{JobError, JobState, Retry};
+use potluck_plan::{Condition, JobError, JobState, Retry};
 use serde_json::json;
 
 use super::{JobsTask, now};
@@ -14,6 +14,9 @@ use crate::stats::Counts;
 
 impl JobsTask {
     pub(super) fn start_run(&mut self, id: JobId) {
+        if self.is_kept_waiting(id) {
+            return;
+        }
         let use_peers =
             |wish: Option<bool>| self.config.use_peers && wish.unwrap_or(!self.config.peers_opt_in);
         let Some(entry) = self.entries.get_mut(&id) else {
@@ -145,15 +148,23 @@ impl JobsTask {
         self.keep(id).await;
     }
 
-    async fn on_failed(&mut self, id: JobId, index: usize, failed: FetchError) {
+    async fn on_failed(&mut self, id: JobId, index: usize, mut failed: FetchError) {
         let now = now();
+        if failed.retry != Retry::Never
+            && let Some(condition) = self.condition_of(id, &failed.error)
+        {
+            failed.retry = Retry::OnEvent;
+            if condition == Condition::Network {
+                failed.error = condition.error();
+            }
+        }
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
         let times = entry.job.times(&self.config.times);
         entry.run = None;
-        let retry = failed.retry;
-        if let Err(error) = entry.job.machine.fail(failed.error, retry, &times, now) {
+        let (error, retry) = (failed.error, failed.retry);
+        if let Err(error) = entry.job.machine.fail(error, retry, &times, now) {
             tracing::warn!(job = %id, %error, "a failure that does not fit");
         }
         let error: Option<JobError> = entry.job.machine.error().cloned();
@@ -162,12 +173,12 @@ impl JobsTask {
             file.error.clone_from(&error);
         }
         entry.show();
-        let retry_at = error.as_ref().and_then(|error| error.retry_at);
+        let is_over = entry.job.state() == JobState::Error;
         self.follow(id);
         let code = error.map_or_else(|| "error".to_owned(), |error| error.code);
         self.record_stopped(id, index, &code);
-        // A retry that waits for an event is not the user's business yet.
-        if retry == Retry::Never || retry_at.is_none() {
+        // One that is tried again by itself is not the user's business yet.
+        if is_over {
             self.record_error(id);
         }
         self.keep(id).await;
