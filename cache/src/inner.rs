@@ -166,7 +166,7 @@ impl Inner {
             Ok(meta) => return Ok(meta),
             Err(error) => error,
         };
-        let mut shelf = self.shelf();
+        let shelf = self.shelf();
         if self.index.get(id).is_none() {
             return Err(Unusable::NotHeld);
         }
@@ -178,7 +178,7 @@ impl Inner {
             return Err(Unusable::Unreadable(io::Error::other(error)));
         }
         tracing::warn!(content = %id, %error, "content set aside");
-        self.set_aside(&mut shelf, id);
+        self.set_aside(shelf, id);
         let damage = Damage {
             id: *id,
             file: data,
@@ -200,16 +200,17 @@ impl Inner {
         });
     }
 
-    /// Takes out a content that cannot be trusted.
-    pub(crate) fn set_aside(&self, shelf: &mut Shelf, id: &ContentId) {
+    /// Takes out a content that cannot be trusted, and lets go of the shelf.
+    pub(crate) fn set_aside(&self, mut shelf: MutexGuard<'_, Shelf>, id: &ContentId) {
         let data = self.dir.content(id);
         self.dir.set_aside(&data);
         self.dir.set_aside(&meta_path(&data));
+        self.take_off(&mut shelf, id, &mut Vec::new());
+        drop(shelf);
         // With good names but bad bytes, it must not come back when the machine goes down.
         if let Err(error) = self.sync_parent(&data) {
             tracing::warn!(content = %id, %error, "directory not synced");
         }
-        self.take_off(shelf, id, &mut Vec::new());
     }
 
     /// Lets go contents that nobody leases, that do not fit, and that were last used

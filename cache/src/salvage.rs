@@ -55,15 +55,15 @@ impl Inner {
             return damage;
         }
         tracing::warn!(content = %id, reason = damage.reason, kept, "content is damaged and taken out");
-        let mut trash = Vec::new();
         let mut shelf = self.shelf();
         if kept > 0 {
+            let mut trash = Vec::new();
             self.take_off(&mut shelf, &id, &mut trash);
+            drop(shelf);
+            self.dir.throw_out(trash);
         } else {
-            self.set_aside(&mut shelf, &id);
+            self.set_aside(shelf, &id);
         }
-        drop(shelf);
-        self.dir.throw_out(trash);
         self.dir.notices.add(Notice::Damaged(damage.clone()));
         damage
     }
