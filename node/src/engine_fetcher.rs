@@ -59,6 +59,10 @@ impl Fetcher for EngineFetcher {
         let mut keys = vec![PartialKey::Private(name.clone())];
         if let Some(version) = version {
             keys.push(PartialKey::Private(format!("{name} {}", version.key())));
+            if let Some(ranges) = &request.ranges {
+                let packed = format!("{name} {} {ranges}", version.key());
+                keys.push(PartialKey::Private(packed));
+            }
         }
         for key in keys {
             self.abandon(&key);

@@ -1,11 +1,13 @@
 //! Transfers of files: asks, plans, fetches, verifies and stores.
 
 mod cache_steps;
+mod cutting;
 mod fetch;
 mod file_run;
 mod file_task;
 mod key_locks;
 mod neighbours;
+mod packing;
 mod piece_run;
 mod piece_store;
 mod request;

@@ -18,7 +18,7 @@ impl FileTask {
     /// Looks in the own cache.
     pub(super) async fn cached(&self, wish: &Wish) -> Result<Option<Lease>, TransferError> {
         let cache = self.inner.cache.clone();
-        let (digests, size) = (wish.digests.clone(), wish.source.meta.size);
+        let (digests, size) = (wish.digests.clone(), wish.size());
         let (entity, facts) = (wish.entity.clone(), wish.facts());
         blocking(move || {
             let by_digest = digests

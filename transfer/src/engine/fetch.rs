@@ -3,12 +3,25 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use futures::stream::{self, StreamExt as _};
 use potluck_content::ContentId;
 use potluck_plan::RequestId;
 
 use crate::engine::piece_store::{Assembler, Event, Events, PieceStore};
 use crate::origin::{OriginClient, OriginError, OriginMeta, OriginRequest};
 use crate::peer_client::{PeerAddress, PeerClient, PeerError};
+
+/// What one request to the origin is for.
+pub(crate) enum Parts {
+    /// The whole, from its start, over one connection.
+    Whole,
+    /// These parts, one after the other: one, unless the file is made of ranges.
+    Some(Vec<Range<u64>>),
+}
+
+/// Parts that are asked for before it is their turn. Each takes a way to the origin and
+/// back; with many small ones that is all the time they take.
+const ASKED_AHEAD: usize = 4;
 
 /// Where pieces of one request go.
 pub(crate) struct Sink {
@@ -26,7 +39,7 @@ pub(crate) struct OriginSource {
 }
 
 impl Sink {
-    fn bytes(&self) -> Range<u64> {
+    pub(crate) fn bytes(&self) -> Range<u64> {
         self.store.layout.span_of_run(self.run.clone())
     }
 
@@ -68,17 +81,23 @@ pub(crate) async fn from_peer(
     sink.tell(Event::PeerEnded(result)).await;
 }
 
-/// Fetches a run of pieces from the origin: as a range, or as the whole from its start.
-pub(crate) async fn from_origin(source: Arc<OriginSource>, stream: bool, sink: Sink) {
+/// Fetches a run of pieces from the origin.
+pub(crate) async fn from_origin(source: Arc<OriginSource>, parts: Parts, sink: Sink) {
     let mut assembler = sink.assembler();
-    let range = (!stream).then(|| sink.bytes());
+    let ranges = match parts {
+        Parts::Whole => vec![None],
+        Parts::Some(ranges) => ranges.into_iter().map(Some).collect(),
+    };
     let result = async {
-        let mut body = source
-            .client
-            .get(&source.request, &source.meta, range)
-            .await?;
-        while let Some(bytes) = body.next().await? {
-            assembler.take(&bytes).await;
+        let asked = ranges
+            .into_iter()
+            .map(|range| source.client.get(&source.request, &source.meta, range));
+        let mut bodies = stream::iter(asked).buffered(ASKED_AHEAD);
+        while let Some(body) = bodies.next().await {
+            let mut body = body?;
+            while let Some(bytes) = body.next().await? {
+                assembler.take(&bytes).await;
+            }
         }
         Ok::<(), OriginError>(())
     }

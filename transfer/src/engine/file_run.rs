@@ -13,8 +13,9 @@ use potluck_plan::{
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
-use crate::engine::fetch::{OriginSource, Sink, from_origin, from_peer};
+use crate::engine::fetch::{OriginSource, Parts, Sink, from_origin, from_peer};
 use crate::engine::neighbours::Neighbours;
+use crate::engine::packing::Packing;
 use crate::engine::piece_store::{Event, PieceStore};
 use crate::engine::request::TransferError;
 use crate::engine::search::{Found, News, Search};
@@ -31,6 +32,8 @@ pub(crate) struct FileRun {
     pub(crate) plan: FilePlan,
     pub(crate) store: Arc<PieceStore>,
     pub(crate) origin: Arc<OriginSource>,
+    /// Where its bytes lie at the origin, when it is not the whole.
+    pub(crate) packing: Option<Arc<Packing>>,
     pub(crate) origin_use: OriginUse,
     pub(crate) peers: Vec<PeerAddress>,
     pub(crate) domain: Option<(Arc<dyn Neighbours>, PeerClient)>,
@@ -202,9 +205,13 @@ impl FileRun {
                     self.running.insert(request, self.requests.spawn(fetch));
                 }
                 Action::AskOrigin { request, run } => {
-                    let stream = self.origin_use == OriginUse::Stream;
-                    let source = Arc::clone(&self.origin);
-                    let fetch = from_origin(source, stream, self.sink(request, run));
+                    let sink = self.sink(request, run);
+                    let parts = match (self.origin_use, &self.packing) {
+                        (OriginUse::Stream, _) => Parts::Whole,
+                        (_, None) => Parts::Some(vec![sink.bytes()]),
+                        (_, Some(packing)) => Parts::Some(packing.sources_of(sink.bytes())),
+                    };
+                    let fetch = from_origin(Arc::clone(&self.origin), parts, sink);
                     self.running.insert(request, self.requests.spawn(fetch));
                 }
                 Action::Cancel { request } => {

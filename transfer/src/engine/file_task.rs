@@ -61,7 +61,11 @@ impl FileTask {
                 progress.size = wish.source.meta.size;
                 progress.validator.clone_from(&wish.source.meta.validator);
             });
-            match self.attempt(&wish).await {
+            let attempted = match self.request.ranges.clone() {
+                Some(ranges) => Box::pin(self.attempt_ranges(&wish, &ranges)).await,
+                None => self.attempt(&wish).await,
+            };
+            match attempted {
                 Ok(Attempt::Done(lease, accounting)) => {
                     return Ok(self.done(&wish, lease, accounting));
                 }
@@ -83,7 +87,7 @@ impl FileTask {
         unreachable!("the last attempt returns")
     }
 
-    async fn attempt(&self, wish: &Wish) -> Result<Attempt, TransferError> {
+    pub(super) async fn attempt(&self, wish: &Wish) -> Result<Attempt, TransferError> {
         let own = self.shown.subscribe();
         let guard = self.inner.locks.take(&wish.key, &own, |other| {
             self.show(|progress| {
@@ -143,6 +147,8 @@ impl FileTask {
             progress.size = Some(lease.size());
             progress.accounting = accounting;
         });
+        // Parts of a file are not the file.
+        let share = wish.share && self.request.ranges.is_none();
         FileDone {
             content_id: lease.id(),
             size: lease.size(),
@@ -150,8 +156,8 @@ impl FileTask {
             mtime: wish.source.meta.modified,
             final_url: wish.source.meta.redirected(),
             response_headers: wish.source.meta.fields.clone(),
-            entity: wish.entity.clone().filter(|_| wish.share),
-            shareable: wish.share,
+            entity: wish.entity.clone().filter(|_| share),
+            shareable: share,
             accounting,
             lease,
         }

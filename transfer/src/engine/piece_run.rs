@@ -57,7 +57,7 @@ impl FileTask {
         let domain = self.inner.domain().filter(|_| wish.use_peers);
         let (search, found) = self.search(wish, domain.as_ref()).await;
         let manifest = found.as_ref().map(|found| found.manifest.clone());
-        let named = wish.source.meta.size;
+        let named = wish.size();
         let Some(size) = named.or(manifest.as_ref().map(|manifest| manifest.size())) else {
             return Ok(None);
         };
@@ -90,6 +90,7 @@ impl FileTask {
             ),
             store: Arc::clone(&store),
             origin: Arc::clone(&wish.source),
+            packing: wish.packing.clone().map(Arc::new),
             origin_use,
             peers: Vec::new(),
             domain: domain.map(|domain| (domain.neighbours, domain.peers)),

@@ -94,10 +94,13 @@ impl FileRun {
             return Ok(());
         };
         tracing::debug!(%error, "the origin failed");
-        if matches!(error, OriginError::Changed { .. }) {
+        let no_parts = matches!(error, OriginError::RangeIgnored { .. });
+        // Only the file's task can fetch the whole and cut parts from it.
+        let is_other = matches!(error, OriginError::Changed { .. });
+        if is_other || (no_parts && self.packing.is_some()) {
             return Err(error.into());
         }
-        let failure = if matches!(error, OriginError::RangeIgnored { .. }) {
+        let failure = if no_parts {
             self.origin_use = OriginUse::Stream;
             OriginFailure::NoRanges
         } else if error.is_transient() {

@@ -262,7 +262,7 @@ impl FileTask {
         }
         let expected = Expected {
             content: wish.content(),
-            size: wish.source.meta.size,
+            size: wish.size(),
         };
         let inner = Arc::clone(&self.inner);
         let mut search = Search::start(inner, domain.clone(), wanted, expected);

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use potluck_cache::{Facts, PartialKey};
 use potluck_content::{ContentId, Digest, Entity};
-use potluck_plan::ErrorContext;
+use potluck_plan::{ErrorContext, FileRanges, RangesError};
 
 use crate::engine::fetch::OriginSource;
 use crate::engine::file_task::FileTask;
+use crate::engine::packing::Packing;
 use crate::engine::request::TransferError;
 use crate::origin::{OriginMeta, OriginRequest};
 
@@ -20,6 +21,8 @@ pub(crate) struct Wish {
     /// What the whole must hash to.
     pub(crate) digests: Vec<Digest>,
     pub(crate) key: PartialKey,
+    /// Where its bytes lie at the origin, when it is not the whole.
+    pub(crate) packing: Option<Packing>,
     /// Whether bytes of an earlier attempt are surely of the same version.
     pub(crate) resumable: bool,
     pub(crate) use_peers: bool,
@@ -29,12 +32,17 @@ impl FileTask {
     pub(super) fn wish(&self, origin: &OriginRequest, meta: OriginMeta, use_peers: bool) -> Wish {
         let share = meta.shareable || self.request.share_personal;
         let entity = meta.entity();
-        let mut digests: Vec<_> = self.request.checksum.into_iter().collect();
+        // Of ranges, the job's digest is of what they make.
+        let checksum = self
+            .request
+            .checksum
+            .filter(|_| self.request.ranges.is_none());
+        let mut digests: Vec<_> = checksum.into_iter().collect();
         digests.extend(
             meta.digests
                 .iter()
                 .copied()
-                .filter(|d| Some(*d) != self.request.checksum),
+                .filter(|d| Some(*d) != checksum),
         );
         let name = &self.request.name;
         let (key, resumable) = match (&entity, share) {
@@ -57,13 +65,45 @@ impl FileTask {
             share,
             digests,
             key,
+            packing: None,
             resumable,
             use_peers: use_peers && share,
+        }
+    }
+
+    /// What is wanted where only parts of the whole are. It has no name that another
+    /// node could ask for.
+    pub(super) fn packed_wish(
+        &self,
+        whole: &Wish,
+        ranges: &FileRanges,
+        packing: Option<Packing>,
+    ) -> Wish {
+        let name = &self.request.name;
+        let version = whole.entity.as_ref().map(|entity| entity.key().to_string());
+        let version = version.unwrap_or_default();
+        Wish {
+            source: Arc::clone(&whole.source),
+            entity: None,
+            share: false,
+            digests: self.request.checksum.into_iter().collect(),
+            key: PartialKey::Private(format!("{name} {version} {ranges}")),
+            packing,
+            resumable: whole.resumable,
+            use_peers: false,
         }
     }
 }
 
 impl Wish {
+    /// Its bytes, where that is known.
+    pub(crate) fn size(&self) -> Option<u64> {
+        match &self.packing {
+            Some(packing) => Some(packing.len),
+            None => self.source.meta.size,
+        }
+    }
+
     /// The content, when a digest names it.
     pub(crate) fn content(&self) -> Option<ContentId> {
         self.digests.iter().find_map(|digest| match digest {
@@ -93,4 +133,10 @@ pub(crate) fn mismatch(wish: &Wish, wrong: &[Digest]) -> TransferError {
     let wrong: Vec<_> = wrong.iter().map(ToString::to_string).collect();
     let message = format!("{} is not {}", wish.source.meta.url, wrong.join(", "));
     TransferError::new("checksum_mismatch", ErrorContext::Origin, message, false)
+}
+
+/// The error of a range that is not in the file.
+pub(crate) fn invalid_range(wish: &Wish, error: &RangesError) -> TransferError {
+    let message = format!("{}: {error}", wish.source.meta.url);
+    TransferError::new("invalid_range", ErrorContext::Origin, message, false)
 }

@@ -1,0 +1,131 @@
+//! A file of ranges, cut from the whole.
+//!
+//! An origin that sends no parts, or does not say how long the file is, gives the whole
+//! or nothing. Then the whole is fetched as any other file is, from peers too, and what
+//! was asked for is cut from it. The same when the whole is here already.
+
+use potluck_cache::Lease;
+use potluck_plan::{Accounting, FileRanges};
+
+use crate::engine::file_task::{Attempt, FileTask};
+use crate::engine::packing::Packing;
+use crate::engine::request::TransferError;
+use crate::engine::wish::{Wish, invalid_range, mismatch};
+use crate::origin::RangeSupport;
+
+/// Bytes that are copied at a time.
+const STEP: usize = 1 << 20;
+
+impl FileTask {
+    /// Fetches the ranges: by themselves where that can be, else with all the rest.
+    pub(super) async fn attempt_ranges(
+        &self,
+        whole: &Wish,
+        ranges: &FileRanges,
+    ) -> Result<Attempt, TransferError> {
+        let meta = &whole.source.meta;
+        if let Some(size) = meta.size {
+            let packing = Packing::new(ranges, size).map_err(|e| invalid_range(whole, &e))?;
+            let apart = meta.ranges != RangeSupport::No && meta.validator.is_some();
+            if apart && self.cached(whole).await?.is_none() {
+                let wish = self.packed_wish(whole, ranges, Some(packing));
+                self.show(|progress| progress.size = wish.size());
+                match self.attempt(&wish).await {
+                    Err(error) if error.code == "origin_no_ranges" => {
+                        tracing::info!(url = %meta.url, "no parts: the whole is fetched");
+                    }
+                    outcome => return outcome,
+                }
+            }
+        }
+        let (lease, accounting) = match self.attempt(whole).await? {
+            Attempt::Done(lease, accounting) => (lease, accounting),
+            Attempt::Again(accounting) => return Ok(Attempt::Again(accounting)),
+        };
+        let packing = Packing::new(ranges, lease.size()).map_err(|error| {
+            let mut failed = invalid_range(whole, &error);
+            failed.accounting.discarded = accounting.total() + accounting.discarded;
+            failed
+        })?;
+        let accounting = share_of(accounting, packing.len);
+        let wish = self.packed_wish(whole, ranges, Some(packing));
+        let lease = self.cut(&wish, lease, accounting).await?;
+        Ok(Attempt::Done(lease, accounting))
+    }
+
+    /// Copies what is wanted out of the whole.
+    async fn cut(
+        &self,
+        wish: &Wish,
+        whole: Lease,
+        accounting: Accounting,
+    ) -> Result<Lease, TransferError> {
+        let own = self.shown.subscribe();
+        let _guard = self.inner.locks.take(&wish.key, &own, |_| {}).await;
+        if let Some(lease) = self.cached(wish).await? {
+            return Ok(lease);
+        }
+        let partial = self.open(wish, None).await?;
+        let packing = wish.packing.clone();
+        let spans = packing.map(|packing| packing.sources_of(0..packing.len));
+        let cut = tokio::task::spawn_blocking(move || {
+            let mut buffer = vec![0; STEP];
+            for span in spans.unwrap_or_default() {
+                let mut at = span.start;
+                while at < span.end {
+                    let len = usize::try_from(span.end - at).map_or(STEP, |left| left.min(STEP));
+                    let unread = |error: std::io::Error| {
+                        let context = potluck_plan::ErrorContext::LocalFile;
+                        let message = format!("{} cannot be read: {error}", whole.id());
+                        TransferError::new("cache_failed", context, message, true)
+                    };
+                    let read = whole.read_at(&mut buffer[..len], at).map_err(unread)?;
+                    if read == 0 {
+                        return Err(unread(std::io::ErrorKind::UnexpectedEof.into()));
+                    }
+                    partial.append(&buffer[..read])?;
+                    at += read as u64;
+                }
+            }
+            Ok(partial)
+        });
+        let partial = cut.await.map_err(|e| TransferError::internal(&e))??;
+        let lease = self.finish(wish, partial, None, accounting).await?;
+        lease.ok_or_else(|| mismatch(wish, &wish.digests))
+    }
+}
+
+/// What of the bytes of the whole makes the ranges. Where in the whole the bytes of whom
+/// lie is not kept: those that cost most count first. The rest was for nothing, but for
+/// what was here before.
+fn share_of(whole: Accounting, wanted: u64) -> Accounting {
+    let origin = whole.origin.min(wanted);
+    let peers = whole.peers.min(wanted - origin);
+    Accounting {
+        origin,
+        peers,
+        cache: wanted - origin - peers,
+        discarded: whole.discarded + (whole.origin - origin) + (whole.peers - peers),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_wanted_was_for_nothing() {
+        let whole = Accounting {
+            origin: 70,
+            peers: 20,
+            cache: 10,
+            discarded: 5,
+        };
+        let share = share_of(whole, 80);
+        assert_eq!((share.origin, share.peers, share.cache), (70, 10, 0));
+        assert_eq!(share.discarded, 15);
+        let share = share_of(whole, 95);
+        assert_eq!((share.origin, share.peers, share.cache), (70, 20, 5));
+        assert_eq!(share.discarded, 5);
+    }
+}
