@@ -22,6 +22,7 @@ impl Fetcher for EngineFetcher {
         let name = name_of(&request);
         let mut file = potluck_transfer::FileRequest::new(request.url, name);
         file.headers = request.headers;
+        file.owner = Some(request.owner);
         file.options = request.options;
         file.ranges = request.ranges;
         file.checksum = request.checksum;

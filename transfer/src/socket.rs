@@ -27,15 +27,30 @@ impl SocketHandle {
 /// A TCP stream that a [`SocketHandle`] can reach while it lives. The file
 /// descriptor is not duplicated: that would keep the connection open after its end.
 #[derive(Debug)]
-pub(crate) struct SharedStream(Arc<TcpStream>);
+pub(crate) struct SharedStream {
+    tcp: Arc<TcpStream>,
+    proxied: bool,
+}
 
 impl SharedStream {
     pub(crate) fn new(stream: TcpStream) -> Self {
-        Self(Arc::new(stream))
+        Self {
+            tcp: Arc::new(stream),
+            proxied: false,
+        }
     }
 
     pub(crate) fn handle(&self) -> SocketHandle {
-        SocketHandle(Arc::downgrade(&self.0))
+        SocketHandle(Arc::downgrade(&self.tcp))
+    }
+
+    /// The other end is a proxy, which wants whole URLs.
+    pub(crate) fn set_proxied(&mut self) {
+        self.proxied = true;
+    }
+
+    pub(crate) fn is_proxied(&self) -> bool {
+        self.proxied
     }
 }
 
@@ -46,8 +61,8 @@ impl AsyncRead for SharedStream {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         loop {
-            ready!(self.0.poll_read_ready(cx))?;
-            match self.0.try_read(buf.initialize_unfilled()) {
+            ready!(self.tcp.poll_read_ready(cx))?;
+            match self.tcp.try_read(buf.initialize_unfilled()) {
                 Ok(read) => {
                     buf.advance(read);
                     return Poll::Ready(Ok(()));
@@ -85,7 +100,7 @@ impl AsyncWrite for SharedStream {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(SockRef::from(&*self.0).shutdown(std::net::Shutdown::Write))
+        Poll::Ready(SockRef::from(&*self.tcp).shutdown(std::net::Shutdown::Write))
     }
 }
 
@@ -96,8 +111,8 @@ impl SharedStream {
         write: impl Fn(&TcpStream) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         loop {
-            ready!(self.0.poll_write_ready(cx))?;
-            match write(&self.0) {
+            ready!(self.tcp.poll_write_ready(cx))?;
+            match write(&self.tcp) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 result => return Poll::Ready(result),
             }

@@ -1,89 +1,10 @@
 //! Origins over TLS, with HTTP/1.1 and HTTP/2.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use std::convert::Infallible;
-use std::sync::Arc;
+mod support;
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::service::service_fn;
-use hyper::{Request, Response, body::Incoming};
-use hyper_util::rt::{TokioExecutor, TokioIo};
 use potluck_transfer::origin::{OriginClient, OriginConfig, OriginError, OriginRequest};
-use rcgen::{CertificateParams, KeyPair};
-use rustls_pki_types::PrivateKeyDer;
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
-use tokio_rustls::TlsAcceptor;
-
-struct SecureOrigin {
-    url: String,
-    pem: String,
-    task: JoinHandle<()>,
-}
-
-impl Drop for SecureOrigin {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-/// An origin whose answer names the version of HTTP; `/plain` leads to http.
-async fn secure_origin(protocols: &[&[u8]]) -> SecureOrigin {
-    let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-    let certificate = params.self_signed(&key).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut tls = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(
-            vec![certificate.der().clone()],
-            PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
-        )
-        .unwrap();
-    tls.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!(
-        "https://localhost:{}/f",
-        listener.local_addr().unwrap().port()
-    );
-    let acceptor = TlsAcceptor::from(Arc::new(tls));
-    let task = tokio::spawn(async move {
-        let mut connections = tokio::task::JoinSet::new();
-        while let Ok((stream, _)) = listener.accept().await {
-            let acceptor = acceptor.clone();
-            connections.spawn(async move {
-                let Ok(stream) = acceptor.accept(stream).await else {
-                    return;
-                };
-                let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
-                let _ = server
-                    .serve_connection(TokioIo::new(stream), service_fn(answer))
-                    .await;
-            });
-        }
-    });
-    SecureOrigin {
-        url,
-        pem: certificate.pem(),
-        task,
-    }
-}
-
-async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-    if request.uri().path() == "/plain" {
-        let answer = Response::builder()
-            .status(302)
-            .header("location", "http://localhost/f");
-        return Ok(answer.body(Full::default()).unwrap());
-    }
-    Ok(Response::new(Full::from(format!(
-        "{:?}",
-        request.version()
-    ))))
-}
+use support::secure_origin::secure_origin;
 
 #[tokio::test]
 async fn roots_protocols_and_redirects_of_secure_origins() {

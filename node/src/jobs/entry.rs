@@ -76,6 +76,7 @@ impl Entry {
                 file: index,
                 url: file.url.clone(),
                 headers: file.headers.clone(),
+                owner: self.job.owner,
                 options: Arc::clone(&options),
                 ranges: file.ranges.clone(),
                 checksum: file.checksum,

@@ -35,6 +35,8 @@ pub struct FetchRequest {
     pub url: String,
     /// Header fields for the origin.
     pub headers: Vec<(String, String)>,
+    /// The user on whose behalf.
+    pub owner: u32,
     /// How the origin is asked.
     pub options: Arc<OriginOptions>,
     /// The parts that are wanted, put together; the whole where there are none.

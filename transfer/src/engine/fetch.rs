@@ -38,6 +38,14 @@ pub(crate) struct OriginSource {
     pub(crate) meta: OriginMeta,
 }
 
+impl OriginSource {
+    /// Where redirects led, where there were any.
+    pub(crate) fn redirected(&self) -> Option<String> {
+        let at = &self.meta.final_url;
+        (at != self.request.url()).then(|| at.to_string())
+    }
+}
+
 impl Sink {
     pub(crate) fn bytes(&self) -> Range<u64> {
         self.store.layout.span_of_run(self.run.clone())

@@ -48,6 +48,8 @@ impl FileTask {
 
     pub(crate) async fn run(mut self) -> Result<FileDone, TransferError> {
         let origin = OriginRequest::new(&self.request.url, &self.request.headers)?;
+        let options = Arc::clone(&self.request.options);
+        let origin = origin.with_options(options, self.request.owner)?;
         let mut use_peers = self.request.use_peers;
         for left in (0..MAX_ATTEMPTS).rev() {
             let meta = self
@@ -154,7 +156,7 @@ impl FileTask {
             size: lease.size(),
             validator: wish.source.meta.validator.clone(),
             mtime: wish.source.meta.modified,
-            final_url: wish.source.meta.redirected(),
+            final_url: wish.source.redirected(),
             response_headers: wish.source.meta.fields.clone(),
             entity: wish.entity.clone().filter(|_| share),
             shareable: share,

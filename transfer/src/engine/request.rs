@@ -16,6 +16,9 @@ pub struct FileRequest {
     pub url: String,
     /// Headers to send to the origin.
     pub headers: Vec<(String, String)>,
+    /// The user on whose behalf: files that the options name are read only where that
+    /// user may read them. `None`: whoever runs the node.
+    pub owner: Option<u32>,
     /// How the origin is asked.
     pub options: Arc<OriginOptions>,
     /// The parts that are wanted, put together; the whole where there are none.
@@ -45,6 +48,7 @@ impl FileRequest {
         Self {
             url: url.into(),
             headers: Vec::new(),
+            owner: None,
             options: Arc::default(),
             ranges: None,
             checksum: None,

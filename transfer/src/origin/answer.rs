@@ -112,6 +112,23 @@ pub(crate) fn no_answer(at: &Url, error: &hyper_util::client::legacy::Error) -> 
                     host: host.clone(),
                     reason: reason.clone(),
                 },
+                ConnectError::Proxy {
+                    proxy,
+                    status,
+                    reason,
+                } => OriginError::Proxy {
+                    proxy: proxy.clone(),
+                    status: *status,
+                    reason: reason.clone(),
+                },
+            };
+        }
+        if at_hand
+            .downcast_ref::<hyper::Error>()
+            .is_some_and(hyper::Error::is_parse_too_large)
+        {
+            return OriginError::HugeAnswer {
+                url: at.to_string(),
             };
         }
         if let Some(error) = at_hand.downcast_ref::<rustls::Error>() {

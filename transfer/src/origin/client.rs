@@ -10,17 +10,14 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Empty;
 use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use url::Url;
 
 use crate::origin::answer::{check, failure, no_answer, wrong_range};
-use crate::origin::connector::SocketConnector;
 use crate::origin::meta::content_range;
-use crate::origin::redirect::{RedirectChain, is_redirect};
-use crate::origin::roots::{RootsError, roots};
-use crate::origin::{OriginBody, OriginError, OriginMeta, OriginRequest};
+use crate::origin::redirect::{RedirectChain, is_redirect, method_after};
+use crate::origin::roots::RootsError;
+use crate::origin::wires::{Wire, Wires};
+use crate::origin::{OriginBody, OriginError, OriginMeta, OriginRequest, Redirects};
 use crate::socket::SocketHandle;
 
 /// How origins are asked.
@@ -50,10 +47,10 @@ impl Default for OriginConfig {
     }
 }
 
-/// A client of all origins, with its pool of connections. Cheap to clone.
+/// A client of all origins, with its pools of connections. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct OriginClient {
-    http: Client<HttpsConnector<SocketConnector>, Empty<Bytes>>,
+    wires: Arc<Wires>,
     config: Arc<OriginConfig>,
 }
 
@@ -64,26 +61,8 @@ impl OriginClient {
     /// When a file of trust roots cannot be read. Roots of the system that cannot be
     /// read are left out.
     pub fn new(config: OriginConfig) -> Result<Self, RootsError> {
-        let tls = rustls::ClientConfig::builder_with_provider(Arc::new(
-            rustls::crypto::aws_lc_rs::default_provider(),
-        ))
-        .with_safe_default_protocol_versions()
-        .expect("the provider has what TLS 1.2 and 1.3 need")
-        .with_root_certificates(roots(&config.ca_files)?)
-        .with_no_client_auth();
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_all_versions()
-            .wrap_connector(SocketConnector::new(config.connect_timeout));
-        let http = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(Duration::from_secs(30))
-            .http2_initial_stream_window_size(4 << 20)
-            .http2_initial_connection_window_size(16 << 20)
-            .build(connector);
         Ok(Self {
-            http,
+            wires: Arc::new(Wires::new(&config)?),
             config: Arc::new(config),
         })
     }
@@ -95,6 +74,10 @@ impl OriginClient {
     /// When there is no answer, or none that is of use.
     pub async fn meta(&self, request: &OriginRequest) -> Result<OriginMeta, OriginError> {
         let start = request.url().clone();
+        // Other methods may do something: what they bring is seen when it comes.
+        if *request.method() != Method::GET {
+            return Ok(OriginMeta::unknown(start));
+        }
         let (at, answer) = self
             .ask(Method::HEAD, request, start.clone(), HeaderMap::new())
             .await?;
@@ -113,6 +96,9 @@ impl OriginClient {
             }
             _ => return Err(failure(&at, &answer)),
         };
+        if request.options().redirects == Redirects::Report {
+            meta.url = meta.final_url.clone();
+        }
         meta.shareable &= !request.is_personal();
         Ok(meta)
     }
@@ -171,12 +157,19 @@ impl OriginClient {
         }
         let target = meta.final_url.clone();
         let (mut at, mut answer) = self
-            .ask(Method::GET, request, target, fields.clone())
+            .ask(request.method().clone(), request, target, fields.clone())
             .await?;
         // Links that redirects lead to may be signed and run out: start afresh once.
-        if matches!(answer.status().as_u16(), 401 | 403 | 404 | 410) && meta.final_url != meta.url {
+        if matches!(answer.status().as_u16(), 401 | 403 | 404 | 410)
+            && meta.final_url != *request.url()
+        {
             (at, answer) = self
-                .ask(Method::GET, request, meta.url.clone(), fields)
+                .ask(
+                    request.method().clone(),
+                    request,
+                    request.url().clone(),
+                    fields,
+                )
                 .await?;
         }
         let expected = check(&at, &answer, meta, range.as_ref())?;
@@ -193,26 +186,30 @@ impl OriginClient {
     /// Sends one request and follows where it leads.
     async fn ask(
         &self,
-        method: Method,
+        mut method: Method,
         request: &OriginRequest,
         start: Url,
         fields: HeaderMap,
     ) -> Result<(Url, Response<Incoming>), OriginError> {
-        let mut chain = RedirectChain::new(start);
+        let mut chain = RedirectChain::new(start, request.options());
+        let wire = self.wires.of(request).await?;
         loop {
             let at = chain.at().clone();
-            let answer = self.ask_once(&method, request, &at, fields.clone()).await?;
+            let answer = self.ask_once(&wire, &method, request, &at, fields.clone());
+            let answer = answer.await?;
             if !is_redirect(answer.status()) {
                 return Ok((at, answer));
             }
             let location = answer.headers().get(header::LOCATION);
             chain.follow(location.and_then(|value| value.to_str().ok()))?;
+            method = method_after(answer.status(), &method);
             tracing::debug!(from = %at, to = %chain.at(), "redirected");
         }
     }
 
     async fn ask_once(
         &self,
+        wire: &Wire,
         method: &Method,
         request: &OriginRequest,
         at: &Url,
@@ -242,12 +239,20 @@ impl OriginClient {
         if !headers.contains_key(header::ACCEPT) {
             headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
         }
+        // In a tunnel it would reach the origin; there the proxy was told before.
+        if at.scheme() == "http"
+            && let Ok(Some(hop)) = wire.proxies.hop(message.uri())
+            && let Some(authorization) = hop.authorization
+        {
+            let headers = message.headers_mut();
+            headers.insert(header::PROXY_AUTHORIZATION, authorization);
+        }
         // The other end may just have closed a connection that was kept for the next
         // request: that says nothing about the origin, and asking again harms nobody.
-        match self.send(at, message.clone()).await {
-            Err(OriginError::Broken { reason, .. }) => {
+        match self.send(wire, at, message.clone()).await {
+            Err(OriginError::Broken { reason, .. }) if method.is_idempotent() => {
                 tracing::debug!(%at, reason, "asked again");
-                self.send(at, message).await
+                self.send(wire, at, message).await
             }
             other => other,
         }
@@ -255,11 +260,12 @@ impl OriginClient {
 
     async fn send(
         &self,
+        wire: &Wire,
         at: &Url,
         message: Request<Empty<Bytes>>,
     ) -> Result<Response<Incoming>, OriginError> {
         let limit = self.config.answer_timeout;
-        match tokio::time::timeout(limit, self.http.request(message)).await {
+        match tokio::time::timeout(limit, wire.http.request(message)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(no_answer(at, &error)),
             Err(_) => Err(OriginError::Timeout {

@@ -12,12 +12,14 @@ use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpSocket, TcpStream};
 
+use crate::origin::proxy::Proxies;
 use crate::socket::SharedStream;
 
 /// Makes TCP connections for the HTTP client.
 #[derive(Clone, Debug)]
 pub(crate) struct SocketConnector {
     timeout: Duration,
+    proxies: Proxies,
 }
 
 /// Why there is no connection.
@@ -27,11 +29,18 @@ pub(crate) enum ConnectError {
     Resolve { host: String, reason: String },
     #[error("cannot connect to {host}: {reason}")]
     Connect { host: String, reason: String },
+    #[error("the proxy {proxy}: {reason}")]
+    Proxy {
+        proxy: String,
+        /// What it answered, where it did.
+        status: Option<u16>,
+        reason: String,
+    },
 }
 
 impl SocketConnector {
-    pub(crate) fn new(timeout: Duration) -> Self {
-        Self { timeout }
+    pub(crate) fn new(timeout: Duration, proxies: Proxies) -> Self {
+        Self { timeout, proxies }
     }
 
     async fn connect(self, uri: Uri) -> Result<TokioIo<SharedStream>, ConnectError> {
@@ -40,37 +49,58 @@ impl SocketConnector {
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let secure = uri.scheme_str() == Some("https");
         let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-        let name = format!("{host}:{port}");
+        let target = match host.contains(':') {
+            true => format!("[{host}]:{port}"),
+            false => format!("{host}:{port}"),
+        };
+        let hop = self.proxies.hop(&uri)?;
         let attempt = async {
-            let addresses: Vec<_> = tokio::net::lookup_host((host, port))
-                .await
-                .map_err(|e| ConnectError::Resolve {
-                    host: host.to_owned(),
-                    reason: e.to_string(),
-                })?
-                .collect();
-            let mut reason = "it has no address".to_owned();
-            // An address that does not answer must not use up the time of the others.
-            let share = self.timeout / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
-            for address in addresses {
-                match tokio::time::timeout(share, open(address)).await {
-                    Ok(Ok(stream)) => return Ok(TokioIo::new(SharedStream::new(stream))),
-                    Ok(Err(error)) => reason = format!("{address}: {error}"),
-                    Err(_) => reason = format!("{address}: no answer within {share:?}"),
-                }
+            let Some(hop) = &hop else {
+                return self.open(host, port).await;
+            };
+            let opened = self.open(hop.host.as_str(), hop.port).await;
+            let mut stream = opened.map_err(|error| ConnectError::Proxy {
+                proxy: hop.to_string(),
+                status: None,
+                reason: error.to_string(),
+            })?;
+            if secure {
+                hop.tunnel(&mut stream, &target).await?;
+            } else {
+                stream.set_proxied();
             }
-            Err(ConnectError::Connect {
-                host: name.clone(),
-                reason,
-            })
+            Ok(stream)
         };
         match tokio::time::timeout(self.timeout, attempt).await {
-            Ok(result) => result,
+            Ok(result) => result.map(TokioIo::new),
             Err(_) => Err(ConnectError::Connect {
-                host: name.clone(),
+                host: target.clone(),
                 reason: format!("no answer within {:?}", self.timeout),
             }),
         }
+    }
+
+    async fn open(&self, host: &str, port: u16) -> Result<SharedStream, ConnectError> {
+        let name = format!("{host}:{port}");
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let addresses: Vec<_> = tokio::net::lookup_host((host, port))
+            .await
+            .map_err(|e| ConnectError::Resolve {
+                host: host.to_owned(),
+                reason: e.to_string(),
+            })?
+            .collect();
+        let mut reason = "it has no address".to_owned();
+        // An address that does not answer must not use up the time of the others.
+        let share = self.timeout / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
+        for address in addresses {
+            match tokio::time::timeout(share, open(address)).await {
+                Ok(Ok(stream)) => return Ok(SharedStream::new(stream)),
+                Ok(Err(error)) => reason = format!("{address}: {error}"),
+                Err(_) => reason = format!("{address}: no answer within {share:?}"),
+            }
+        }
+        Err(ConnectError::Connect { host: name, reason })
     }
 }
 
@@ -101,6 +131,8 @@ impl tower_service::Service<Uri> for SocketConnector {
 
 impl Connection for SharedStream {
     fn connected(&self) -> Connected {
-        Connected::new().extra(self.handle())
+        Connected::new()
+            .proxy(self.is_proxied())
+            .extra(self.handle())
     }
 }

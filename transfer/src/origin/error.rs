@@ -24,6 +24,24 @@ pub enum OriginError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Something that the job says of the way to the origin cannot be used.
+    #[error("{what} cannot be used: {reason}")]
+    BadOption {
+        /// What.
+        what: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The proxy cannot be reached, or does not do what it is asked.
+    #[error("the proxy {proxy}: {reason}")]
+    Proxy {
+        /// Its host and port.
+        proxy: String,
+        /// What it answered, where it did.
+        status: Option<u16>,
+        /// What happened.
+        reason: String,
+    },
     /// The name of the host has no address.
     #[error("cannot find the address of {host}: {reason}")]
     Resolve {
@@ -88,6 +106,20 @@ pub enum OriginError {
     #[error("{url} redirects in a circle")]
     RedirectLoop {
         /// The URL that came a second time.
+        url: String,
+    },
+    /// A redirect, where the job allows none.
+    #[error("{url} redirects to {location}, and the job forbids redirects")]
+    RedirectForbidden {
+        /// The URL that redirects.
+        url: String,
+        /// Where to.
+        location: String,
+    },
+    /// The fields of the answer have no end.
+    #[error("{url}: the header of the answer is too large")]
+    HugeAnswer {
+        /// The URL.
         url: String,
     },
     /// A redirect from https to http.
@@ -159,6 +191,16 @@ impl OriginError {
         match self {
             Self::BadUrl { .. } => "bad_url",
             Self::BadHeader { .. } => "bad_header",
+            Self::BadOption { .. } => "bad_option",
+            Self::Proxy {
+                status: Some(407), ..
+            } => "proxy_authentication_required",
+            Self::Proxy {
+                status: Some(_), ..
+            } => "proxy_refused",
+            Self::Proxy { status: None, .. } => "proxy_unreachable",
+            Self::RedirectForbidden { .. } => "origin_redirect_forbidden",
+            Self::HugeAnswer { .. } => "origin_header_too_large",
             Self::Resolve { .. } => "origin_name_not_resolved",
             Self::Connect { .. } => "origin_unreachable",
             Self::Tls { .. } => "origin_tls",
@@ -196,6 +238,9 @@ impl OriginError {
             Self::Status { status, .. } => {
                 classify_status(status.as_u16()) == StatusClass::Transient
             }
+            Self::Proxy { status, .. } => {
+                status.is_none_or(|status| classify_status(status) == StatusClass::Transient)
+            }
             Self::Resolve { .. }
             | Self::Connect { .. }
             | Self::Timeout { .. }
@@ -204,6 +249,9 @@ impl OriginError {
             | Self::ShortBody { .. } => true,
             Self::BadUrl { .. }
             | Self::BadHeader { .. }
+            | Self::BadOption { .. }
+            | Self::RedirectForbidden { .. }
+            | Self::HugeAnswer { .. }
             | Self::Tls { .. }
             | Self::TooManyRedirects { .. }
             | Self::RedirectLoop { .. }

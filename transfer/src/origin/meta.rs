@@ -16,7 +16,8 @@ const MAX_SHOWN_BYTES: usize = 16 << 10;
 /// What a URL names now.
 #[derive(Clone, Debug)]
 pub struct OriginMeta {
-    /// The URL that was asked for, without credentials and fragment.
+    /// The URL that was asked for, without credentials and fragment; where the job wants
+    /// redirects reported, where they lead.
     pub url: Url,
     /// Where its redirects lead.
     pub final_url: Url,
@@ -63,10 +64,19 @@ impl OriginMeta {
         })
     }
 
-    /// Where redirects led, where there were any.
-    #[must_use]
-    pub fn redirected(&self) -> Option<String> {
-        (self.final_url != self.url).then(|| self.final_url.to_string())
+    /// What is known before anything was asked.
+    pub(crate) fn unknown(url: Url) -> Self {
+        Self {
+            final_url: url.clone(),
+            url,
+            size: None,
+            validator: None,
+            ranges: RangeSupport::No,
+            digests: Vec::new(),
+            modified: None,
+            fields: Vec::new(),
+            shareable: false,
+        }
     }
 
     /// Reads the fields of an answer that is the whole, or a part of it.

@@ -8,14 +8,17 @@
 mod answer;
 mod body;
 mod client;
+mod client_files;
 mod connector;
 mod digest_fields;
 mod error;
 mod meta;
 mod options;
+mod proxy;
 mod redirect;
 mod request;
 mod roots;
+mod wires;
 
 pub use body::OriginBody;
 pub use client::{OriginClient, OriginConfig};

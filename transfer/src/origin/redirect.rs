@@ -2,29 +2,34 @@
 
 use std::collections::HashSet;
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 use url::Url;
 
-use crate::origin::OriginError;
+use crate::origin::{OriginError, OriginOptions, Redirects};
 
 /// Redirects that are followed for one answer.
-pub(crate) const MAX_REDIRECTS: usize = 10;
+pub(crate) const MAX_REDIRECTS: usize = 20;
 
 /// Follows one chain of redirects.
 ///
-/// Invariant: `at` is a URL that was not visited before, and never http after https.
+/// Invariant: `at` is a URL that was not visited before, and never http after https
+/// unless the job allows that.
 pub(crate) struct RedirectChain {
     start: Url,
     at: Url,
     visited: HashSet<Url>,
+    policy: Redirects,
+    allow_downgrade: bool,
 }
 
 impl RedirectChain {
-    pub(crate) fn new(start: Url) -> Self {
+    pub(crate) fn new(start: Url, options: &OriginOptions) -> Self {
         Self {
             at: start.clone(),
             visited: HashSet::from([start.clone()]),
             start,
+            policy: options.redirects,
+            allow_downgrade: options.allow_downgrade,
         }
     }
 
@@ -47,7 +52,13 @@ impl RedirectChain {
         if !matches!(next.scheme(), "http" | "https") {
             return Err(bad());
         }
-        if self.at.scheme() == "https" && next.scheme() == "http" {
+        if self.policy == Redirects::Forbid {
+            return Err(OriginError::RedirectForbidden {
+                url: self.at.to_string(),
+                location: next.to_string(),
+            });
+        }
+        if !self.allow_downgrade && self.at.scheme() == "https" && next.scheme() == "http" {
             return Err(OriginError::InsecureRedirect {
                 url: self.at.to_string(),
                 location: next.to_string(),
@@ -74,12 +85,23 @@ pub(crate) fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
+/// The method after a redirect (RFC 9110, section 15.4): 303 leads to an answer that is to
+/// be got, and so do 301 and 302 of a POST, as everybody has it.
+pub(crate) fn method_after(status: StatusCode, method: &Method) -> Method {
+    let got = match status.as_u16() {
+        303 => *method != Method::HEAD,
+        301 | 302 => *method == Method::POST,
+        _ => false,
+    };
+    if got { Method::GET } else { method.clone() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn chain(start: &str) -> RedirectChain {
-        RedirectChain::new(Url::parse(start).unwrap())
+        RedirectChain::new(Url::parse(start).unwrap(), &OriginOptions::default())
     }
 
     #[test]
@@ -119,5 +141,36 @@ mod tests {
             long.follow(Some("/end")),
             Err(OriginError::TooManyRedirects { .. })
         ));
+    }
+
+    #[test]
+    fn a_job_may_forbid_redirects_or_allow_more() {
+        let start = Url::parse("https://a/").unwrap();
+        let forbid = OriginOptions {
+            redirects: Redirects::Forbid,
+            ..OriginOptions::default()
+        };
+        let refused = RedirectChain::new(start.clone(), &forbid).follow(Some("/b"));
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains("https://a/b"), "{refused}");
+        let allow = OriginOptions {
+            allow_downgrade: true,
+            ..OriginOptions::default()
+        };
+        let mut chain = RedirectChain::new(start, &allow);
+        chain.follow(Some("http://c/")).unwrap();
+        assert_eq!(chain.at().as_str(), "http://c/");
+    }
+
+    #[test]
+    fn what_was_posted_is_got_afterwards() {
+        let after = |status: u16, method: Method| {
+            method_after(StatusCode::from_u16(status).unwrap(), &method)
+        };
+        assert_eq!(after(302, Method::POST), Method::GET);
+        assert_eq!(after(303, Method::PUT), Method::GET);
+        assert_eq!(after(303, Method::HEAD), Method::HEAD);
+        assert_eq!(after(307, Method::POST), Method::POST);
+        assert_eq!(after(301, Method::HEAD), Method::HEAD);
     }
 }

@@ -1,11 +1,14 @@
 //! What a job asks of an origin.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use http::Method;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
-use crate::origin::OriginError;
+use crate::origin::{OriginError, OriginOptions};
 
 /// Headers that ask for nothing that only this job may see.
 const HARMLESS: [HeaderName; 9] = [
@@ -42,6 +45,9 @@ pub struct OriginRequest {
     url: Url,
     headers: HeaderMap,
     personal: bool,
+    method: Method,
+    options: Arc<OriginOptions>,
+    owner: Option<u32>,
 }
 
 impl OriginRequest {
@@ -78,7 +84,58 @@ impl OriginRequest {
             url: parsed,
             headers,
             personal,
+            method: Method::GET,
+            options: Arc::default(),
+            owner: None,
         })
+    }
+
+    /// Sets how the origin is asked, on behalf of which user: files that the options
+    /// name are read only where that user may read them.
+    ///
+    /// # Errors
+    /// When the method or the user agent is none that HTTP has.
+    pub fn with_options(
+        mut self,
+        options: Arc<OriginOptions>,
+        owner: Option<u32>,
+    ) -> Result<Self, OriginError> {
+        let bad = |what: &str| OriginError::BadOption {
+            what: what.to_owned(),
+            reason: "it has characters that HTTP does not carry".to_owned(),
+        };
+        if let Some(method) = &options.method {
+            self.method = Method::from_bytes(method.as_bytes()).map_err(|_| bad("the method"))?;
+            if self.method == Method::CONNECT {
+                let (what, reason) = ("the method".to_owned(), "it makes a tunnel".to_owned());
+                return Err(OriginError::BadOption { what, reason });
+            }
+        }
+        if let Some(agent) = &options.user_agent
+            && !self.headers.contains_key(header::USER_AGENT)
+        {
+            let agent = HeaderValue::from_str(agent).map_err(|_| bad("the user agent"))?;
+            self.headers.insert(header::USER_AGENT, agent);
+        }
+        self.personal |= self.method != Method::GET || options.client_certificate.is_some();
+        self.options = options;
+        self.owner = owner;
+        Ok(self)
+    }
+
+    /// The method of requests that fetch.
+    pub(crate) fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// How the origin is asked.
+    pub(crate) fn options(&self) -> &OriginOptions {
+        &self.options
+    }
+
+    /// On whose behalf.
+    pub(crate) fn owner(&self) -> Option<u32> {
+        self.owner
     }
 
     /// The URL, without credentials and fragment.

@@ -9,6 +9,7 @@
 pub mod asking;
 pub mod memory_shelf;
 pub mod scripted_origin;
+pub mod secure_origin;
 pub mod test_domain;
 pub mod test_node;
 

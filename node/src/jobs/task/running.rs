@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use potluck_plan::{Condition, JobError, JobState, Retry};
+use potluck_transfer::Redirects;
 use serde_json::json;
 
 use super::{JobsTask, now};
@@ -123,6 +124,11 @@ impl JobsTask {
         file.validator = fetched.validator;
         file.mtime = fetched.mtime;
         file.final_url = fetched.final_url;
+        if entry.job.origin.redirects == Redirects::Report
+            && let Some(url) = &file.final_url
+        {
+            file.url.clone_from(url);
+        }
         file.response_headers = fetched.response_headers;
         file.entity = fetched.entity;
         file.shareable = fetched.shareable;

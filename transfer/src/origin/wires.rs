@@ -1,0 +1,173 @@
+//! Connections to origins, kept apart where they are made in different ways.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http_body_util::Empty;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::{ClientConfig, RootCertStore};
+
+use crate::origin::client_files::{certificate_and_key, certificates};
+use crate::origin::connector::SocketConnector;
+use crate::origin::proxy::Proxies;
+use crate::origin::roots::{RootsError, roots};
+use crate::origin::{ClientCertificate, OriginConfig, OriginError, OriginRequest, ProxyChoice};
+
+/// Ways to make connections that are kept. One that is not asked for any more goes, with
+/// the connections that are idle in it.
+const MOST_WIRES: usize = 32;
+
+/// Makes connections in one way, and keeps those that are idle.
+#[derive(Clone, Debug)]
+pub(crate) struct Wire {
+    pub(crate) http: Client<HttpsConnector<SocketConnector>, Empty<Bytes>>,
+    pub(crate) proxies: Proxies,
+}
+
+/// Everything that makes a connection what it is.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+struct Way {
+    proxy: ProxyChoice,
+    ca_files: Vec<PathBuf>,
+    certificate: Option<ClientCertificate>,
+    /// On whose behalf the files are read.
+    owner: Option<u32>,
+    /// When the files were written: a renewed certificate is another one.
+    written: Vec<Option<SystemTime>>,
+}
+
+/// All connections to origins.
+#[derive(Debug)]
+pub(crate) struct Wires {
+    connect_timeout: Duration,
+    roots: RootCertStore,
+    usual: Wire,
+    /// The one that was asked for last is last.
+    others: Mutex<VecDeque<(Way, Wire)>>,
+}
+
+impl Wires {
+    /// Reads the trust roots. Blocks.
+    pub(crate) fn new(config: &OriginConfig) -> Result<Self, RootsError> {
+        let roots = roots(&config.ca_files)?;
+        let proxies = Proxies::new(&ProxyChoice::Environment).expect("takes what there is");
+        let tls = tls_builder(roots.clone()).with_no_client_auth();
+        Ok(Self {
+            connect_timeout: config.connect_timeout,
+            usual: wire(tls, proxies, config.connect_timeout),
+            roots,
+            others: Mutex::default(),
+        })
+    }
+
+    /// The connections that a request may use.
+    ///
+    /// # Errors
+    /// When a file that it names cannot be used, or may not be read on its behalf.
+    pub(crate) async fn of(self: &Arc<Self>, request: &OriginRequest) -> Result<Wire, OriginError> {
+        let options = request.options();
+        let mut way = Way {
+            proxy: options.proxy.clone(),
+            ca_files: options.ca_files.clone(),
+            certificate: options.client_certificate.clone(),
+            ..Way::default()
+        };
+        if way == Way::default() {
+            return Ok(self.usual.clone());
+        }
+        way.owner = request.owner();
+        let wires = Arc::clone(self);
+        let found = tokio::task::spawn_blocking(move || wires.find(way)).await;
+        found.map_err(|error| OriginError::BadOption {
+            what: "the way to the origin".to_owned(),
+            reason: error.to_string(),
+        })?
+    }
+
+    /// Blocks.
+    fn find(&self, mut way: Way) -> Result<Wire, OriginError> {
+        let certificate = way.certificate.iter();
+        let files = certificate.flat_map(|c| [&c.certificate_file, &c.key_file]);
+        way.written = way
+            .ca_files
+            .iter()
+            .chain(files)
+            .map(|p| written(p))
+            .collect();
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        let wire = match others.iter().position(|(known, _)| *known == way) {
+            Some(place) => others.remove(place).map(|(_, wire)| wire),
+            None => None,
+        };
+        let wire = match wire {
+            Some(wire) => wire,
+            None => self.make(&way)?,
+        };
+        others.push_back((way, wire.clone()));
+        if others.len() > MOST_WIRES {
+            others.pop_front();
+        }
+        Ok(wire)
+    }
+
+    fn make(&self, way: &Way) -> Result<Wire, OriginError> {
+        let mut roots = self.roots.clone();
+        for file in &way.ca_files {
+            for certificate in certificates(file, way.owner)? {
+                roots
+                    .add(certificate)
+                    .map_err(|error| OriginError::BadOption {
+                        what: file.display().to_string(),
+                        reason: error.to_string(),
+                    })?;
+            }
+        }
+        let tls = tls_builder(roots);
+        let tls = match &way.certificate {
+            None => tls.with_no_client_auth(),
+            Some(certificate) => {
+                let (chain, key) = certificate_and_key(certificate, way.owner)?;
+                let tls = tls.with_client_auth_cert(chain, key);
+                tls.map_err(|error| OriginError::BadOption {
+                    what: certificate.key_file.display().to_string(),
+                    reason: error.to_string(),
+                })?
+            }
+        };
+        Ok(wire(tls, Proxies::new(&way.proxy)?, self.connect_timeout))
+    }
+}
+
+fn written(path: &Path) -> Option<SystemTime> {
+    path.metadata().ok()?.modified().ok()
+}
+
+fn tls_builder(
+    roots: RootCertStore,
+) -> rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("the provider has what TLS 1.2 and 1.3 need")
+        .with_root_certificates(roots)
+}
+
+fn wire(tls: ClientConfig, proxies: Proxies, connect_timeout: Duration) -> Wire {
+    let connector = HttpsConnectorBuilder::new()
+        .with_tls_config(tls)
+        .https_or_http()
+        .enable_all_versions()
+        .wrap_connector(SocketConnector::new(connect_timeout, proxies.clone()));
+    let http = Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(Duration::from_secs(30))
+        .http2_initial_stream_window_size(4 << 20)
+        .http2_initial_connection_window_size(16 << 20)
+        .build(connector);
+    Wire { http, proxies }
+}
