@@ -67,11 +67,17 @@ impl Blob {
 
 /// Writes a file for benchmarks, 2 GiB of it or what `BENCH_MIB` says. Its size.
 pub fn big_file(dir: &Path, name: &str) -> Result<u64> {
-    use std::io::Write;
     let size = match std::env::var("BENCH_MIB") {
         Ok(mib) => mib.parse::<u64>().context("BENCH_MIB")? << 20,
         Err(_) => 2 << 30,
     };
+    file_of(size, dir, name)?;
+    Ok(size)
+}
+
+/// Writes a file of `size` bytes for benchmarks.
+pub fn file_of(size: u64, dir: &Path, name: &str) -> Result<()> {
+    use std::io::Write;
     let mut file = fs::File::create(dir.join(name))?;
     let part = Blob::new(1, 16 << 20);
     for number in 0..size.div_ceil(part.size()) {
@@ -80,6 +86,5 @@ pub fn big_file(dir: &Path, name: &str) -> Result<u64> {
         file.write_all(&part.bytes()[8..])?;
     }
     file.set_len(size)?;
-    file.sync_all()?;
-    Ok(size)
+    Ok(file.sync_all()?)
 }

@@ -12,6 +12,7 @@ mod ambush;
 mod bad_origin;
 mod blob;
 mod circle;
+mod control;
 mod cost;
 mod credulous;
 mod lab;
@@ -28,8 +29,9 @@ mod wiretap;
 
 pub use ambush::{Ambush, Seen};
 pub use bad_origin::{BadOrigin, Misdeed};
-pub use blob::{Blob, big_file};
+pub use blob::{Blob, big_file, file_of};
 pub use circle::{circle, start_circle};
+pub use control::Control;
 pub use cost::{Cost, children_cpu};
 pub use lab::{Counters, Host, Lab, LabKind};
 pub use liar::{Liar, Lie};

@@ -137,7 +137,8 @@ impl Node {
         Ok(dir)
     }
 
-    fn socket(&self) -> PathBuf {
+    /// Its control socket.
+    pub fn socket(&self) -> PathBuf {
         self.dir.join("control.sock")
     }
 
