@@ -1,23 +1,30 @@
-//! The job store: one file per job.
+//! The job store: one file per job, and one for many that were made together.
 //!
 //! A file is written under a temporary name, synced and renamed, and the directory is
 //! synced: after a crash a job is as it was before or after a change, never between.
 
+mod batch;
+
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Job, JobId};
+use batch::Batches;
 
 /// What the files are written as; a later version reads earlier ones.
 const VERSION: u32 = 1;
 
-/// Keeps jobs in a directory. Blocks: call it from threads that may.
+/// Keeps jobs in a directory. Blocks: call it from threads that may. Clones share it.
 #[derive(Debug, Clone)]
 pub struct JobStore {
     dir: PathBuf,
+    batches: Arc<Mutex<Batches>>,
 }
 
 /// A job could not be kept or read.
@@ -42,13 +49,18 @@ struct Written<'a> {
 
 #[derive(Deserialize)]
 struct Read {
+    job: Job,
+}
+
+/// Of a file that is of another version nothing else is looked at.
+#[derive(Deserialize)]
+struct Version {
     version: u32,
-    job: serde_json::Value,
 }
 
 impl JobStore {
     /// Opens the store in `dir` and makes the directory if it is missing. It is closed
-    /// to other users: jobs hold header fields with passwords.
+    /// to other users: URLs may hold passwords.
     ///
     /// # Errors
     /// When the directory cannot be made.
@@ -59,35 +71,32 @@ impl JobStore {
             .mode(0o700)
             .create(dir)
             .map_err(|source| at(dir, source))?;
-        Ok(Self { dir: dir.into() })
+        Ok(Self {
+            dir: dir.into(),
+            batches: Arc::default(),
+        })
     }
 
-    /// Reads all jobs. A file that cannot be understood is left where it is and told
-    /// to the log: one broken file costs one job, not all.
+    /// Reads all jobs. What cannot be understood is left where it is and told to the log:
+    /// one broken file costs one job, not all. Call it before anything is changed.
     ///
     /// # Errors
     /// When the directory cannot be read.
     pub fn load(&self) -> Result<Vec<Job>, StoreError> {
-        let mut jobs = Vec::new();
+        let mut found = Found::default();
         let entries = fs::read_dir(&self.dir).map_err(|source| at(&self.dir, source))?;
         for entry in entries {
             let path = entry.map_err(|source| at(&self.dir, source))?.path();
-            let name = path
-                .file_name()
-                .and_then(|name| name.to_str())
-                .unwrap_or_default();
-            if name.ends_with(".tmp") {
-                // A write that a crash cut off: the job's own file is whole.
-                let _ = fs::remove_file(&path);
-            } else if let Some(id) = name.strip_suffix(".json").and_then(|id| id.parse().ok()) {
-                match read(&path, id) {
-                    Ok(job) => jobs.push(job),
-                    Err(reason) => {
-                        tracing::warn!(path = %path.display(), reason, "a job cannot be read");
-                    }
-                }
-            }
+            found.sort(path);
         }
+        let mut jobs = read_all(&found.single);
+        let known = found.single.iter().map(|(id, _)| *id).collect();
+        let mut batches = self.batches();
+        *batches = Batches::default();
+        for path in found.batches {
+            jobs.extend(batches.load(path, &known, &found.gone));
+        }
+        batches.tidy(&self.dir, &found.gone);
         jobs.sort_by_key(|job| (job.created, job.id));
         Ok(jobs)
     }
@@ -98,22 +107,31 @@ impl JobStore {
     /// When the disk fails; then the job is kept as it was before.
     pub fn save(&self, job: &Job) -> Result<(), StoreError> {
         let path = self.path(job.id);
-        let temporary = self.dir.join(format!("{}.tmp", job.id));
         let written = Written {
             version: VERSION,
             job,
         };
-        let write = || -> io::Result<()> {
-            let mut file = create(&temporary)?;
-            file.write_all(&serde_json::to_vec(&written)?)?;
-            file.sync_all()?;
-            fs::rename(&temporary, &path)?;
-            self.sync()
+        let bytes = serde_json::to_vec(&written).map_err(|error| at(&path, error.into()))?;
+        self.replace(&path, &bytes)?;
+        self.batches().replaced(&self.dir, job.id);
+        Ok(())
+    }
+
+    /// Keeps jobs that were made together, in one file and with one sync; all of them are
+    /// durable when it returns.
+    ///
+    /// # Errors
+    /// When the disk fails; then none of them is kept, also after a crash.
+    pub fn save_new(&self, jobs: &[Job]) -> Result<(), StoreError> {
+        let Some(first) = jobs.first() else {
+            return Ok(());
         };
-        write().map_err(|source| {
-            let _ = fs::remove_file(&temporary);
-            at(&path, source)
-        })
+        let path = self.dir.join(batch::file_name(first.id));
+        let bytes = batch::encode(jobs).map_err(|error| at(&path, error.into()))?;
+        self.replace(&path, &bytes)?;
+        let ids = jobs.iter().map(|job| job.id);
+        self.batches().add(path, ids.collect());
+        Ok(())
     }
 
     /// Forgets a job; durable when it returns.
@@ -122,10 +140,38 @@ impl JobStore {
     /// When the disk fails.
     pub fn remove(&self, id: JobId) -> Result<(), StoreError> {
         let path = self.path(id);
+        if self.batches().holds(id) {
+            // The file that it was made in must not bring it back.
+            let gone = self.dir.join(batch::gone_name(id));
+            match fs::rename(&path, &gone) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => create(&gone).map(drop),
+                renamed => renamed,
+            }
+            .and_then(|()| self.sync())
+            .map_err(|source| at(&gone, source))?;
+            self.batches().gone(&self.dir, id);
+            return Ok(());
+        }
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(&path, error)),
             _ => self.sync().map_err(|source| at(&self.dir, source)),
         }
+    }
+
+    /// Puts a file in the place of the old one, if there is one.
+    fn replace(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+        let temporary = path.with_extension("tmp");
+        let write = || -> io::Result<()> {
+            let mut file = create(&temporary)?;
+            file.write_all(bytes)?;
+            file.sync_all()?;
+            fs::rename(&temporary, path)?;
+            self.sync()
+        };
+        write().map_err(|source| {
+            let _ = fs::remove_file(&temporary);
+            at(path, source)
+        })
     }
 
     fn path(&self, id: JobId) -> PathBuf {
@@ -135,15 +181,69 @@ impl JobStore {
     fn sync(&self) -> io::Result<()> {
         File::open(&self.dir)?.sync_all()
     }
+
+    fn batches(&self) -> std::sync::MutexGuard<'_, Batches> {
+        self.batches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is in the directory.
+#[derive(Default)]
+struct Found {
+    single: Vec<(JobId, PathBuf)>,
+    batches: Vec<PathBuf>,
+    gone: BTreeSet<JobId>,
+}
+
+impl Found {
+    fn sort(&mut self, path: PathBuf) {
+        let name = path.file_name().and_then(|name| name.to_str());
+        let Some((stem, ending)) = name.and_then(|name| name.rsplit_once('.')) else {
+            return;
+        };
+        match (ending, stem.parse()) {
+            // A write that a crash cut off: what it was to replace is whole.
+            ("tmp", _) => drop(fs::remove_file(&path)),
+            ("json", Ok(id)) => self.single.push((id, path)),
+            ("jobs", Ok(_)) => self.batches.push(path),
+            ("gone", Ok(id)) => drop(self.gone.insert(id)),
+            _ => {}
+        }
+    }
+}
+
+/// Reads the files of single jobs, on all processors.
+fn read_all(files: &[(JobId, PathBuf)]) -> Vec<Job> {
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let share = files.len().div_ceil(threads).max(64);
+    thread::scope(|scope| {
+        let parts: Vec<_> = files
+            .chunks(share)
+            .map(|part| scope.spawn(|| part.iter().filter_map(read_or_tell).collect::<Vec<_>>()))
+            .collect();
+        let parts = parts.into_iter().map(|part| match part.join() {
+            Ok(jobs) => jobs,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        parts.flatten().collect()
+    })
+}
+
+fn read_or_tell((id, path): &(JobId, PathBuf)) -> Option<Job> {
+    let job = read(path, *id);
+    job.inspect_err(|reason| {
+        tracing::warn!(path = %path.display(), reason, "a job cannot be read");
+    })
+    .ok()
 }
 
 fn read(path: &Path, id: JobId) -> Result<Job, String> {
     let bytes = fs::read(path).map_err(|error| error.to_string())?;
-    let read: Read = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
+    let read: Version = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
     if read.version != VERSION {
         return Err(format!("version {} is not known", read.version));
     }
-    let job: Job = serde_json::from_value(read.job).map_err(|error| error.to_string())?;
+    let Read { job } = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
     if job.id != id {
         return Err(format!("it holds the job {}", job.id));
     }
@@ -168,117 +268,4 @@ fn at(path: &Path, source: io::Error) -> StoreError {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::{Duration, SystemTime};
-
-    use super::*;
-    use crate::jobs::JobFile;
-
-    fn job(id: &str, second: u64) -> Job {
-        let created = SystemTime::UNIX_EPOCH + Duration::from_secs(second);
-        Job {
-            name: "a".into(),
-            files: vec![JobFile::new("http://o/a".into(), "/tmp/a".into())],
-            ..Job::new(id.parse().unwrap(), 7, created)
-        }
-    }
-
-    #[test]
-    fn what_was_saved_is_there_again() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = JobStore::open(&dir.path().join("jobs")).unwrap();
-        let (a, b) = (job("00000000000000aa", 2), job("00000000000000bb", 1));
-        store.save(&a).unwrap();
-        store.save(&b).unwrap();
-        let again = JobStore::open(&dir.path().join("jobs")).unwrap();
-        assert_eq!(
-            again.load().unwrap(),
-            [b.clone(), a.clone()],
-            "in the order of their making"
-        );
-        again.remove(b.id).unwrap();
-        again.remove(b.id).unwrap();
-        assert_eq!(again.load().unwrap(), [a]);
-    }
-
-    #[test]
-    fn a_crash_leaves_the_old_or_the_new() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = JobStore::open(dir.path()).unwrap();
-        let kept = job("00000000000000aa", 1);
-        store.save(&kept).unwrap();
-        let whole = fs::read(dir.path().join("00000000000000aa.json")).unwrap();
-        // The write of a later state, cut off anywhere, is under the temporary name.
-        for end in [0, 1, whole.len() / 2, whole.len()] {
-            let temporary = dir.path().join("00000000000000aa.tmp");
-            fs::write(&temporary, &whole[..end]).unwrap();
-            assert_eq!(store.load().unwrap(), std::slice::from_ref(&kept));
-            assert!(!temporary.exists());
-        }
-    }
-
-    #[test]
-    fn one_broken_file_costs_one_job() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = JobStore::open(dir.path()).unwrap();
-        let kept = job("00000000000000aa", 1);
-        store.save(&kept).unwrap();
-        fs::write(dir.path().join("00000000000000bb.json"), "{").unwrap();
-        fs::write(
-            dir.path().join("00000000000000cc.json"),
-            r#"{"version":9,"job":{}}"#,
-        )
-        .unwrap();
-        fs::copy(
-            dir.path().join("00000000000000aa.json"),
-            dir.path().join("00000000000000dd.json"),
-        )
-        .unwrap();
-        assert_eq!(store.load().unwrap(), [kept]);
-        assert!(dir.path().join("00000000000000bb.json").exists());
-    }
-
-    #[test]
-    fn a_job_of_an_earlier_version_is_read() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = JobStore::open(dir.path()).unwrap();
-        let job = job("00000000000000aa", 1);
-        store.save(&job).unwrap();
-        let path = dir.path().join("00000000000000aa.json");
-        let mut kept: serde_json::Value =
-            serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-        let first = [
-            "id",
-            "name",
-            "type",
-            "priority",
-            "owner",
-            "created",
-            "machine",
-            "use_peers",
-            "detached",
-            "files",
-        ];
-        let fields = kept["job"].as_object_mut().unwrap();
-        fields.retain(|name, _| first.contains(&name.as_str()));
-        let of_file = [
-            "url",
-            "path",
-            "headers",
-            "checksum",
-            "size",
-            "validator",
-            "content",
-            "mtime",
-            "entity",
-            "shareable",
-            "accounting",
-            "placed",
-            "error",
-        ];
-        let file = kept["job"]["files"][0].as_object_mut().unwrap();
-        file.retain(|name, _| of_file.contains(&name.as_str()));
-        fs::write(&path, kept.to_string()).unwrap();
-        assert_eq!(store.load().unwrap(), [job]);
-    }
-}
+mod tests;
