@@ -168,6 +168,7 @@ fn router(state: State) -> Router {
     Router::new()
         .route("/v1/status", get(domain::status))
         .route("/v1/jobs", get(jobs::list).post(jobs::create))
+        .route("/v1/jobs/batch", post(jobs::create_many))
         .route("/v1/jobs/{id}", get(jobs::show).patch(jobs::change))
         .route("/v1/jobs/{id}/watch", get(jobs::watch))
         .route("/v1/jobs/{id}/why", get(jobs::why))

@@ -42,6 +42,19 @@ pub(super) struct CreateBody {
     files: Vec<FileBody>,
 }
 
+/// Jobs that are to be made together.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CreateManyBody {
+    jobs: Vec<CreateBody>,
+}
+
+/// Jobs that were made together, in the order in which they were asked for.
+#[derive(Debug, Serialize)]
+pub(super) struct CreatedDocument {
+    ids: Vec<String>,
+}
+
 /// A file of a job.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -95,24 +108,38 @@ pub(super) async fn create(
     Shared(state): Shared<State>,
     body: Result<Json<CreateBody>, JsonRejection>,
 ) -> Result<(StatusCode, Json<JobDocument>), Problem> {
-    let Json(body) = body?;
+    let job = new_job(body?.0)?;
+    Ok((
+        StatusCode::CREATED,
+        document(state.jobs.create(by, job).await?),
+    ))
+}
+
+pub(super) async fn create_many(
+    by: Caller,
+    Shared(state): Shared<State>,
+    body: Result<Json<CreateManyBody>, JsonRejection>,
+) -> Result<(StatusCode, Json<CreatedDocument>), Problem> {
+    let jobs: Result<_, _> = body?.0.jobs.into_iter().map(new_job).collect();
+    let ids = state.jobs.create_many(by, jobs?).await?;
+    let ids = ids.iter().map(ToString::to_string).collect();
+    Ok((StatusCode::CREATED, Json(CreatedDocument { ids })))
+}
+
+fn new_job(body: CreateBody) -> Result<NewJob, Problem> {
     if let Some(kind) = body.kind.filter(|kind| kind != "download") {
         return Err(Problem::invalid(format!(
             "there are no jobs of type {kind}: only download"
         )));
     }
-    let job = NewJob {
+    Ok(NewJob {
         name: body.name,
         priority: body.priority,
         use_peers: body.use_peers,
         files: files(body.files)?,
         start: body.start,
         detached: body.detached,
-    };
-    Ok((
-        StatusCode::CREATED,
-        document(state.jobs.create(by, job).await?),
-    ))
+    })
 }
 
 pub(super) async fn list(

@@ -1,15 +1,22 @@
 //! A job with what is known of it only while the node runs.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+use std::time::SystemTime;
 
 use potluck_cache::Lease;
-use potluck_plan::{Accounting, JobState};
+use potluck_plan::{Accounting, JobKey, JobState};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use super::handle::Reply;
-use super::{ErrorDocument, FetchRequest, Job, JobDocument, JobWatch};
+use super::{ErrorDocument, FetchRequest, Job, JobDocument, JobId, JobWatch};
+
+/// Stands for the document of a job that nobody watches.
+static NOTHING: LazyLock<Arc<JobDocument>> = LazyLock::new(|| {
+    let nobody = Job::new(JobId::from_key(JobKey(0)), 0, SystemTime::UNIX_EPOCH);
+    Arc::new(JobDocument::from(&nobody))
+});
 
 /// One job in the hands of the task that owns them all.
 pub(super) struct Entry {
@@ -31,31 +38,46 @@ pub(super) struct Run {
 
 impl Entry {
     pub(super) fn new(job: Job) -> Self {
-        let shown = watch::Sender::new(Arc::new(JobDocument::from(&job)));
         Self {
             job,
             leases: BTreeMap::new(),
             run: None,
             completing: None,
-            shown,
+            shown: watch::Sender::new(Arc::clone(&NOTHING)),
         }
     }
 
-    /// Tells everybody who looks how the job is now.
-    pub(super) fn show(&self) -> Arc<JobDocument> {
+    /// How the job is now.
+    pub(super) fn document(&self) -> Arc<JobDocument> {
         let mut document = JobDocument::from(&self.job);
         if self.job.state() == JobState::Transferred {
             // A file that cannot be placed does not change the state of its job.
             let error = self.job.files.iter().find_map(|file| file.error.as_ref());
             document.error = error.map(ErrorDocument::from);
         }
-        let document = Arc::new(document);
-        self.shown.send_replace(Arc::clone(&document));
-        document
+        Arc::new(document)
+    }
+
+    /// Tells those who watch how the job is now.
+    pub(super) fn tell(&self) {
+        if self.shown.receiver_count() > 0 {
+            self.shown.send_replace(self.document());
+        } else if !Arc::ptr_eq(&self.shown.borrow(), &NOTHING) {
+            // Ten thousand jobs that nobody looks at need no documents.
+            self.shown.send_replace(Arc::clone(&NOTHING));
+        }
+    }
+
+    /// Tells those who watch, and the caller.
+    pub(super) fn show(&self) -> Arc<JobDocument> {
+        self.tell();
+        self.document()
     }
 
     pub(super) fn watch(&self) -> JobWatch {
-        self.shown.subscribe()
+        let watch = self.shown.subscribe();
+        self.shown.send_replace(self.document());
+        watch
     }
 
     /// Stops the run under way, if there is one. Says which file was on its way.

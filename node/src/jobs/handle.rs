@@ -112,6 +112,7 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
 
 pub(super) enum Command {
     Create(Caller, Box<NewJob>, Reply<Arc<JobDocument>>),
+    CreateMany(Caller, Vec<NewJob>, Reply<Vec<JobId>>),
     Add(Caller, String, Vec<NewFile>, Reply<Arc<JobDocument>>),
     List(Caller, bool, Reply<Vec<Arc<JobDocument>>>),
     Watch(Caller, String, Reply<JobWatch>),
@@ -137,6 +138,15 @@ impl JobsHandle {
     pub async fn create(&self, by: Caller, job: NewJob) -> Result<Arc<JobDocument>, Refusal> {
         self.ask(|reply| Command::Create(by, Box::new(job), reply))
             .await
+    }
+
+    /// Makes many jobs with one sync of the disk: all of them, or none. Gives their ids
+    /// in the same order.
+    ///
+    /// # Errors
+    /// When one of them is wrong or one too many.
+    pub async fn create_many(&self, by: Caller, jobs: Vec<NewJob>) -> Result<Vec<JobId>, Refusal> {
+        self.ask(|reply| Command::CreateMany(by, jobs, reply)).await
     }
 
     /// Adds files to a job.

@@ -1,7 +1,9 @@
 //! The task that owns the jobs.
 
 mod completing;
+mod creating;
 mod invalidating;
+mod later;
 mod requests;
 mod restoring;
 mod running;
@@ -25,6 +27,7 @@ use super::runner::Update;
 use super::{Fetcher, JobId, JobStore, StoreError, Surroundings};
 use crate::events::EventLog;
 use crate::stats::Stats;
+use later::Later;
 use waiting::Outlook;
 
 /// Jobs that are over and still shown; more than these are forgotten, those first that
@@ -68,6 +71,7 @@ pub struct JobsTask {
     work: JoinSet<Option<Placed>>,
     outlook: Outlook,
     runs: u64,
+    later: Later,
 }
 
 /// What putting the files of a job in their places came to.
@@ -108,6 +112,7 @@ impl JobsTask {
             work: JoinSet::new(),
             outlook: Outlook::new(around),
             runs: 0,
+            later: Later::default(),
         };
         for job in jobs {
             task.restore(job);
@@ -121,6 +126,7 @@ impl JobsTask {
         self.on_outlook();
         loop {
             self.carry_out();
+            self.catch_up();
             let wake = self.next_wake();
             tokio::select! {
                 biased;
@@ -132,6 +138,7 @@ impl JobsTask {
                     }
                     _ => {}
                 },
+                () = Self::kept(&mut self.later) => {}
                 Some(update) = self.updates.recv() => self.on_update(update).await,
                 command = self.commands.recv() => match command {
                     Some(command) => self.on_command(command).await,
@@ -155,7 +162,7 @@ impl JobsTask {
                         if let Err(error) = entry.job.machine.requeue(now()) {
                             tracing::debug!(job = %id, %error, "not queued again");
                         }
-                        entry.show();
+                        entry.tell();
                     }
                     self.follow(id);
                 }
@@ -180,6 +187,7 @@ impl JobsTask {
             })
             // Not to sleep through a change of the clock.
             .min(WAKE_EVERY)
+            .min(self.poll_later().unwrap_or(WAKE_EVERY))
     }
 
     async fn on_wake(&mut self) {
@@ -213,20 +221,21 @@ impl JobsTask {
             }
         }
         if let Some(entry) = self.entries.get(&id) {
-            entry.show();
+            entry.tell();
         }
         self.keep(id).await;
     }
 
     /// Keeps a job on the disk; a failure is told to the log only, for changes that
     /// nobody waits for.
-    async fn keep(&self, id: JobId) {
+    async fn keep(&mut self, id: JobId) {
         if let Err(error) = self.save(id).await {
             tracing::warn!(job = %id, %error, "a job could not be kept");
         }
     }
 
-    async fn save(&self, id: JobId) -> Result<(), StoreError> {
+    async fn save(&mut self, id: JobId) -> Result<(), StoreError> {
+        self.settle(id).await;
         let Some(entry) = self.entries.get(&id) else {
             return Ok(());
         };
@@ -277,6 +286,7 @@ impl JobsTask {
         let too_many = finished.len().saturating_sub(MAX_FINISHED);
         for (_, id) in finished.into_iter().take(too_many) {
             self.entries.remove(&id);
+            self.settle(id).await;
             let store = self.store.clone();
             if let Err(error) = blocking(move || store.remove(id)).await {
                 tracing::warn!(job = %id, %error, "a finished job could not be removed");
@@ -299,6 +309,9 @@ impl JobsTask {
     }
 
     async fn wind_down(&mut self) {
+        for id in self.later.take_unkept() {
+            self.keep(id).await;
+        }
         let ids: Vec<JobId> = self.entries.keys().copied().collect();
         for id in ids {
             self.stop_run(id, "stopping");

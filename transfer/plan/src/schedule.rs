@@ -74,6 +74,12 @@ impl Schedule {
         }
     }
 
+    /// A job is over, or was never to be.
+    pub fn remove(&mut self, job: JobKey, now: SystemTime) {
+        self.set_deadline(job, None);
+        self.queue.remove(job, now);
+    }
+
     /// A job is not to run until it is followed again, whatever its state.
     pub fn hold(&mut self, job: JobKey, now: SystemTime) {
         self.queue.set_idle(job, now);

@@ -131,7 +131,7 @@ impl JobsTask {
             None => self.acknowledge(id).await,
             Some(error) => {
                 // Its owner makes room and completes it again; what is missing goes on.
-                entry.show();
+                entry.tell();
                 self.follow(id);
                 self.record(id, "job_error", &json!({ "error": error.message }));
                 self.keep(id).await;

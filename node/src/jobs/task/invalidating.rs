@@ -51,7 +51,7 @@ impl JobsTask {
         if let Err(error) = run_again(&mut entry.job, by_origin, &times) {
             tracing::warn!(job = %id, %error, "not begun again");
         }
-        entry.show();
+        entry.tell();
         self.follow(id);
         self.schedule.begin_again(id.key());
         let fields = json!({ "content_id": content.to_string() });

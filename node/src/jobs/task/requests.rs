@@ -7,19 +7,22 @@ use serde_json::json;
 
 use super::{JobsTask, now};
 use crate::jobs::entry::Entry;
-use crate::jobs::handle::{Caller, Change, Command, NewFile, NewJob};
+use crate::jobs::handle::{Caller, Change, Command, NewFile};
 use crate::jobs::{Job, JobDocument, JobFile, JobId, Refusal, Taken, Why, check_destination};
 
 /// A URL that is longer is refused, as in BITS.
 const MAX_URL: usize = 2_200;
 /// Longest name of a job.
-const MAX_NAME: usize = 256;
+pub(super) const MAX_NAME: usize = 256;
 
 impl JobsTask {
     pub(super) async fn on_command(&mut self, command: Command) {
         // Whoever asked may have gone meanwhile; then nobody needs the answer.
         match command {
             Command::Create(by, job, reply) => drop(reply.send(self.create(by, *job).await)),
+            Command::CreateMany(by, jobs, reply) => {
+                drop(reply.send(self.create_many(by, jobs).await));
+            }
             Command::Add(by, name, files, reply) => {
                 drop(reply.send(self.add(by, &name, files).await));
             }
@@ -50,45 +53,6 @@ impl JobsTask {
                 drop(reply.send(why));
             }
         }
-    }
-
-    async fn create(&mut self, by: Caller, new: NewJob) -> Result<Arc<JobDocument>, Refusal> {
-        self.schedule.check_room(by.uid)?;
-        self.schedule.check_files(by.uid, 0, new.files.len())?;
-        if new.name.len() > MAX_NAME {
-            let message = format!("a job's name has at most {MAX_NAME} bytes");
-            return Err(Refusal::Invalid(message));
-        }
-        let files = self.check_files(by, new.files)?;
-        let id = JobId::random().map_err(|error| Refusal::Invalid(error.to_string()))?;
-        let now = now();
-        let mut job = Job {
-            name: new.name,
-            priority: new.priority,
-            use_peers: new.use_peers,
-            detached: new.detached,
-            files,
-            ..Job::new(id, by.uid, now)
-        };
-        if new.start {
-            job.machine.resume(job.progress(), now)?;
-        }
-        let urls: Vec<String> = job.files.iter().map(JobFile::public_url).collect();
-        let entry = Entry::new(job);
-        let document = entry.show();
-        self.entries.insert(id, entry);
-        if let Err(error) = self.save(id).await {
-            self.entries.remove(&id);
-            return Err(error.into());
-        }
-        self.schedule.add(id.key(), by.uid, new.priority)?;
-        self.record(
-            id,
-            "job_created",
-            &json!({ "name": document.name, "urls": urls }),
-        );
-        self.follow(id);
-        Ok(document)
     }
 
     async fn add(
@@ -139,10 +103,7 @@ impl JobsTask {
             .filter(|entry| all || !entry.job.state().is_final())
             .collect();
         entries.sort_by_key(|entry| (entry.job.created, entry.job.id));
-        entries
-            .iter()
-            .map(|entry| Arc::clone(&entry.watch().borrow()))
-            .collect()
+        entries.iter().map(|entry| entry.document()).collect()
     }
 
     async fn resume(&mut self, by: Caller, name: &str) -> Result<Arc<JobDocument>, Refusal> {
@@ -287,7 +248,11 @@ impl JobsTask {
         entry.ok_or_else(|| Refusal::NoSuchJob(id.to_string()))
     }
 
-    fn check_files(&self, by: Caller, files: Vec<NewFile>) -> Result<Vec<JobFile>, Refusal> {
+    pub(super) fn check_files(
+        &self,
+        by: Caller,
+        files: Vec<NewFile>,
+    ) -> Result<Vec<JobFile>, Refusal> {
         files
             .into_iter()
             .map(|file| {

@@ -35,7 +35,7 @@ impl JobsTask {
         }
         let mut entry = Entry::new(job);
         entry.leases = leases;
-        entry.show();
+        entry.tell();
         self.entries.insert(id, entry);
         self.follow(id);
     }

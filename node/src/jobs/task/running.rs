@@ -46,7 +46,7 @@ impl JobsTask {
             file: None,
             task,
         });
-        entry.show();
+        entry.tell();
         self.follow(id);
     }
 
@@ -105,9 +105,14 @@ impl JobsTask {
         let connected = progress.connected
             && entry.job.state() == JobState::Connecting
             && entry.job.machine.connected(now).is_ok();
-        entry.show();
-        if connected || known {
+        if connected {
+            entry.tell();
             self.keep(id).await;
+        } else {
+            self.show_soon(id);
+            if known {
+                self.keep_soon(id).await;
+            }
         }
     }
 
@@ -144,14 +149,14 @@ impl JobsTask {
         if let Some(run) = &mut entry.run {
             run.file = None;
         }
-        entry.show();
         let counts = Counts {
             got: entry.accounting(index),
             ..Counts::default()
         };
         self.stats.add(counts, now);
         self.record_stopped(id, index, "transferred");
-        self.keep(id).await;
+        self.show_soon(id);
+        self.keep_soon(id).await;
     }
 
     async fn on_failed(&mut self, id: JobId, index: usize, mut failed: FetchError) {
@@ -178,7 +183,7 @@ impl JobsTask {
             file.accounting = failed.accounting;
             file.error.clone_from(&error);
         }
-        entry.show();
+        entry.tell();
         let is_over = entry.job.state() == JobState::Error;
         self.follow(id);
         let code = error.map_or_else(|| "error".to_owned(), |error| error.code);
@@ -201,7 +206,7 @@ impl JobsTask {
         }
         entry.job.transferred_at = Some(now);
         let detached = entry.job.detached;
-        entry.show();
+        entry.tell();
         self.follow(id);
         self.keep(id).await;
         self.record(id, "job_transferred", &json!({}));

@@ -189,7 +189,7 @@ impl JobsTask {
             tracing::debug!(job = %id, %error, "not parked");
         }
         let failed = entry.job.state() == JobState::Error;
-        entry.show();
+        entry.tell();
         self.follow(id);
         if failed {
             self.record_error(id);
@@ -203,7 +203,7 @@ impl JobsTask {
         if let Err(error) = entry.job.machine.wake(now()) {
             tracing::debug!(job = %id, %error, "not woken");
         }
-        entry.show();
+        entry.tell();
         self.follow(id);
     }
 
