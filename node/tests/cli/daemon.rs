@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::origin::Origin;
-use super::world::{World, is_root, text, until};
+use super::world::{World, text, until};
 
 #[test]
 fn a_detached_get_is_completed_by_the_daemon() {
@@ -129,32 +129,33 @@ fn a_job_has_a_life_of_its_own() {
     assert_eq!(stopped["job"], id);
 }
 
-#[test]
-fn another_users_job_is_theirs_alone() {
-    if !is_root() {
-        eprintln!("left out: only root can be two users");
-        return;
+/// Only root can be two users.
+mod needs_root {
+    use super::*;
+
+    #[test]
+    fn another_users_job_is_theirs_alone() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let (world, origin) = (World::new(), Origin::start(3_000_000));
+        let _daemon = world.daemon();
+        let own = world.path("own");
+        fs::create_dir(&own).unwrap();
+        std::os::unix::fs::chown(&own, Some(65_534), Some(65_534)).unwrap();
+        fs::set_permissions(&own, fs::Permissions::from_mode(0o700)).unwrap();
+        let mine = world.json(&["job", "create"]);
+        let mine = mine["id"].as_str().unwrap();
+        world
+            .run_as_stranger(&["job", "show", mine])
+            .failed(1, "no job");
+        world.run_as_stranger(&["cache", "list"]).failed(1, "");
+        // The daemon may not write for them: their own process does.
+        let ran = world.run_as_stranger(&["get", &origin.url("file"), "-o", "own/x"]);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        use std::os::unix::fs::MetadataExt as _;
+        let meta = fs::metadata(own.join("x")).unwrap();
+        assert_eq!((meta.uid(), meta.len()), (65_534, 3_000_000));
+        let ran = world.run_as_stranger(&["get", &origin.url("file"), "-o", "theirs"]);
+        ran.failed(1, "cannot be written");
+        assert!(!world.path("theirs").exists());
     }
-    use std::os::unix::fs::PermissionsExt as _;
-    let (world, origin) = (World::new(), Origin::start(3_000_000));
-    let _daemon = world.daemon();
-    let own = world.path("own");
-    fs::create_dir(&own).unwrap();
-    std::os::unix::fs::chown(&own, Some(65_534), Some(65_534)).unwrap();
-    fs::set_permissions(&own, fs::Permissions::from_mode(0o700)).unwrap();
-    let mine = world.json(&["job", "create"]);
-    let mine = mine["id"].as_str().unwrap();
-    world
-        .run_as_stranger(&["job", "show", mine])
-        .failed(1, "no job");
-    world.run_as_stranger(&["cache", "list"]).failed(1, "");
-    // The daemon may not write for them: their own process does.
-    let ran = world.run_as_stranger(&["get", &origin.url("file"), "-o", "own/x"]);
-    assert_eq!(ran.code, 0, "{}", ran.stderr);
-    use std::os::unix::fs::MetadataExt as _;
-    let meta = fs::metadata(own.join("x")).unwrap();
-    assert_eq!((meta.uid(), meta.len()), (65_534, 3_000_000));
-    let ran = world.run_as_stranger(&["get", &origin.url("file"), "-o", "theirs"]);
-    ran.failed(1, "cannot be written");
-    assert!(!world.path("theirs").exists());
 }
