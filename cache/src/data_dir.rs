@@ -18,6 +18,7 @@ use crate::plain::{is_behind_link, is_link, open_plain};
 /// contents/<2 hex>/<62 hex>        the bytes of a content, and beside them
 /// contents/<2 hex>/<62 hex>.meta   what is known of it
 /// partial/<name>, <name>.meta      the same for unfinished contents
+/// partial/<name>.written           what was written of them, durable or not
 /// scratch/                         files on their way in or out; emptied at open
 /// aside/                           files that cannot be trusted; nothing reads them
 /// index/                           the index

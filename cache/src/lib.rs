@@ -65,6 +65,7 @@ mod start;
 mod sync;
 mod tables;
 mod victims;
+mod written_log;
 
 pub use cache::Cache;
 pub use check::{Checked, CheckedPart};

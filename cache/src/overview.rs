@@ -46,7 +46,10 @@ impl Cache {
     pub fn partials(&self) -> Result<Vec<PartialRecord>, CacheError> {
         let mut records: Vec<_> = list(&self.inner.dir.partials())?
             .into_iter()
-            .filter(|(path, _)| path.extension().is_none_or(|end| end != "meta"))
+            .filter(|(path, _)| {
+                path.extension()
+                    .is_none_or(|end| end != "meta" && end != "written")
+            })
             // One that is gone by now was finished.
             .filter_map(|(path, name)| self.partial_record(&path, name))
             .collect();

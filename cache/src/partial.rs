@@ -16,11 +16,13 @@ use crate::disk::Disk;
 use crate::inner::{Inner, lock};
 use crate::partial_meta;
 use crate::piece_map::{Begin, PieceMap};
+use crate::written_log::{WrittenLog, written_path};
 use crate::{CacheError, PartialKey, PutOutcome};
 
 /// An unfinished content, open to be written. Several threads may put pieces at once.
 ///
-/// Dropping it keeps what was checkpointed; later pieces are lost.
+/// Dropping it keeps what was checkpointed, and while the machine stays up everything
+/// that was written.
 pub struct Partial {
     pub(crate) inner: Arc<Inner>,
     pub(crate) key: PartialKey,
@@ -29,6 +31,8 @@ pub struct Partial {
     pub(crate) file: File,
     pub(crate) body: Mutex<Body>,
     pub(crate) ahead: Ahead,
+    /// What was written since the machine started. Locked last.
+    pub(crate) log: Mutex<WrittenLog>,
     /// Held while bytes are written: the filesystem lets one writer into a file at a time,
     /// and threads that wait here sleep, while those that wait there burn processor time.
     pub(crate) writing: Mutex<()>,
@@ -140,6 +144,9 @@ impl Partial {
         let held = pieces(&mut self.body())?.end(index, value, result.is_ok());
         self.written.notify_all();
         result?;
+        if held {
+            lock(&self.log).wrote(self.disk(), index, value);
+        }
         self.ahead.wrote(piece.bytes().len());
         Ok(if held {
             PutOutcome::Stored
@@ -212,6 +219,7 @@ impl Partial {
             }
             body @ Body::Stream(_) => return self.begin_pieces(body, &mut claimed, manifest),
         };
+        lock(&self.log).take_back(self.disk(), &differing);
         self.unclaim(&mut claimed, &differing)?;
         Ok(pieces(&mut self.body())?.set_manifest(manifest))
     }
@@ -243,6 +251,7 @@ impl Partial {
     /// When the disk fails; then they are still held.
     pub fn discard_pieces(&self, unwanted: &[PieceIndex]) -> Result<(), CacheError> {
         let mut claimed = lock(&self.claimed);
+        lock(&self.log).take_back(self.disk(), unwanted);
         self.unclaim(&mut claimed, unwanted)?;
         pieces(&mut self.body())?.discard(unwanted);
         Ok(())
@@ -270,6 +279,7 @@ impl Partial {
     pub fn abandon(self) {
         // The sidecar first: it must not claim bytes that are gone.
         self.disk().discard(&meta_path(&self.path));
+        self.disk().discard(&written_path(&self.path));
         self.disk().discard(&self.path);
     }
 
@@ -297,6 +307,7 @@ impl Partial {
             .and_then(|()| self.disk().set_len(&self.file, manifest.size()))
             .map_err(|e| CacheError::io(&self.path, e))?;
         *claimed = Bitfield::empty(manifest.layout().pieces());
+        *lock(&self.log) = WrittenLog::open(self.disk(), &self.path, manifest.size());
         *body = Body::Pieces(PieceMap::new(*manifest.layout(), Some(manifest)));
         Ok(dropped)
     }

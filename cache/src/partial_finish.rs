@@ -8,6 +8,7 @@ use crate::data_dir::meta_path;
 use crate::partial::{Body, pieces};
 use crate::piece_map::PieceMap;
 use crate::room::Room;
+use crate::written_log::written_path;
 use crate::{CacheError, Facts, FinishError, Lease, Partial};
 
 impl Partial {
@@ -60,6 +61,7 @@ impl Partial {
         match admitted {
             Ok(open) => {
                 self.disk().discard(&meta_path(&self.path));
+                self.disk().discard(&written_path(&self.path));
                 self.inner.sync_if_many();
                 Ok(Lease::new(open))
             }

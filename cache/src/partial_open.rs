@@ -15,6 +15,7 @@ use crate::partial::Body;
 use crate::partial_meta;
 use crate::piece_map::PieceMap;
 use crate::plain::is_link;
+use crate::written_log::{WrittenLog, recover, written_path};
 use crate::{CacheError, Partial, PartialKey, PartialSpec};
 
 impl Partial {
@@ -34,14 +35,20 @@ impl Partial {
             (None, size) => size,
         };
         let wanted = size.map(Layout::for_size).transpose()?;
-        let resumed = resume(&spec.key, &path, wanted);
-        let came = resumed.as_ref().map_or(0, |(_, map)| map.held_bytes());
+        let resumed = resume(&inner.dir, &spec.key, &path, wanted);
+        let came = resumed
+            .as_ref()
+            .map_or(0, |resumed| resumed.map.held_bytes());
         let size = resumed
             .as_ref()
-            .map_or(size, |(_, map)| Some(map.layout().size()));
+            .map_or(size, |resumed| Some(resumed.map.layout().size()));
+        let claimed = match &resumed {
+            Some(resumed) => resumed.claimed.clone(),
+            None => Bitfield::empty(wanted.map_or(0, |layout| layout.pieces())),
+        };
         let ahead = Ahead::new(inner, &path, size, came)?;
         let (file, body) = match resumed {
-            Some((file, map)) => (file, Body::Pieces(map)),
+            Some(resumed) => (resumed.file, Body::Pieces(resumed.map)),
             None => (
                 begin(&inner.dir, &path, size)?,
                 match wanted {
@@ -50,9 +57,9 @@ impl Partial {
                 },
             ),
         };
-        let claimed = match &body {
-            Body::Pieces(map) => map.held().clone(),
-            Body::Stream(_) => Bitfield::empty(0),
+        let log = match &body {
+            Body::Pieces(map) => WrittenLog::open(&inner.dir.disk, &path, map.layout().size()),
+            Body::Stream(_) => WrittenLog::none(&path),
         };
         std::mem::forget(claim);
         let partial = Self {
@@ -63,6 +70,7 @@ impl Partial {
             file,
             body: Mutex::new(body),
             ahead,
+            log: Mutex::new(log),
             writing: Mutex::new(()),
             written: Condvar::new(),
             claimed: Mutex::new(claimed),
@@ -86,28 +94,54 @@ impl Drop for NameClaim<'_> {
     }
 }
 
+/// What is there of an unfinished content.
+struct Resumed {
+    file: File,
+    map: PieceMap,
+    /// The pieces that the sidecar claims: those that are durable.
+    claimed: Bitfield,
+}
+
 /// Opens what is there, if it can be believed and is what is wanted.
-fn resume(key: &PartialKey, path: &Path, wanted: Option<Layout>) -> Option<(File, PieceMap)> {
+fn resume(dir: &DataDir, key: &PartialKey, path: &Path, wanted: Option<Layout>) -> Option<Resumed> {
+    let mut map = claimed(key, path, wanted)?;
+    if is_link(path) {
+        return None;
+    }
+    let file = private_file().open(path).ok()?;
+    if file.metadata().ok()?.len() != map.layout().size() {
+        return None;
+    }
+    let claimed = map.held().clone();
+    recover(path, &file, &mut map);
+    if claimed.count() == 0 {
+        // A sidecar that was there some time ago must not come back after a loss of power
+        // and claim what is written from now on.
+        if map.held().count() == 0 || dir.sync_dir(&dir.partials()).is_err() {
+            return None;
+        }
+    }
+    Some(Resumed { file, map, claimed })
+}
+
+/// What the sidecar claims; nothing where there is none.
+fn claimed(key: &PartialKey, path: &Path, wanted: Option<Layout>) -> Option<PieceMap> {
     let map = match read(&meta_path(path)) {
         Ok(bytes) => partial_meta::decode(key, &bytes)
             .inspect_err(|error| tracing::warn!(partial = %key, %error, "begun again"))
             .ok()?,
         Err(error) => {
-            if error.kind() != io::ErrorKind::NotFound {
-                tracing::warn!(partial = %key, %error, "begun again");
+            if error.kind() == io::ErrorKind::NotFound {
+                return wanted.map(|layout| PieceMap::new(layout, None));
             }
+            tracing::warn!(partial = %key, %error, "begun again");
             return None;
         }
     };
     if wanted.is_some_and(|wanted| wanted != *map.layout()) {
         return None;
     }
-    if is_link(path) {
-        return None;
-    }
-    let file = private_file().open(path).ok()?;
-    let whole = file.metadata().ok()?.len() == map.layout().size();
-    whole.then_some((file, map))
+    Some(map)
 }
 
 /// Makes an empty file, sparse if its size is known.
@@ -116,6 +150,7 @@ fn begin(dir: &DataDir, path: &Path, size: Option<u64>) -> Result<File, CacheErr
     if meta.exists() {
         dir.disk.discard(&meta);
     }
+    dir.disk.discard(&written_path(path));
     // A sidecar that was there, now or some time ago, must not come back after a loss of
     // power and claim the bytes of the new file.
     dir.sync_dir(&dir.partials())?;

@@ -16,6 +16,7 @@ use crate::meta::{Meta, MetaError};
 use crate::plain::is_gone;
 use crate::rank::Rank;
 use crate::shelf::micros;
+use crate::written_log::{is_of_this_boot, written_path};
 use crate::{CacheError, Damage, Notice};
 
 /// Makes the index say of one content what its files say.
@@ -86,24 +87,32 @@ impl Inner {
         };
         let mut names: Vec<_> = list(&self.dir.partials())?
             .into_iter()
-            .map(|(_, name)| name.trim_end_matches(".meta").to_owned())
+            .map(|(_, name)| {
+                let name = name.trim_end_matches(".meta");
+                name.trim_end_matches(".written").to_owned()
+            })
             .collect();
         names.sort();
         names.dedup();
         let mut gone = 0;
         for name in names {
             let data = self.dir.partials().join(&name);
-            let meta = meta_path(&data);
+            let (meta, written) = (meta_path(&data), written_path(&data));
             let mut trash = Vec::new();
             {
                 // Under the lock, nobody can open it meanwhile.
                 let shelf = self.shelf();
-                // With one file only, it was never checkpointed.
-                let half = data.exists() != meta.exists();
-                if !shelf.partials.contains(&name) && (half || old(&meta)) {
+                // Without a sidecar and without a log nobody can go on with it.
+                let known = meta.exists() || is_of_this_boot(&written);
+                let half = !data.exists() || !known;
+                let newest = if meta.exists() { &meta } else { &written };
+                if !shelf.partials.contains(&name) && (half || old(newest)) {
                     gone += u64::from(data.exists());
                     // The sidecar first: it must not claim bytes that are gone.
                     trash.extend(self.dir.withdraw(&meta));
+                    if written.exists() {
+                        trash.extend(self.dir.withdraw(&written));
+                    }
                     trash.extend(self.dir.withdraw(&data));
                 }
             }

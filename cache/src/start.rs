@@ -135,7 +135,7 @@ fn judge(journals: Vec<Journal>, standing: Option<Standing>, boot: Option<&str>)
 }
 
 /// Tells the runs of the kernel apart.
-fn this_boot() -> Option<String> {
+pub(crate) fn this_boot() -> Option<String> {
     let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     Some(id.trim().to_owned()).filter(|id| !id.is_empty())
 }

@@ -154,7 +154,7 @@ mod needs_root_loop_filesystems {
             let before = disk.used();
             let target = disk.path().join("placed");
             lease.place(&target, None).unwrap();
-            let shares = match disk.used() - before {
+            let shares = match disk.used().saturating_sub(before) {
                 0..MIB => Copies::Shares,
                 _ => Copies::Keeps,
             };

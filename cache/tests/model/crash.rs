@@ -52,6 +52,7 @@ impl Moment {
         self.leave_index(crash, root, &mut rng);
         if crash == Crash::PowerLoss {
             boot_again(&root.join("changes"));
+            forget_boot(&root.join("partial"));
         }
     }
 
@@ -244,5 +245,20 @@ fn boot_again(changes: &Path) {
             let header = checked(&format!("{start} another-run"));
             fs::write(&path, format!("{header}\n{rest}")).unwrap();
         }
+    }
+}
+
+/// The logs of written pieces are of another run of the kernel.
+fn forget_boot(partials: &Path) {
+    let Ok(entries) = fs::read_dir(partials) else {
+        return;
+    };
+    let paths = entries.map(|entry| entry.unwrap().path());
+    for path in paths.filter(|path| path.extension().is_some_and(|end| end == "written")) {
+        let mut bytes = fs::read(&path).unwrap();
+        if let Some(first) = bytes.get_mut(16) {
+            *first ^= 1;
+        }
+        fs::write(path, bytes).unwrap();
     }
 }

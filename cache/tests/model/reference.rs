@@ -35,7 +35,9 @@ pub(crate) struct Model {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Unfinished {
     pub(crate) held: u8,
-    /// Those that a crash must leave.
+    /// Those that a killed process must leave, and that are there again afterwards.
+    pub(crate) written: u8,
+    /// Those that a loss of power must leave.
     pub(crate) checkpointed: u8,
 }
 

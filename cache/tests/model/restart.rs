@@ -69,15 +69,15 @@ fn check_files(dir: &Dir, world: &World, found: &[Item], crash: Crash) {
     let partials = names_below(&dir.path(), &["partial"]);
     for path in &partials {
         let name = path.to_str().unwrap();
-        let other = match name.strip_suffix(".meta") {
-            Some(data) => data.to_owned(),
-            None => format!("{name}.meta"),
+        let data = name.strip_suffix(".meta");
+        let data = data.or_else(|| name.strip_suffix(".written"));
+        let is_paired = match data {
+            Some(data) => partials.contains(Path::new(data)),
+            None => [".meta", ".written"]
+                .iter()
+                .any(|end| partials.contains(Path::new(&format!("{name}{end}")))),
         };
-        assert!(
-            partials.contains(Path::new(&other)),
-            "{} is alone",
-            path.display()
-        );
+        assert!(is_paired, "{} is alone", path.display());
     }
     assert_eq!(names_below(&dir.path(), &["scratch"]), BTreeSet::new());
     if crash == Crash::Death {
@@ -177,7 +177,8 @@ fn check_entity(world: &World, cache: &Cache, found: &[Item], crash: Crash, mode
     }
 }
 
-/// Pieces that are held have the right bytes, and those that were checkpointed are held.
+/// Pieces that are held have the right bytes, and those that were checkpointed are held; when
+/// only the process was killed, all that were written.
 fn check_unfinished(
     world: &World,
     cache: &Cache,
@@ -202,8 +203,14 @@ fn check_unfinished(
             index.0
         );
     }
-    let known = [old.checkpointed, new.checkpointed];
-    // One that was given up may come back, because removing is not synced.
-    let risen = crash == Crash::PowerLoss && known.contains(&0);
-    assert!(known.contains(&held) || risen, "{held:b} of {known:?}");
+    if crash == Crash::PowerLoss {
+        let known = [old.checkpointed, new.checkpointed];
+        // One that was given up may come back, because removing is not synced. And what
+        // was written may be there or not.
+        let kept = known.iter().any(|known| held & known == *known);
+        assert!(kept, "{held:b} of {known:?}");
+        return;
+    }
+    let known = [old.written, new.written];
+    assert!(known.contains(&held), "{held:b} of {known:?}");
 }

@@ -163,7 +163,7 @@ impl World {
             Some(partial) => partial,
             None => {
                 let partial = resume(self.cache(), k, bytes);
-                let known = self.model.unfinished[k].checkpointed;
+                let known = self.model.unfinished[k].written;
                 assert_eq!(bits(&partial.bitfield()), known);
                 self.model.unfinished[k].held = known;
                 partial
@@ -173,6 +173,7 @@ impl World {
         let put = partial.put_hashed(piece(bytes, index)).unwrap();
         assert!(matches!(put, PutOutcome::Stored | PutOutcome::AlreadyHeld));
         self.model.unfinished[k].held |= 1 << index.0;
+        self.model.unfinished[k].written |= 1 << index.0;
         self.partials[k] = Some(partial);
     }
 
@@ -181,6 +182,7 @@ impl World {
             let index = nth_piece(&self.blobs[PARTIALS[k]], n);
             partial.discard_pieces(&[index]).unwrap();
             self.model.unfinished[k].held &= !(1 << index.0);
+            self.model.unfinished[k].written &= !(1 << index.0);
             self.model.unfinished[k].checkpointed &= !(1 << index.0);
         }
     }
