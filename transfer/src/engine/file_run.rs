@@ -35,6 +35,8 @@ pub(crate) struct FileRun {
     /// Where its bytes lie at the origin, when it is not the whole.
     pub(crate) packing: Option<Arc<Packing>>,
     pub(crate) origin_use: OriginUse,
+    /// Whether the whole came where a part was asked for.
+    pub(crate) parts_refused: bool,
     pub(crate) peers: Vec<PeerAddress>,
     pub(crate) domain: Option<(Arc<dyn Neighbours>, PeerClient)>,
     pub(crate) search: Option<Search>,
@@ -54,7 +56,7 @@ impl FileRun {
     /// Runs until every piece is held. `show` is called when something changed.
     pub(crate) async fn drive(
         &mut self,
-        mut show: impl FnMut(Accounting, usize) + Send,
+        mut show: impl FnMut(&Self) + Send,
     ) -> Result<(), TransferError> {
         self.look_at_window();
         loop {
@@ -66,7 +68,7 @@ impl FileRun {
                 biased;
                 Some((request, event)) = self.events.recv() => {
                     self.on_event(request, event)?;
-                    show(self.accounting, self.peers.len());
+                    show(self);
                     self.save();
                 }
                 Some(ended) = self.requests.join_next() => {

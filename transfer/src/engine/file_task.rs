@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use potluck_cache::Lease;
-use potluck_plan::Accounting;
+use potluck_plan::{Accounting, OriginTrouble};
 use tokio::sync::watch;
 
 use crate::engine::Inner;
@@ -11,7 +11,7 @@ use crate::engine::key_locks::KeyGuard;
 use crate::engine::request::{FileDone, FileRequest, Progress, Stage, TransferError};
 use crate::engine::stream_run::stream;
 use crate::engine::wish::{Wish, mismatch};
-use crate::origin::OriginRequest;
+use crate::origin::{OriginMeta, OriginRequest, RangeSupport};
 
 /// How often a file that changes under way, or does not add up, is begun again.
 const MAX_ATTEMPTS: u32 = 4;
@@ -51,17 +51,24 @@ impl FileTask {
         let options = Arc::clone(&self.request.options);
         let origin = origin.with_options(options, self.request.owner)?;
         let mut use_peers = self.request.use_peers;
+        let mut packed = false;
         for left in (0..MAX_ATTEMPTS).rev() {
-            let meta = self
+            let mut meta = self
                 .inner
                 .origin
                 .meta(&origin)
                 .await
                 .map_err(|e| self.failed(e.into()))?;
+            if packed {
+                meta.set_packed();
+            }
             let wish = self.wish(&origin, meta, use_peers);
             self.show(|progress| {
                 progress.size = wish.source.meta.size;
                 progress.validator.clone_from(&wish.source.meta.validator);
+                for trouble in troubles(&wish.source.meta) {
+                    progress.note(trouble);
+                }
             });
             let attempted = match self.request.ranges.clone() {
                 Some(ranges) => Box::pin(self.attempt_ranges(&wish, &ranges)).await,
@@ -81,6 +88,13 @@ impl FileTask {
                 }
                 Err(error) if error.code == "origin_changed" && left > 0 => {
                     tracing::info!(url = %origin.url(), %error, "begun again");
+                    self.show(|progress| progress.note(OriginTrouble::Changed));
+                    packed = false;
+                    self.give_up(error.accounting);
+                }
+                Err(error) if error.code == "origin_encoded" && left > 0 => {
+                    tracing::info!(url = %origin.url(), %error, "begun again");
+                    packed = true;
                     self.give_up(error.accounting);
                 }
                 Err(error) => return Err(self.failed(error)),
@@ -193,6 +207,29 @@ impl FileTask {
     pub(crate) fn show(&self, change: impl FnOnce(&mut Progress)) {
         self.shown.send_modify(change);
     }
+}
+
+/// What makes an origin hard to fetch from, by what it says of a file.
+fn troubles(meta: &OriginMeta) -> Vec<OriginTrouble> {
+    let mut troubles = Vec::new();
+    if meta.old {
+        troubles.push(OriginTrouble::Http10);
+    }
+    if meta.packed {
+        // That it has no length and no parts follows.
+        troubles.push(OriginTrouble::Encoded);
+    } else {
+        if meta.size.is_none() {
+            troubles.push(OriginTrouble::NoLength);
+        }
+        if meta.ranges == RangeSupport::No {
+            troubles.push(OriginTrouble::NoRanges);
+        }
+        if meta.validator.is_none() {
+            troubles.push(OriginTrouble::NoValidator);
+        }
+    }
+    troubles
 }
 
 /// Does blocking work off the runtime's threads.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use potluck_content::{Bitfield, Digest, Layout};
-use potluck_plan::{Accounting, FilePlan, FilePlanConfig, OriginUse, Rate, Source};
+use potluck_plan::{Accounting, FilePlan, FilePlanConfig, OriginTrouble, OriginUse, Rate, Source};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -92,6 +92,7 @@ impl FileTask {
             origin: Arc::clone(&wish.source),
             packing: wish.packing.clone().map(Arc::new),
             origin_use,
+            parts_refused: false,
             peers: Vec::new(),
             domain: domain.map(|domain| (domain.neighbours, domain.peers)),
             search,
@@ -160,10 +161,13 @@ impl FileTask {
     /// Fetches and checks; what is wrong is fetched again from the origin.
     async fn fetch(&self, wish: &Wish, run: &mut FileRun) -> Result<(), TransferError> {
         loop {
-            let shown = |accounting, peers| {
+            let shown = |run: &FileRun| {
                 self.show(|progress| {
-                    progress.accounting = accounting;
-                    progress.peers = peers;
+                    progress.accounting = run.accounting;
+                    progress.peers = run.peers.len();
+                    if run.parts_refused {
+                        progress.note(OriginTrouble::NoRanges);
+                    }
                 });
             };
             run.drive(shown).await?;

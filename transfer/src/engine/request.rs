@@ -95,6 +95,15 @@ pub struct Progress {
     pub troubles: Vec<OriginTrouble>,
 }
 
+impl Progress {
+    /// Notes what makes the origin hard to fetch from.
+    pub(crate) fn note(&mut self, trouble: OriginTrouble) {
+        if !self.troubles.contains(&trouble) {
+            self.troubles.push(trouble);
+        }
+    }
+}
+
 /// A file that is complete.
 #[derive(Clone, Debug)]
 pub struct FileDone {

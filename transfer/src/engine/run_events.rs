@@ -96,12 +96,16 @@ impl FileRun {
         tracing::debug!(%error, "the origin failed");
         let no_parts = matches!(error, OriginError::RangeIgnored { .. });
         // Only the file's task can fetch the whole and cut parts from it.
-        let is_other = matches!(error, OriginError::Changed { .. });
+        let is_other = matches!(
+            error,
+            OriginError::Changed { .. } | OriginError::Encoded { .. }
+        );
         if is_other || (no_parts && self.packing.is_some()) {
             return Err(error.into());
         }
         let failure = if no_parts {
             self.origin_use = OriginUse::Stream;
+            self.parts_refused = true;
             OriginFailure::NoRanges
         } else if error.is_transient() {
             OriginFailure::Transient {

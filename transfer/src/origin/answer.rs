@@ -9,8 +9,9 @@ use http::{Response, StatusCode};
 use hyper::body::Incoming;
 use url::Url;
 
+use crate::origin::answer_fields::{content_range, length, retry_after, validator, weak_tag};
 use crate::origin::connector::ConnectError;
-use crate::origin::meta::{content_range, length, retry_after, validator};
+use crate::origin::encoding::{Packed, packed};
 use crate::origin::{OriginError, OriginMeta};
 
 /// Checks an answer against what was asked; says how many bytes will come.
@@ -21,6 +22,21 @@ pub(crate) fn check(
     range: Option<&Range<u64>>,
 ) -> Result<Option<u64>, OriginError> {
     let headers = answer.headers();
+    if answer.status().is_success() {
+        match packed(at, headers) {
+            Packed::Unknown(coding) => {
+                let url = at.to_string();
+                return Err(OriginError::BadEncoding { url, coding });
+            }
+            // Only where it is known is the answer unpacked.
+            Packed::Gzip if !meta.packed => {
+                let url = at.to_string();
+                return Err(OriginError::Encoded { url });
+            }
+            Packed::No if meta.packed => return Err(changed(at, meta, headers, length(headers))),
+            Packed::Gzip | Packed::No => {}
+        }
+    }
     let of = content_range(headers);
     let size = match answer.status() {
         StatusCode::OK => length(headers),
@@ -37,7 +53,9 @@ pub(crate) fn check(
         }
         _ => false,
     };
-    if other_size || other_version {
+    let other_tag =
+        matches!((weak_tag(headers), &meta.weak_tag), (Some(now), Some(before)) if now != *before);
+    if other_size || other_version || other_tag {
         return Err(changed(at, meta, headers, size));
     }
     match (answer.status(), range) {

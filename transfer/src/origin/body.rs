@@ -8,6 +8,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
 use crate::origin::OriginError;
+use crate::origin::encoding::Unpacker;
 use crate::socket::SocketHandle;
 
 /// The bytes of an answer, as they come. Dropping it ends the request.
@@ -17,6 +18,8 @@ pub struct OriginBody {
     url: String,
     expected: Option<u64>,
     received: u64,
+    unpacker: Option<Unpacker>,
+    ended: bool,
     idle: Duration,
     socket: Option<SocketHandle>,
 }
@@ -26,6 +29,7 @@ impl OriginBody {
         incoming: Incoming,
         url: String,
         expected: Option<u64>,
+        packed: bool,
         idle: Duration,
         socket: Option<SocketHandle>,
     ) -> Self {
@@ -34,12 +38,14 @@ impl OriginBody {
             url,
             expected,
             received: 0,
+            unpacker: packed.then(Unpacker::new),
+            ended: false,
             idle,
             socket,
         }
     }
 
-    /// Bytes that will come, where that is known.
+    /// Bytes that the origin will send, where that is known.
     #[must_use]
     pub fn expected(&self) -> Option<u64> {
         self.expected
@@ -57,6 +63,40 @@ impl OriginBody {
     /// When nothing comes for too long, the connection breaks, or fewer or more bytes
     /// come than were announced.
     pub async fn next(&mut self) -> Result<Option<Bytes>, OriginError> {
+        if self.unpacker.is_none() {
+            return self.receive().await;
+        }
+        while !self.ended {
+            if let Some(bytes) = self.unpack(Unpacker::next)? {
+                return Ok(Some(bytes));
+            }
+            let received = self.receive().await?;
+            match (received, &mut self.unpacker) {
+                (Some(bytes), Some(unpacker)) => unpacker.take(bytes),
+                _ => {
+                    self.ended = true;
+                    return self.unpack(Unpacker::end);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn unpack(
+        &mut self,
+        step: impl FnOnce(&mut Unpacker) -> std::io::Result<Option<Bytes>>,
+    ) -> Result<Option<Bytes>, OriginError> {
+        let Some(unpacker) = &mut self.unpacker else {
+            return Ok(None);
+        };
+        step(unpacker).map_err(|error| OriginError::Broken {
+            url: self.url.clone(),
+            reason: format!("what came cannot be unpacked: {error}"),
+        })
+    }
+
+    /// The next bytes as they came.
+    async fn receive(&mut self) -> Result<Option<Bytes>, OriginError> {
         loop {
             let frame = tokio::time::timeout(self.idle, self.incoming.frame())
                 .await

@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use url::Url;
 
 use crate::origin::answer::{check, failure, no_answer, wrong_range};
-use crate::origin::meta::content_range;
+use crate::origin::answer_fields::content_range;
 use crate::origin::redirect::{RedirectChain, is_redirect, method_after};
 use crate::origin::roots::RootsError;
 use crate::origin::wires::{Wire, Wires};
@@ -83,8 +83,8 @@ impl OriginClient {
             .await?;
         let mut meta = match answer.status() {
             StatusCode::OK => {
-                let meta = OriginMeta::read(start, at, answer.headers(), true);
-                if meta.size.is_none() {
+                let meta = OriginMeta::of_answer((start, at), &answer, true)?;
+                if meta.size.is_none() && !meta.packed {
                     self.meta_by_get(request).await?
                 } else {
                     meta
@@ -112,17 +112,17 @@ impl OriginClient {
         let of = content_range(answer.headers());
         match answer.status() {
             StatusCode::OK => {
-                let mut meta = OriginMeta::read(start, at, answer.headers(), true);
+                let mut meta = OriginMeta::of_answer((start, at), &answer, true)?;
                 meta.ranges = crate::origin::RangeSupport::No;
                 Ok(meta)
             }
             StatusCode::PARTIAL_CONTENT if of.is_some_and(|of| of.bytes == Some((0, 0))) => {
-                Ok(OriginMeta::read(start, at, answer.headers(), false))
+                OriginMeta::of_answer((start, at), &answer, false)
             }
             StatusCode::PARTIAL_CONTENT => Err(wrong_range(&at, &(0..1), answer.headers())),
             // An empty file has no first byte.
             StatusCode::RANGE_NOT_SATISFIABLE if of.is_some_and(|of| of.size == Some(0)) => {
-                Ok(OriginMeta::read(start, at, answer.headers(), false))
+                OriginMeta::of_answer((start, at), &answer, false)
             }
             _ => Err(failure(&at, &answer)),
         }
@@ -178,6 +178,7 @@ impl OriginClient {
             answer.into_body(),
             at.to_string(),
             expected,
+            meta.packed,
             self.config.idle_timeout,
             socket,
         ))

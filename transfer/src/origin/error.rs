@@ -116,6 +116,20 @@ pub enum OriginError {
         /// Where to.
         location: String,
     },
+    /// The file comes packed, which was not known when it was asked for.
+    #[error("{url} sends the file compressed although it is asked not to")]
+    Encoded {
+        /// The URL.
+        url: String,
+    },
+    /// The file comes packed in a way that cannot be unpacked.
+    #[error("{url} sends the file in the encoding {coding:?}, though it is asked for none")]
+    BadEncoding {
+        /// The URL.
+        url: String,
+        /// How it is packed.
+        coding: String,
+    },
     /// The fields of the answer have no end.
     #[error("{url}: the header of the answer is too large")]
     HugeAnswer {
@@ -200,6 +214,8 @@ impl OriginError {
             } => "proxy_refused",
             Self::Proxy { status: None, .. } => "proxy_unreachable",
             Self::RedirectForbidden { .. } => "origin_redirect_forbidden",
+            Self::Encoded { .. } => "origin_encoded",
+            Self::BadEncoding { .. } => "origin_bad_encoding",
             Self::HugeAnswer { .. } => "origin_header_too_large",
             Self::Resolve { .. } => "origin_name_not_resolved",
             Self::Connect { .. } => "origin_unreachable",
@@ -246,11 +262,13 @@ impl OriginError {
             | Self::Timeout { .. }
             | Self::Broken { .. }
             | Self::Changed { .. }
+            | Self::Encoded { .. }
             | Self::ShortBody { .. } => true,
             Self::BadUrl { .. }
             | Self::BadHeader { .. }
             | Self::BadOption { .. }
             | Self::RedirectForbidden { .. }
+            | Self::BadEncoding { .. }
             | Self::HugeAnswer { .. }
             | Self::Tls { .. }
             | Self::TooManyRedirects { .. }

@@ -1,17 +1,18 @@
 //! What an origin says of a URL.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use http::HeaderMap;
 use http::header;
+use http::{HeaderMap, Response, Version};
 use potluck_content::{Digest, Entity, Validator};
 use url::Url;
 
+use crate::origin::OriginError;
+use crate::origin::answer_fields::{
+    content_range, is_for_all, length, range_support, shown_fields, text, validator, weak_tag,
+};
 use crate::origin::digest_fields::read_digests;
-
-/// Fields of an answer that are kept, and bytes of all of them.
-const MAX_SHOWN_FIELDS: usize = 64;
-const MAX_SHOWN_BYTES: usize = 16 << 10;
+use crate::origin::encoding::{Packed, packed};
 
 /// What a URL names now.
 #[derive(Clone, Debug)]
@@ -25,6 +26,13 @@ pub struct OriginMeta {
     pub size: Option<u64>,
     /// What tells this version from others, where the origin says so.
     pub validator: Option<Validator>,
+    /// A weak entity tag. Where it differs, the version does; where it does not, nothing
+    /// is known.
+    pub weak_tag: Option<String>,
+    /// Whether it comes packed by gzip, though it was asked for as it is.
+    pub packed: bool,
+    /// Whether the origin speaks no more than HTTP/1.0.
+    pub old: bool,
     /// Whether parts can be asked for.
     pub ranges: RangeSupport,
     /// Digests of the whole that the origin gave.
@@ -71,6 +79,9 @@ impl OriginMeta {
             url,
             size: None,
             validator: None,
+            weak_tag: None,
+            packed: false,
+            old: false,
             ranges: RangeSupport::No,
             digests: Vec::new(),
             modified: None,
@@ -79,8 +90,40 @@ impl OriginMeta {
         }
     }
 
+    /// The file comes packed: what the fields say is of the packed one, and where a part
+    /// of the file lies in that nobody knows.
+    pub(crate) fn set_packed(&mut self) {
+        self.packed = true;
+        self.size = None;
+        self.ranges = RangeSupport::No;
+        self.digests.clear();
+    }
+
+    /// Reads the answer that is the whole, or a part of it.
+    ///
+    /// # Errors
+    /// When it is packed in a way that cannot be unpacked.
+    pub(crate) fn of_answer<T>(
+        (url, final_url): (Url, Url),
+        answer: &Response<T>,
+        whole: bool,
+    ) -> Result<Self, OriginError> {
+        let headers = answer.headers();
+        let mut meta = Self::read(url, final_url, headers, whole);
+        meta.old = answer.version() < Version::HTTP_11;
+        match packed(&meta.final_url, headers) {
+            Packed::No => {}
+            Packed::Gzip => meta.set_packed(),
+            Packed::Unknown(coding) => {
+                let url = meta.final_url.to_string();
+                return Err(OriginError::BadEncoding { url, coding });
+            }
+        }
+        Ok(meta)
+    }
+
     /// Reads the fields of an answer that is the whole, or a part of it.
-    pub(crate) fn read(url: Url, final_url: Url, headers: &HeaderMap, whole: bool) -> Self {
+    fn read(url: Url, final_url: Url, headers: &HeaderMap, whole: bool) -> Self {
         let part_of = content_range(headers);
         Self {
             url,
@@ -91,6 +134,9 @@ impl OriginMeta {
                 part_of.and_then(|range| range.size)
             },
             validator: validator(headers),
+            weak_tag: weak_tag(headers),
+            packed: false,
+            old: false,
             ranges: if whole {
                 range_support(headers)
             } else {
@@ -105,126 +151,12 @@ impl OriginMeta {
     }
 }
 
-/// The fields that are worth keeping. Cookies are secrets between the origin and us.
-fn shown_fields(headers: &HeaderMap) -> Vec<(String, String)> {
-    let mut room = MAX_SHOWN_BYTES;
-    let shown = headers
-        .iter()
-        .filter(|(name, _)| !matches!(name.as_str(), "set-cookie" | "set-cookie2"))
-        .filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())));
-    shown
-        .take_while(|(name, value)| {
-            let len = name.len() + value.len();
-            let fits = len <= room;
-            room = room.saturating_sub(len);
-            fits
-        })
-        .take(MAX_SHOWN_FIELDS)
-        .collect()
-}
-
-/// What `Content-Range` says.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct ContentRange {
-    /// First and last byte; `None` in the answer to a range that cannot be had.
-    pub(crate) bytes: Option<(u64, u64)>,
-    /// Bytes in the whole.
-    pub(crate) size: Option<u64>,
-}
-
-pub(crate) fn content_range(headers: &HeaderMap) -> Option<ContentRange> {
-    let (bytes, size) = text(headers, header::CONTENT_RANGE)?
-        .trim()
-        .strip_prefix("bytes ")?
-        .split_once('/')?;
-    let bytes = match bytes.trim() {
-        "*" => None,
-        span => {
-            let (first, last) = span.split_once('-')?;
-            Some((number(first)?, number(last)?))
-        }
-    };
-    let size = match size.trim() {
-        "*" => None,
-        size => Some(number(size)?),
-    };
-    Some(ContentRange { bytes, size })
-}
-
-/// The strong entity tag, else the date. A date that is as young as the answer could
-/// hide a second change within its second (RFC 9110, section 8.8.2.2); it is taken
-/// all the same, as BITS does, because small servers know nothing else and the size
-/// must agree too.
-pub(crate) fn validator(headers: &HeaderMap) -> Option<Validator> {
-    let tag = text(headers, header::ETAG)
-        .map(str::trim)
-        .filter(|tag| tag.starts_with('"') && tag.ends_with('"') && tag.len() >= 2);
-    if let Some(tag) = tag {
-        return Some(Validator::ETag(tag.to_owned()));
-    }
-    text(headers, header::LAST_MODIFIED)
-        .map(str::trim)
-        .filter(|date| httpdate::parse_http_date(date).is_ok())
-        .map(|date| Validator::LastModified(date.to_owned()))
-}
-
-pub(crate) fn length(headers: &HeaderMap) -> Option<u64> {
-    if headers.contains_key(header::TRANSFER_ENCODING) {
-        return None;
-    }
-    text(headers, header::CONTENT_LENGTH).and_then(number)
-}
-
-/// `Retry-After`: seconds, or a date.
-pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let value = text(headers, header::RETRY_AFTER)?.trim();
-    match number(value) {
-        Some(seconds) => Some(Duration::from_secs(seconds)),
-        None => {
-            let date = httpdate::parse_http_date(value).ok()?;
-            Some(date.duration_since(now).unwrap_or_default())
-        }
-    }
-}
-
-fn range_support(headers: &HeaderMap) -> RangeSupport {
-    match text(headers, header::ACCEPT_RANGES).map(str::trim) {
-        Some(unit) if unit.eq_ignore_ascii_case("bytes") => RangeSupport::Yes,
-        Some(_) => RangeSupport::No,
-        None => RangeSupport::Unknown,
-    }
-}
-
-fn is_for_all(headers: &HeaderMap) -> bool {
-    let directives = |name| {
-        headers
-            .get_all(name)
-            .into_iter()
-            .filter_map(|v| v.to_str().ok())
-    };
-    let forbidden = directives(header::CACHE_CONTROL)
-        .flat_map(|field| field.split(','))
-        .map(|directive| directive.split('=').next().unwrap_or_default().trim())
-        .any(|word| word.eq_ignore_ascii_case("no-store") || word.eq_ignore_ascii_case("private"));
-    let varies = directives(header::VARY).any(|field| field.trim() == "*");
-    !forbidden && !varies
-}
-
-fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
-    headers.get(name)?.to_str().ok()
-}
-
-/// Digits only: `parse` alone would take a sign.
-fn number(text: &str) -> Option<u64> {
-    let text = text.trim();
-    text.bytes()
-        .all(|b| b.is_ascii_digit())
-        .then(|| text.parse().ok())?
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::origin::answer_fields::{ContentRange, retry_after};
 
     fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();

@@ -6,11 +6,13 @@
 //! trying again can help ([`OriginError`]).
 
 mod answer;
+mod answer_fields;
 mod body;
 mod client;
 mod client_files;
 mod connector;
 mod digest_fields;
+mod encoding;
 mod error;
 mod meta;
 mod options;
