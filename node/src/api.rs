@@ -174,6 +174,8 @@ fn router(state: State) -> Router {
         .route("/v1/jobs/{id}/why", get(jobs::why))
         .route("/v1/jobs/{id}/files", post(jobs::add))
         .route("/v1/jobs/{id}/files/{file}/content", get(jobs::content))
+        .route("/v1/jobs/{id}/files/{file}/validate", post(jobs::validate))
+        .route("/v1/jobs/{id}/takeover", post(jobs::take_over))
         .route("/v1/jobs/{id}/resume", post(jobs::resume))
         .route("/v1/jobs/{id}/suspend", post(jobs::suspend))
         .route("/v1/jobs/{id}/cancel", post(jobs::cancel))

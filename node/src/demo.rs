@@ -22,7 +22,7 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{Settings, Sources};
-use crate::jobs::{Caller, JobDocument, JobWatch, NewFile, NewJob};
+use crate::jobs::{Caller, JobDocument, JobQuery, JobWatch, NewFile, NewJob};
 use crate::node::Node;
 use crate::peering::join_address;
 use origin::Origin;
@@ -327,11 +327,11 @@ async fn begin(guest: &Guest, origin: &Origin) -> anyhow::Result<JobWatch> {
         files: vec![NewFile {
             url: origin.url(),
             path: guest.file.clone(),
-            headers: Vec::new(),
-            checksum: None,
+            ..NewFile::default()
         }],
         start: true,
         detached: true,
+        ..NewJob::default()
     };
     let jobs = &guest.node.state().jobs;
     let job = jobs.create(by, job).await?;
@@ -342,7 +342,12 @@ async fn last_share(guest: &Guest) -> anyhow::Result<Share> {
     let by = Caller {
         uid: rustix::process::geteuid().as_raw(),
     };
-    let jobs = guest.node.state().jobs.list(by, true).await?;
+    let jobs = guest
+        .node
+        .state()
+        .jobs
+        .list(by, JobQuery::everything())
+        .await?;
     let job = jobs.first().context("the job is gone")?;
     Ok(share(guest, job))
 }

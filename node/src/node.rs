@@ -353,6 +353,7 @@ fn look_around(settings: &Settings) -> (Option<NetworkWatch>, Surroundings) {
 fn jobs_config(settings: &Settings) -> JobsConfig {
     JobsConfig {
         limits: settings.transfer.limits,
+        max_ranges_per_file: settings.transfer.max_ranges_per_file,
         times: settings.transfer.times,
         time_slice: settings.transfer.time_slice,
         use_peers: settings.peering.enabled && settings.peering.download,

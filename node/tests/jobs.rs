@@ -3,9 +3,13 @@
 
 mod jobs {
     mod life;
+    mod listing;
+    mod properties;
     mod refusals;
     mod restarts;
+    mod secrets;
     mod turns;
+    mod validating;
     mod waiting;
     mod world;
 }

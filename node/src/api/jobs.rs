@@ -11,35 +11,31 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use potluck_cache::Lease;
 use potluck_content::Digest;
-use potluck_plan::Priority;
-use serde::{Deserialize, Serialize};
+use potluck_plan::FileRange;
+use serde::{Deserialize, Serialize, Serializer as _};
+use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
 use super::State;
 use super::problem::Problem;
-use crate::jobs::{Caller, Change, JobDocument, NewFile, NewJob, Why};
+use crate::jobs::{Caller, Change, JobDocument, JobQuery, NewFile, NewJob, Why};
 
 /// Bytes of a finished file that are read at once for a caller.
 const CHUNK: usize = 256 * 1024;
 
-/// A job that is to be made.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// A job that is to be made. What else it has are properties, as those that can be changed.
+#[derive(Debug, Deserialize)]
 pub(super) struct CreateBody {
-    #[serde(default)]
-    name: String,
     #[serde(default, rename = "type")]
     kind: Option<String>,
-    #[serde(default)]
-    priority: Priority,
-    #[serde(default)]
-    use_peers: Option<bool>,
     #[serde(default)]
     start: bool,
     #[serde(default)]
     detached: bool,
     #[serde(default)]
     files: Vec<FileBody>,
+    #[serde(flatten)]
+    properties: Map<String, Value>,
 }
 
 /// Jobs that are to be made together.
@@ -56,7 +52,7 @@ pub(super) struct CreatedDocument {
 }
 
 /// A file of a job.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct FileBody {
     url: String,
@@ -64,7 +60,11 @@ pub(super) struct FileBody {
     #[serde(default)]
     headers: Vec<(String, String)>,
     #[serde(default)]
+    secret_headers: Vec<(String, String)>,
+    #[serde(default)]
     checksum: Option<String>,
+    #[serde(default)]
+    ranges: Option<Vec<FileRange>>,
 }
 
 /// Files to add.
@@ -74,13 +74,11 @@ pub(super) struct AddBody {
     files: Vec<FileBody>,
 }
 
-/// A property to change.
+/// What an application says of a file.
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum ChangeBody {
-    Name(String),
-    Priority(Priority),
-    UsePeers(bool),
+#[serde(deny_unknown_fields)]
+pub(super) struct ValidateBody {
+    good: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -88,13 +86,6 @@ pub(super) enum ChangeBody {
 pub(super) struct CompleteBody {
     #[serde(default)]
     placed: bool,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ListQuery {
-    #[serde(default)]
-    all: bool,
 }
 
 type Answer = Result<Json<JobDocument>, Problem>;
@@ -133,23 +124,26 @@ fn new_job(body: CreateBody) -> Result<NewJob, Problem> {
         )));
     }
     Ok(NewJob {
-        name: body.name,
-        priority: body.priority,
-        use_peers: body.use_peers,
+        changes: Change::read(body.properties)?,
         files: files(body.files)?,
         start: body.start,
         detached: body.detached,
+        ..NewJob::default()
     })
 }
 
 pub(super) async fn list(
     by: Caller,
     Shared(state): Shared<State>,
-    query: Result<Query<ListQuery>, QueryRejection>,
-) -> Result<Json<Vec<JobDocument>>, Problem> {
+    query: Result<Query<JobQuery>, QueryRejection>,
+) -> Result<Response, Problem> {
     let Query(query) = query?;
-    let jobs = state.jobs.list(by, query.all).await?;
-    Ok(Json(jobs.into_iter().map(Arc::unwrap_or_clone).collect()))
+    let jobs = state.jobs.list(by, query).await?;
+    let mut array = Vec::new();
+    serde_json::Serializer::new(&mut array)
+        .collect_seq(jobs.iter().map(AsRef::as_ref))
+        .map_err(|error: serde_json::Error| Problem::internal(error.to_string()))?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], array).into_response())
 }
 
 pub(super) async fn show(
@@ -174,15 +168,33 @@ pub(super) async fn change(
     by: Caller,
     Shared(state): Shared<State>,
     Path(job): Path<String>,
-    body: Result<Json<ChangeBody>, JsonRejection>,
+    body: Result<Json<Map<String, Value>>, JsonRejection>,
 ) -> Answer {
     let Json(body) = body?;
-    let change = match body {
-        ChangeBody::Name(name) => Change::Name(name),
-        ChangeBody::Priority(priority) => Change::Priority(priority),
-        ChangeBody::UsePeers(wanted) => Change::UsePeers(wanted),
-    };
-    Ok(document(state.jobs.set(by, job, change).await?))
+    let changes = Change::read(body)?;
+    Ok(document(state.jobs.set(by, job, changes).await?))
+}
+
+/// Makes it root's.
+pub(super) async fn take_over(
+    by: Caller,
+    Shared(state): Shared<State>,
+    Path(job): Path<String>,
+) -> Answer {
+    Ok(document(state.jobs.take_over(by, job).await?))
+}
+
+/// Says whether a finished file is what it should be.
+pub(super) async fn validate(
+    by: Caller,
+    Shared(state): Shared<State>,
+    Path((job, file)): Path<(String, usize)>,
+    body: Result<Json<ValidateBody>, JsonRejection>,
+) -> Answer {
+    let Json(body) = body?;
+    Ok(document(
+        state.jobs.validate(by, job, file, body.good).await?,
+    ))
 }
 
 pub(super) async fn resume(
@@ -322,6 +334,8 @@ fn files(bodies: Vec<FileBody>) -> Result<Vec<NewFile>, Problem> {
             url: body.url,
             path: body.path,
             headers: body.headers,
+            secret_headers: body.secret_headers,
+            ranges: body.ranges.unwrap_or_default(),
             checksum: checksum.map_err(|error| Problem::invalid(error.to_string()))?,
         })
     };

@@ -94,6 +94,7 @@ impl From<Refusal> for Problem {
                 kind: CALLER_PLACES.to_owned(),
                 ..Self::conflict(detail)
             },
+            Refusal::NotAllowed(_) => Self::forbidden(detail),
             Refusal::Store(_) => Self::internal(detail),
             Refusal::Stopping => Self::new(StatusCode::SERVICE_UNAVAILABLE, detail),
         }

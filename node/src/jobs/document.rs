@@ -2,10 +2,11 @@
 
 use std::time::SystemTime;
 
-use potluck_plan::{Accounting, JobError, JobState, Priority};
+use potluck_plan::{Accounting, FileRanges, JobError, JobState, Priority};
+use potluck_transfer::OriginOptions;
 use serde::{Deserialize, Serialize};
 
-use super::{Hook, Job, JobFile, JobType};
+use super::{CredentialKind, Hook, Job, JobFile, JobType};
 use crate::config::show_duration;
 use crate::timestamp::rfc3339;
 
@@ -78,6 +79,9 @@ pub struct SettingsDocument {
     pub no_progress_timeout: Option<String>,
     /// How long it may be connecting and transferring, all together.
     pub max_download_time: Option<String>,
+    /// How its origins are asked.
+    #[serde(flatten)]
+    pub origin: OriginOptions,
     /// Whether it begins anew when one of its files changes at the origin.
     pub same_version: bool,
     /// Whether it runs only while its owner is logged in.
@@ -86,6 +90,12 @@ pub struct SettingsDocument {
     pub on_complete: Option<Hook>,
     /// Whom to tell when it fails.
     pub on_error: Option<Hook>,
+    /// Header fields for the origins of all files.
+    pub headers: Vec<(String, String)>,
+    /// Names of those that are shown to nobody.
+    pub secret_headers: Vec<String>,
+    /// Which kind of credentials it has.
+    pub credentials: Option<CredentialKind>,
 }
 
 /// One file of a job.
@@ -111,6 +121,15 @@ pub struct FileDocument {
     /// Where the origin sent us, if not to the URL.
     #[serde(default)]
     pub final_url: Option<String>,
+    /// The parts of the file that are wanted; null is the whole.
+    #[serde(default)]
+    pub ranges: Option<FileRanges>,
+    /// Header fields for the origin.
+    #[serde(default)]
+    pub headers: Vec<(String, String)>,
+    /// Names of those that are shown to nobody.
+    #[serde(default)]
+    pub secret_headers: Vec<String>,
     /// Header fields of the origin's last answer.
     #[serde(default)]
     pub response_headers: Vec<(String, String)>,
@@ -134,9 +153,15 @@ pub struct ErrorDocument {
     pub retry_at: Option<String>,
 }
 
-impl From<&Job> for JobDocument {
-    fn from(job: &Job) -> Self {
-        let files: Vec<FileDocument> = job.files.iter().map(FileDocument::from).collect();
+impl JobDocument {
+    /// Without its files.
+    #[must_use]
+    pub fn brief(job: &Job) -> Self {
+        let problem = match job.state() {
+            // A file that cannot be placed does not change the state of its job.
+            JobState::Transferred => job.files.iter().find_map(|file| file.error.as_ref()),
+            _ => job.machine.error(),
+        };
         let progress = job.progress();
         let is_whole = progress.transferred == progress.total;
         let transferred = job.transferred_at.filter(|_| is_whole);
@@ -154,13 +179,22 @@ impl From<&Job> for JobDocument {
             ended: job.ended().map(rfc3339),
             partial: job.is_partial(),
             settings: SettingsDocument::from(job),
-            error: job.machine.error().map(ErrorDocument::from),
+            error: problem.map(ErrorDocument::from),
             files_total: progress.total,
             files_transferred: progress.transferred,
-            bytes_total: files.iter().map(|file| file.bytes_total).sum(),
-            bytes_transferred: files.iter().map(|file| file.bytes_transferred).sum(),
+            bytes_total: job.files.iter().filter_map(|file| file.size).sum(),
+            bytes_transferred: job.accounting().total(),
             accounting: job.accounting(),
-            files,
+            files: Vec::new(),
+        }
+    }
+}
+
+impl From<&Job> for JobDocument {
+    fn from(job: &Job) -> Self {
+        Self {
+            files: job.files.iter().map(FileDocument::from).collect(),
+            ..Self::brief(job)
         }
     }
 }
@@ -173,10 +207,14 @@ impl From<&Job> for SettingsDocument {
             retry_delay: job.retry_delay.map(show_duration),
             no_progress_timeout: job.no_progress_timeout.map(show_duration),
             max_download_time: job.max_download_time.map(show_duration),
+            origin: job.origin.clone(),
             same_version: job.same_version,
             only_logged_in: job.only_logged_in,
             on_complete: job.on_complete.clone(),
             on_error: job.on_error.clone(),
+            headers: job.headers.clone(),
+            secret_headers: job.secret_headers.clone(),
+            credentials: job.credentials,
         }
     }
 }
@@ -193,6 +231,9 @@ impl From<&JobFile> for FileDocument {
             validator: file.validator.as_ref().map(ToString::to_string),
             modified: file.mtime.map(rfc3339),
             final_url: file.final_url.clone(),
+            ranges: file.ranges.clone(),
+            headers: file.headers.clone(),
+            secret_headers: file.secret_headers.clone(),
             response_headers: file.response_headers.clone(),
             validated: file.validated,
             error: file.error.as_ref().map(ErrorDocument::from),

@@ -5,12 +5,12 @@ use std::sync::{Arc, LazyLock};
 use std::time::SystemTime;
 
 use potluck_cache::Lease;
-use potluck_plan::{Accounting, JobKey, JobState};
+use potluck_plan::{Accounting, JobKey};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use super::handle::Reply;
-use super::{ErrorDocument, FetchRequest, Job, JobDocument, JobId, JobWatch};
+use super::{FetchRequest, Job, JobDocument, JobId, JobSecrets, JobWatch};
 
 /// Stands for the document of a job that nobody watches.
 static NOTHING: LazyLock<Arc<JobDocument>> = LazyLock::new(|| {
@@ -21,6 +21,8 @@ static NOTHING: LazyLock<Arc<JobDocument>> = LazyLock::new(|| {
 /// One job in the hands of the task that owns them all.
 pub(super) struct Entry {
     pub(super) job: Job,
+    /// What its origins are told and nobody else.
+    pub(super) secrets: JobSecrets,
     /// Finished files, held until the job is over. By their place in the job.
     pub(super) leases: BTreeMap<usize, Lease>,
     /// The run under way.
@@ -37,9 +39,10 @@ pub(super) struct Run {
 }
 
 impl Entry {
-    pub(super) fn new(job: Job) -> Self {
+    pub(super) fn new(job: Job, secrets: JobSecrets) -> Self {
         Self {
             job,
+            secrets,
             leases: BTreeMap::new(),
             run: None,
             completing: None,
@@ -49,13 +52,7 @@ impl Entry {
 
     /// How the job is now.
     pub(super) fn document(&self) -> Arc<JobDocument> {
-        let mut document = JobDocument::from(&self.job);
-        if self.job.state() == JobState::Transferred {
-            // A file that cannot be placed does not change the state of its job.
-            let error = self.job.files.iter().find_map(|file| file.error.as_ref());
-            document.error = error.map(ErrorDocument::from);
-        }
-        Arc::new(document)
+        Arc::new(JobDocument::from(&self.job))
     }
 
     /// Tells those who watch how the job is now.
@@ -89,15 +86,17 @@ impl Entry {
 
     /// What is still to be fetched, in order.
     pub(super) fn unfinished(&self, use_peers: bool) -> Vec<FetchRequest> {
-        let options = Arc::new(self.job.origin.clone());
+        let options = Arc::new(self.secrets.options_of(&self.job.origin));
         let files = self.job.files.iter().enumerate();
         files
             .filter(|(_, file)| !file.is_transferred())
             .map(|(index, file)| FetchRequest {
                 job: self.job.id.key(),
                 file: index,
-                url: file.url.clone(),
-                headers: file.headers.clone(),
+                url: self.secrets.url_of(index, &file.url),
+                headers: self
+                    .secrets
+                    .headers_of(index, &self.job.headers, &file.headers),
                 owner: self.job.owner,
                 options: Arc::clone(&options),
                 ranges: file.ranges.clone(),

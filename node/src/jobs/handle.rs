@@ -5,10 +5,10 @@ use std::time::SystemTime;
 
 use potluck_cache::Lease;
 use potluck_content::{ContentId, Digest};
-use potluck_plan::{JobError, JobRefusal, LimitReached, Priority};
+use potluck_plan::{FileRange, JobError, JobRefusal, LimitReached, Priority};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{JobDocument, JobId, StoreError, Why};
+use super::{Change, JobDocument, JobId, JobQuery, StoreError, Why};
 
 /// Who asks: the user at the other end of the control socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub struct NewJob {
     pub priority: Priority,
     /// Whether it may take from peers; `None` leaves it to the settings.
     pub use_peers: Option<bool>,
+    /// What else is to be set.
+    pub changes: Vec<Change>,
     /// What it is to transfer.
     pub files: Vec<NewFile>,
     /// Whether it is to begin at once; otherwise it is suspended, as in BITS.
@@ -35,7 +37,7 @@ pub struct NewJob {
 }
 
 /// A file that somebody wants.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct NewFile {
     /// Where it comes from.
     pub url: String,
@@ -43,19 +45,12 @@ pub struct NewFile {
     pub path: std::path::PathBuf,
     /// Header fields for the origin.
     pub headers: Vec<(String, String)>,
+    /// Header fields that are shown to nobody.
+    pub secret_headers: Vec<(String, String)>,
     /// What the whole must have.
     pub checksum: Option<Digest>,
-}
-
-/// A change of one property.
-#[derive(Debug, Clone)]
-pub enum Change {
-    /// Its name.
-    Name(String),
-    /// Its priority.
-    Priority(Priority),
-    /// Whether it may take from peers.
-    UsePeers(bool),
+    /// The parts of it that are wanted; none are the whole.
+    pub ranges: Vec<FileRange>,
 }
 
 /// Why a call was not carried out.
@@ -88,6 +83,9 @@ pub enum Refusal {
     /// The daemon runs as another user: the caller must write the files itself.
     #[error("the daemon may not write files for this user: fetch them and complete then")]
     CallerPlaces,
+    /// Only others may do that.
+    #[error("{0}")]
+    NotAllowed(String),
     /// The job could not be kept.
     #[error("the job cannot be kept: {0}")]
     Store(#[from] StoreError),
@@ -114,13 +112,15 @@ pub(super) enum Command {
     Create(Caller, Box<NewJob>, Reply<Arc<JobDocument>>),
     CreateMany(Caller, Vec<NewJob>, Reply<Vec<JobId>>),
     Add(Caller, String, Vec<NewFile>, Reply<Arc<JobDocument>>),
-    List(Caller, bool, Reply<Vec<Arc<JobDocument>>>),
+    List(Caller, JobQuery, Reply<Vec<Arc<JobDocument>>>),
     Watch(Caller, String, Reply<JobWatch>),
     Resume(Caller, String, Reply<Arc<JobDocument>>),
     Suspend(Caller, String, Reply<Arc<JobDocument>>),
     Cancel(Caller, String, Reply<Arc<JobDocument>>),
-    Set(Caller, String, Change, Reply<Arc<JobDocument>>),
+    Set(Caller, String, Vec<Change>, Reply<Arc<JobDocument>>),
     Complete(Caller, String, bool, Reply<Arc<JobDocument>>),
+    TakeOver(Caller, String, Reply<Arc<JobDocument>>),
+    Validate(Caller, String, usize, bool, Reply<Arc<JobDocument>>),
     Take(Caller, String, usize, Reply<Taken>),
     Why(Caller, String, Reply<Why>),
     Invalidate(ContentId, Reply<Vec<JobId>>),
@@ -162,13 +162,16 @@ impl JobsHandle {
         self.ask(|reply| Command::Add(by, job, files, reply)).await
     }
 
-    /// The jobs that the caller may see, the oldest first; with `all` those that are
-    /// over as well.
+    /// The jobs that the caller may see and that the query fits, the oldest first.
     ///
     /// # Errors
-    /// When the node stops.
-    pub async fn list(&self, by: Caller, all: bool) -> Result<Vec<Arc<JobDocument>>, Refusal> {
-        self.ask(|reply| Command::List(by, all, reply)).await
+    /// When the query goes on after a job that is not there, or the node stops.
+    pub async fn list(
+        &self,
+        by: Caller,
+        query: JobQuery,
+    ) -> Result<Vec<Arc<JobDocument>>, Refusal> {
+        self.ask(|reply| Command::List(by, query, reply)).await
     }
 
     /// One job.
@@ -211,7 +214,7 @@ impl JobsHandle {
         self.ask(|reply| Command::Cancel(by, job, reply)).await
     }
 
-    /// Changes a property of a job.
+    /// Changes properties of a job: all of them, or none when one is refused.
     ///
     /// # Errors
     /// As [`Refusal`] says.
@@ -219,9 +222,36 @@ impl JobsHandle {
         &self,
         by: Caller,
         job: String,
-        change: Change,
+        changes: Vec<Change>,
     ) -> Result<Arc<JobDocument>, Refusal> {
-        self.ask(|reply| Command::Set(by, job, change, reply)).await
+        self.ask(|reply| Command::Set(by, job, changes, reply))
+            .await
+    }
+
+    /// Makes a job root's. What its owner gave it to act in their name goes: credentials,
+    /// certificates, header fields and hooks.
+    ///
+    /// # Errors
+    /// [`Refusal::NotAllowed`] for everybody but root.
+    pub async fn take_over(&self, by: Caller, job: String) -> Result<Arc<JobDocument>, Refusal> {
+        self.ask(|reply| Command::TakeOver(by, job, reply)).await
+    }
+
+    /// Says of a finished file whether it is what it should be. One that is goes to peers
+    /// from now on. One that is not is fetched again from the origin alone, where any of it
+    /// came from elsewhere; else its job is in error.
+    ///
+    /// # Errors
+    /// [`Refusal::NoSuchFile`] when it is not here.
+    pub async fn validate(
+        &self,
+        by: Caller,
+        job: String,
+        file: usize,
+        good: bool,
+    ) -> Result<Arc<JobDocument>, Refusal> {
+        self.ask(|reply| Command::Validate(by, job, file, good, reply))
+            .await
     }
 
     /// Puts the finished files in their places and ends the job; with `placed` the

@@ -7,7 +7,7 @@ use potluck_plan::{Accounting, JobFiles, JobMachine, JobState, JobTimes, Priorit
 use potluck_transfer::OriginOptions;
 use serde::{Deserialize, Serialize};
 
-use super::{JobFile, JobId};
+use super::{CredentialKind, JobFile, JobId};
 
 /// What a job does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -82,6 +82,12 @@ pub struct Job {
     /// Header fields for the origins of all files: names and values.
     #[serde(default)]
     pub headers: Vec<(String, String)>,
+    /// Names of those that are shown to nobody.
+    #[serde(default)]
+    pub secret_headers: Vec<String>,
+    /// Which kind of credentials it has.
+    #[serde(default)]
+    pub credentials: Option<CredentialKind>,
     /// How the origins of its files are asked.
     #[serde(default)]
     pub origin: OriginOptions,
@@ -114,6 +120,8 @@ impl Job {
             on_complete: None,
             on_error: None,
             headers: Vec::new(),
+            secret_headers: Vec::new(),
+            credentials: None,
             origin: OriginOptions::default(),
             files: Vec::new(),
         }

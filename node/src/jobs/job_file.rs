@@ -18,6 +18,9 @@ pub struct JobFile {
     pub path: PathBuf,
     /// Header fields for the origin: names and values.
     pub headers: Vec<(String, String)>,
+    /// Names of the header fields that are shown to nobody.
+    #[serde(default)]
+    pub secret_headers: Vec<String>,
     /// The parts that are wanted, put together; the whole where there are none.
     #[serde(default)]
     pub ranges: Option<FileRanges>,
@@ -63,6 +66,7 @@ impl JobFile {
             url,
             path,
             headers: Vec::new(),
+            secret_headers: Vec::new(),
             ranges: None,
             checksum: None,
             size: None,
@@ -114,5 +118,22 @@ impl JobFile {
         self.placed = false;
         self.validated = None;
         self.accounting = Accounting::default();
+    }
+
+    /// Forgets all that is known of what its URL gives: it is asked anew, and what came is
+    /// discarded.
+    pub fn begin_anew(&mut self) {
+        let had = self.accounting;
+        self.reset();
+        self.accounting.discarded = had.discarded + had.peers + had.origin;
+        self.size = None;
+        self.validator = None;
+        self.mtime = None;
+        self.entity = None;
+        self.shareable = false;
+        self.error = None;
+        self.from_origin = false;
+        self.final_url = None;
+        self.response_headers.clear();
     }
 }

@@ -14,7 +14,7 @@ use std::thread;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Job, JobId};
+use super::{Job, JobId, SecretStore};
 use batch::Batches;
 
 /// What the files are written as; a later version reads earlier ones.
@@ -75,6 +75,12 @@ impl JobStore {
             dir: dir.into(),
             batches: Arc::default(),
         })
+    }
+
+    /// Where the secrets of these jobs are.
+    #[must_use]
+    pub fn secrets(&self) -> SecretStore {
+        SecretStore::new(&self.dir)
     }
 
     /// Reads all jobs. What cannot be understood is left where it is and told to the log:

@@ -1,12 +1,15 @@
 //! The task that owns the jobs.
 
+mod changing;
 mod completing;
 mod creating;
 mod invalidating;
 mod later;
+mod listing;
 mod requests;
 mod restoring;
 mod running;
+mod validating;
 mod waiting;
 
 use std::collections::BTreeMap;
@@ -24,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use super::entry::Entry;
 use super::handle::{Command, JobsHandle};
 use super::runner::Update;
-use super::{Fetcher, JobId, JobStore, StoreError, Surroundings};
+use super::{Fetcher, JobId, JobSecrets, JobStore, SecretStore, StoreError, Surroundings};
 use crate::events::EventLog;
 use crate::stats::Stats;
 use later::Later;
@@ -41,6 +44,8 @@ const WAKE_EVERY: Duration = Duration::from_secs(60);
 pub struct JobsConfig {
     /// How many there may be.
     pub limits: JobLimits,
+    /// How many ranges a file may have.
+    pub max_ranges_per_file: usize,
     /// Retry and time limits.
     pub times: JobTimes,
     /// How long a job runs before the next of its level has its turn; zero: to its end.
@@ -59,6 +64,7 @@ pub struct JobsConfig {
 pub struct JobsTask {
     config: JobsConfig,
     store: JobStore,
+    secrets: SecretStore,
     cache: Cache,
     fetcher: Arc<dyn Fetcher>,
     events: EventLog,
@@ -100,6 +106,7 @@ impl JobsTask {
         let mut task = Self {
             schedule: Schedule::new(config.limits, config.time_slice),
             config,
+            secrets: store.secrets(),
             store,
             cache,
             fetcher,
@@ -114,6 +121,8 @@ impl JobsTask {
             runs: 0,
             later: Later::default(),
         };
+        let ids = jobs.iter().map(|job| job.id).collect();
+        task.secrets.keep_only(&ids);
         for job in jobs {
             task.restore(job);
         }
@@ -251,6 +260,16 @@ impl JobsTask {
             return;
         };
         entry.leases.clear();
+        if !entry.secrets.is_empty() {
+            entry.secrets = JobSecrets::default();
+            let store = self.secrets.clone();
+            self.work.spawn(async move {
+                if let Err(error) = blocking(move || store.remove(id)).await {
+                    tracing::warn!(job = %id, %error, "secrets cannot be removed");
+                }
+                None
+            });
+        }
         let unfinished: Vec<_> = entry
             .unfinished(false)
             .into_iter()

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use potluck::jobs::{Change, NewJob, Refusal};
+use potluck::jobs::{Change, JobQuery, NewJob, Refusal};
 use potluck_plan::{JobState, Priority};
 
 use super::world::{ME, OTHER, ROOT, World, until};
@@ -24,8 +24,11 @@ async fn a_job_goes_from_its_making_to_its_files() {
     assert_eq!(done.state, JobState::Acknowledged);
     assert_eq!(fs::read(world.out("b")).unwrap(), b"http://origin/b");
     assert_eq!(world.fake.validated.lock().unwrap().len(), 2);
-    assert!(jobs.list(ME, false).await.unwrap().is_empty());
-    assert_eq!(jobs.list(ME, true).await.unwrap().len(), 1);
+    assert!(jobs.list(ME, JobQuery::default()).await.unwrap().is_empty());
+    assert_eq!(
+        jobs.list(ME, JobQuery::everything()).await.unwrap().len(),
+        1
+    );
     for kind in [
         "job_created",
         "transfer_started",
@@ -67,7 +70,12 @@ async fn others_neither_see_nor_touch_a_job() {
     let mut world = World::new();
     let jobs = world.start();
     let job = jobs.create(ME, world.job(&["hang"])).await.unwrap();
-    assert!(jobs.list(OTHER, true).await.unwrap().is_empty());
+    assert!(
+        jobs.list(OTHER, JobQuery::everything())
+            .await
+            .unwrap()
+            .is_empty()
+    );
     for refused in [
         jobs.show(OTHER, job.id.clone()).await,
         jobs.cancel(OTHER, job.id.clone()).await,
@@ -75,7 +83,7 @@ async fn others_neither_see_nor_touch_a_job() {
     ] {
         assert!(matches!(refused, Err(Refusal::NoSuchJob(_))));
     }
-    assert_eq!(jobs.list(ROOT, false).await.unwrap().len(), 1);
+    assert_eq!(jobs.list(ROOT, JobQuery::default()).await.unwrap().len(), 1);
     let prefix = job.id[..6].to_owned();
     assert_eq!(
         jobs.cancel(ROOT, prefix).await.unwrap().state,
@@ -144,10 +152,10 @@ async fn a_change_reaches_the_run_under_way() {
     until(&jobs, &job.id, JobState::Transferring).await;
     for change in [
         Change::Priority(Priority::Foreground),
-        Change::UsePeers(false),
+        Change::UsePeers(Some(false)),
         Change::Name("other".to_owned()),
     ] {
-        jobs.set(ME, job.id.clone(), change).await.unwrap();
+        jobs.set(ME, job.id.clone(), vec![change]).await.unwrap();
         until(&jobs, &job.id, JobState::Transferring).await;
     }
     let asked = world.fake.asked.lock().unwrap();

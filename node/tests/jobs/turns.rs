@@ -30,7 +30,7 @@ async fn one_background_job_runs_and_gives_way() {
     assert!(why.reason.contains("first"), "{why:?}");
     // Nobody waits for a foreground job.
     let change = Change::Priority(Priority::Foreground);
-    jobs.set(ME, low.id.clone(), change).await.unwrap();
+    jobs.set(ME, low.id.clone(), vec![change]).await.unwrap();
     until(&jobs, &low.id, JobState::Transferring).await;
     jobs.suspend(ME, high.id.clone()).await.unwrap();
     until(&jobs, &high.id, JobState::Suspended).await;

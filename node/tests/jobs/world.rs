@@ -24,7 +24,8 @@ pub(super) const OTHER: Caller = Caller { uid: 2_000 };
 pub(super) const ROOT: Caller = Caller { uid: 0 };
 
 /// URLs with `hang` in them never end, those with `missing` fail for good, those with
-/// `busy`, `away` and `full` for now; all others are a file of the bytes of their URL.
+/// `busy`, `away` and `full` for now; those with `peer` come from peers where they may;
+/// all others are a file of the bytes of their URL.
 pub(super) struct Fake {
     pub(super) cache: Cache,
     pub(super) dir: PathBuf,
@@ -69,11 +70,13 @@ impl Fetcher for Fake {
             fs::write(&path, &request.url).unwrap();
             let id = cache.add_file(&path, |_| {}).unwrap().id;
             let lease = cache.lease(&id).unwrap();
+            let mut accounting = Accounting::default();
+            match request.url.contains("peer") && request.use_peers {
+                true => accounting.peers = lease.size(),
+                false => accounting.origin = lease.size(),
+            }
             Ok(Fetched {
-                accounting: Accounting {
-                    origin: lease.size(),
-                    ..Accounting::default()
-                },
+                accounting,
                 lease,
                 final_url: None,
                 response_headers: Vec::new(),
@@ -122,6 +125,7 @@ impl World {
         Self {
             config: JobsConfig {
                 limits: JobLimits::default(),
+                max_ranges_per_file: 500,
                 times: JobTimes::default(),
                 time_slice: Duration::from_secs(300),
                 use_peers: true,
@@ -180,8 +184,7 @@ impl World {
         NewFile {
             url: format!("http://origin/{name}"),
             path: self.out(name),
-            headers: Vec::new(),
-            checksum: None,
+            ..NewFile::default()
         }
     }
 

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::requests::MAX_NAME;
 use super::{JobsTask, blocking, now};
 use crate::jobs::entry::Entry;
 use crate::jobs::handle::{Caller, NewJob};
-use crate::jobs::{Job, JobDocument, JobFile, JobId, Refusal};
+use crate::jobs::{Job, JobDocument, JobFile, JobId, JobSecrets, Refusal, checks};
+
+/// A job that is not kept yet.
+type Made = (Job, JobSecrets);
 
 impl JobsTask {
     pub(super) async fn create(
@@ -16,9 +18,9 @@ impl JobsTask {
         by: Caller,
         new: NewJob,
     ) -> Result<Arc<JobDocument>, Refusal> {
-        let job = self.make(by, new)?;
-        let id = job.id;
-        self.take_in(vec![job]).await?;
+        let made = self.make(by, new)?;
+        let id = made.0.id;
+        self.take_in(vec![made]).await?;
         let entry = self.entries.get(&id);
         entry
             .map(Entry::document)
@@ -31,43 +33,43 @@ impl JobsTask {
         by: Caller,
         new: Vec<NewJob>,
     ) -> Result<Vec<JobId>, Refusal> {
-        let jobs: Result<Vec<Job>, Refusal> =
+        let jobs: Result<Vec<Made>, Refusal> =
             new.into_iter().map(|new| self.make(by, new)).collect();
         let jobs = jobs?;
-        let ids = jobs.iter().map(|job| job.id).collect();
+        let ids = jobs.iter().map(|(job, _)| job.id).collect();
         self.take_in(jobs).await?;
         Ok(ids)
     }
 
-    fn make(&self, by: Caller, new: NewJob) -> Result<Job, Refusal> {
+    fn make(&self, by: Caller, new: NewJob) -> Result<Made, Refusal> {
         self.schedule.check_room(by.uid)?;
         self.schedule.check_files(by.uid, 0, new.files.len())?;
-        if new.name.len() > MAX_NAME {
-            let message = format!("a job's name has at most {MAX_NAME} bytes");
-            return Err(Refusal::Invalid(message));
-        }
-        let files = self.check_files(by, new.files)?;
         let id = JobId::random().map_err(|error| Refusal::Invalid(error.to_string()))?;
         let now = now();
         let mut job = Job {
-            name: new.name,
+            name: checks::name(new.name)?,
             priority: new.priority,
             use_peers: new.use_peers,
             detached: new.detached,
-            files,
             ..Job::new(id, by.uid, now)
         };
+        let mut secrets = JobSecrets::default();
+        self.add_files(by, &mut job, &mut secrets, new.files)?;
+        for change in new.changes {
+            change.apply(&mut job, &mut secrets)?;
+        }
+        secrets.take_from(&mut job);
         if new.start {
             job.machine.resume(job.progress(), now)?;
         }
-        Ok(job)
+        Ok((job, secrets))
     }
 
     /// Keeps new jobs, and only then lets anybody see them. When they cannot be kept, or
     /// are too many, nothing is left of them.
-    async fn take_in(&mut self, jobs: Vec<Job>) -> Result<(), Refusal> {
-        let mut added = Vec::with_capacity(jobs.len());
-        for job in &jobs {
+    async fn take_in(&mut self, made: Vec<Made>) -> Result<(), Refusal> {
+        let mut added = Vec::with_capacity(made.len());
+        for (job, _) in &made {
             let room = self.schedule.add(job.id.key(), job.owner, job.priority);
             if let Err(limit) = room {
                 self.withdraw(&added);
@@ -75,26 +77,36 @@ impl JobsTask {
             }
             added.push(job.id);
         }
-        let store = self.store.clone();
+        let (store, secret_store) = (self.store.clone(), self.secrets.clone());
+        let (jobs, secrets): (Vec<Job>, Vec<JobSecrets>) = made.into_iter().unzip();
         let saved = blocking(move || {
-            let saved = match &jobs[..] {
+            // Before the jobs: those of a job that was never made are found and go.
+            for (job, secrets) in jobs.iter().zip(&secrets) {
+                if !secrets.is_empty() {
+                    secret_store.save(job.id, secrets)?;
+                }
+            }
+            match &jobs[..] {
                 [job] => store.save(job),
                 jobs => store.save_new(jobs),
-            };
-            saved.map(|()| jobs)
+            }
+            .map(|()| jobs.into_iter().zip(secrets))
         });
         let jobs = match saved.await {
             Ok(jobs) => jobs,
             Err(error) => {
                 self.withdraw(&added);
+                for id in added {
+                    self.forget_secrets(id).await;
+                }
                 return Err(error.into());
             }
         };
-        for job in jobs {
+        for (job, secrets) in jobs {
             let id = job.id;
             let urls: Vec<String> = job.files.iter().map(JobFile::public_url).collect();
             let fields = json!({ "name": job.name, "urls": urls });
-            self.entries.insert(id, Entry::new(job));
+            self.entries.insert(id, Entry::new(job, secrets));
             self.record(id, "job_created", &fields);
             self.follow(id);
         }

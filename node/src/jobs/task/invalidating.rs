@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{JobsTask, now};
 use crate::jobs::entry::Entry;
-use crate::jobs::{Job, JobId};
+use crate::jobs::{Job, JobFile, JobId};
 
 impl JobsTask {
     /// Takes a content from the jobs that wait to be completed with it. As in BITS, a file
@@ -37,15 +37,10 @@ impl JobsTask {
         };
         let mut by_origin = false;
         for (index, file) in entry.job.files.iter_mut().enumerate() {
-            if file.content != Some(content) {
-                continue;
+            if file.content == Some(content) {
+                by_origin |= discard(file);
+                entry.leases.remove(&index);
             }
-            let had = file.accounting;
-            file.reset();
-            file.accounting.discarded = had.discarded + had.peers + had.origin;
-            file.from_origin = true;
-            by_origin |= is_of_origin(&had);
-            entry.leases.remove(&index);
         }
         let times = entry.job.times(&self.config.times);
         if let Err(error) = run_again(&mut entry.job, by_origin, &times) {
@@ -63,13 +58,23 @@ impl JobsTask {
     }
 }
 
+/// Takes what came out of a file; it is to come from the origin alone then. Says whether
+/// it did.
+pub(super) fn discard(file: &mut JobFile) -> bool {
+    let had = file.accounting;
+    file.reset();
+    file.accounting.discarded = had.discarded + had.peers + had.origin;
+    file.from_origin = true;
+    is_of_origin(&had)
+}
+
 /// Whether nobody but the origin gave any of it.
 const fn is_of_origin(from: &Accounting) -> bool {
     from.peers == 0 && from.cache == 0
 }
 
 /// Queues a job that runs or was done. One whose origin gave what is wrong is in error.
-fn run_again(
+pub(super) fn run_again(
     job: &mut Job,
     by_origin: bool,
     times: &potluck_plan::JobTimes,

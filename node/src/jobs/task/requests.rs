@@ -7,13 +7,11 @@ use serde_json::json;
 
 use super::{JobsTask, now};
 use crate::jobs::entry::Entry;
-use crate::jobs::handle::{Caller, Change, Command, NewFile};
-use crate::jobs::{Job, JobDocument, JobFile, JobId, Refusal, Taken, Why, check_destination};
-
-/// A URL that is longer is refused, as in BITS.
-const MAX_URL: usize = 2_200;
-/// Longest name of a job.
-pub(super) const MAX_NAME: usize = 256;
+use crate::jobs::handle::{Caller, Command, NewFile};
+use crate::jobs::{
+    Job, JobDocument, JobFile, JobId, JobSecrets, Refusal, Secret, Taken, Why, check_destination,
+    checks,
+};
 
 impl JobsTask {
     pub(super) async fn on_command(&mut self, command: Command) {
@@ -26,7 +24,7 @@ impl JobsTask {
             Command::Add(by, name, files, reply) => {
                 drop(reply.send(self.add(by, &name, files).await));
             }
-            Command::List(by, all, reply) => drop(reply.send(Ok(self.list(by, all)))),
+            Command::List(by, query, reply) => drop(reply.send(self.list(by, &query))),
             Command::Watch(by, name, reply) => {
                 let entry = self.find(by, &name).map(|id| self.entries[&id].watch());
                 drop(reply.send(entry));
@@ -34,8 +32,14 @@ impl JobsTask {
             Command::Resume(by, name, reply) => drop(reply.send(self.resume(by, &name).await)),
             Command::Suspend(by, name, reply) => drop(reply.send(self.suspend(by, &name).await)),
             Command::Cancel(by, name, reply) => drop(reply.send(self.cancel(by, &name).await)),
-            Command::Set(by, name, change, reply) => {
-                drop(reply.send(self.set(by, &name, change).await));
+            Command::Set(by, name, changes, reply) => {
+                drop(reply.send(self.set(by, &name, changes).await));
+            }
+            Command::TakeOver(by, name, reply) => {
+                drop(reply.send(self.take_over(by, &name).await));
+            }
+            Command::Validate(by, name, file, good, reply) => {
+                drop(reply.send(self.validate(by, &name, file, good).await));
             }
             Command::Complete(by, name, placed, reply) => match self.find(by, &name) {
                 Ok(id) => self.complete(id, placed, reply).await,
@@ -63,14 +67,19 @@ impl JobsTask {
     ) -> Result<Arc<JobDocument>, Refusal> {
         let id = self.find(by, name)?;
         self.refuse_completing(id)?;
-        let files = self.check_files(by, files)?;
-        self.change(id, |task, entry| {
-            task.check_files(by.uid, entry.job.files.len(), files.len())?;
+        let entry = self.entry(id)?;
+        let (mut job, mut secrets) = (entry.job.clone(), entry.secrets.clone());
+        let (held, owner) = (job.files.len(), job.owner);
+        self.schedule.check_files(by.uid, held, files.len())?;
+        self.add_files(Caller { uid: owner }, &mut job, &mut secrets, files)?;
+        self.change(id, |_, entry| {
             let state = entry.job.state();
             if state.is_final() {
                 return Err(potluck_plan::JobRefusal::Final(state).into());
             }
-            entry.job.files.extend(files);
+            secrets.take_from(&mut job);
+            entry.job = job;
+            entry.secrets = secrets;
             entry.job.machine.handle_activity(now());
             Ok(())
         })
@@ -86,24 +95,13 @@ impl JobsTask {
     }
 
     /// A run under way does not know what was changed; it is begun again and does.
-    fn begin_again(&mut self, id: JobId, why: &str) -> Result<(), Refusal> {
+    pub(super) fn begin_again(&mut self, id: JobId, why: &str) -> Result<(), Refusal> {
         if self.entry(id)?.job.state().is_running() {
             self.stop_run(id, why);
             self.entry(id)?.job.machine.requeue(now())?;
             self.schedule.begin_again(id.key());
         }
         Ok(())
-    }
-
-    fn list(&self, by: Caller, all: bool) -> Vec<Arc<JobDocument>> {
-        let mut entries: Vec<&Entry> = self
-            .entries
-            .values()
-            .filter(|entry| may_see(by, &entry.job))
-            .filter(|entry| all || !entry.job.state().is_final())
-            .collect();
-        entries.sort_by_key(|entry| (entry.job.created, entry.job.id));
-        entries.iter().map(|entry| entry.document()).collect()
     }
 
     async fn resume(&mut self, by: Caller, name: &str) -> Result<Arc<JobDocument>, Refusal> {
@@ -147,42 +145,6 @@ impl JobsTask {
         Ok(document)
     }
 
-    async fn set(
-        &mut self,
-        by: Caller,
-        name: &str,
-        change: Change,
-    ) -> Result<Arc<JobDocument>, Refusal> {
-        let id = self.find(by, name)?;
-        let renamed = matches!(change, Change::Name(_));
-        let document = self
-            .change(id, |_, entry| {
-                let state = entry.job.state();
-                if state.is_final() {
-                    return Err(potluck_plan::JobRefusal::Final(state).into());
-                }
-                match change {
-                    Change::Name(name) if name.len() <= MAX_NAME => entry.job.name = name,
-                    Change::Name(_) => {
-                        let message = format!("a job's name has at most {MAX_NAME} bytes");
-                        return Err(Refusal::Invalid(message));
-                    }
-                    Change::Priority(priority) => entry.job.priority = priority,
-                    Change::UsePeers(wish) => entry.job.use_peers = Some(wish),
-                }
-                entry.job.machine.handle_activity(now());
-                Ok(())
-            })
-            .await?;
-        self.schedule
-            .set_priority(id.key(), document.priority, now());
-        if renamed {
-            return Ok(document);
-        }
-        self.begin_again(id, "changed")?;
-        Ok(self.entry(id)?.show())
-    }
-
     fn take(&mut self, by: Caller, name: &str, index: usize) -> Result<Taken, Refusal> {
         let id = self.find(by, name)?;
         let entry = self.entry(id)?;
@@ -197,30 +159,7 @@ impl JobsTask {
             .ok_or(Refusal::NoSuchFile(index))
     }
 
-    /// Changes a job, keeps it, and only then lets anybody see it. When it cannot be
-    /// kept it is as before.
-    pub(super) async fn change(
-        &mut self,
-        id: JobId,
-        change: impl FnOnce(&potluck_plan::Schedule, &mut Entry) -> Result<(), Refusal>,
-    ) -> Result<Arc<JobDocument>, Refusal> {
-        let entry = self.entries.get_mut(&id);
-        let entry = entry.ok_or_else(|| Refusal::NoSuchJob(id.to_string()))?;
-        let before = entry.job.clone();
-        let changed = change(&self.schedule, entry);
-        let kept = match changed {
-            Ok(()) => self.save(id).await.map_err(Refusal::from),
-            Err(refusal) => Err(refusal),
-        };
-        let entry = self.entry(id)?;
-        if let Err(refusal) = kept {
-            entry.job = before;
-            return Err(refusal);
-        }
-        Ok(entry.show())
-    }
-
-    fn refuse_completing(&mut self, id: JobId) -> Result<(), Refusal> {
+    pub(super) fn refuse_completing(&mut self, id: JobId) -> Result<(), Refusal> {
         match self.entry(id)?.completing {
             Some(_) => Err(Refusal::Busy),
             None => Ok(()),
@@ -228,7 +167,7 @@ impl JobsTask {
     }
 
     /// The one job that the caller may see and whose id begins so.
-    fn find(&self, by: Caller, name: &str) -> Result<JobId, Refusal> {
+    pub(super) fn find(&self, by: Caller, name: &str) -> Result<JobId, Refusal> {
         let name = name.to_ascii_lowercase();
         let mut found = self
             .entries
@@ -243,69 +182,49 @@ impl JobsTask {
         }
     }
 
-    fn entry(&mut self, id: JobId) -> Result<&mut Entry, Refusal> {
+    pub(super) fn entry(&mut self, id: JobId) -> Result<&mut Entry, Refusal> {
         let entry = self.entries.get_mut(&id);
         entry.ok_or_else(|| Refusal::NoSuchJob(id.to_string()))
     }
 
-    pub(super) fn check_files(
+    /// Adds files to a job that is to be kept.
+    pub(super) fn add_files(
         &self,
         by: Caller,
+        job: &mut Job,
+        secrets: &mut JobSecrets,
         files: Vec<NewFile>,
-    ) -> Result<Vec<JobFile>, Refusal> {
-        files
-            .into_iter()
-            .map(|file| {
-                check_url(&file.url)?;
-                check_headers(&file.headers)?;
-                if !file.path.is_absolute() {
-                    let path = file.path.display();
-                    return Err(Refusal::Invalid(format!("{path} does not begin with /")));
-                }
-                // Of other users' directories this process cannot say what they may do.
-                if by.uid == self.config.own_uid {
-                    check_destination(&file.path).map_err(Refusal::Destination)?;
-                }
-                Ok(JobFile {
-                    headers: file.headers,
-                    checksum: file.checksum,
-                    ..JobFile::new(file.url, file.path)
-                })
-            })
-            .collect()
+    ) -> Result<(), Refusal> {
+        for new in files {
+            checks::url(&new.url)?;
+            checks::headers(&new.headers)?;
+            checks::headers(&new.secret_headers)?;
+            if !new.path.is_absolute() {
+                let path = new.path.display();
+                return Err(Refusal::Invalid(format!("{path} does not begin with /")));
+            }
+            // Of other users' directories this process cannot say what they may do.
+            if by.uid == self.config.own_uid {
+                check_destination(&new.path).map_err(Refusal::Destination)?;
+            }
+            let ranges = checks::ranges(new.ranges, self.config.max_ranges_per_file)?;
+            if !new.secret_headers.is_empty() {
+                let own = secrets.files.entry(job.files.len()).or_default();
+                let secret = |(name, value)| (name, Secret::from(value));
+                own.headers = new.secret_headers.into_iter().map(secret).collect();
+            }
+            job.files.push(JobFile {
+                headers: new.headers,
+                checksum: new.checksum,
+                ranges,
+                ..JobFile::new(new.url, new.path)
+            });
+        }
+        Ok(())
     }
 }
 
 /// Root sees everything, everybody else what is theirs.
-const fn may_see(by: Caller, job: &Job) -> bool {
+pub(super) const fn may_see(by: Caller, job: &Job) -> bool {
     by.uid == 0 || by.uid == job.owner
-}
-
-fn check_url(text: &str) -> Result<(), Refusal> {
-    if text.len() > MAX_URL {
-        let message = format!(
-            "a URL has at most {MAX_URL} bytes, this one has {}",
-            text.len()
-        );
-        return Err(Refusal::Invalid(message));
-    }
-    let url = url::Url::parse(text)
-        .map_err(|error| Refusal::Invalid(format!("{text:?} is no URL: {error}")))?;
-    match url.scheme() {
-        "http" | "https" if url.has_host() => Ok(()),
-        scheme => Err(Refusal::Invalid(format!(
-            "{text:?}: {scheme} is not supported: use http or https"
-        ))),
-    }
-}
-
-fn check_headers(headers: &[(String, String)]) -> Result<(), Refusal> {
-    for (name, value) in headers {
-        let fits = hyper::header::HeaderName::from_bytes(name.as_bytes()).is_ok()
-            && hyper::header::HeaderValue::from_str(value).is_ok();
-        if !fits {
-            return Err(Refusal::Invalid(format!("{name:?} is no header field")));
-        }
-    }
-    Ok(())
 }

@@ -6,7 +6,7 @@ use potluck_plan::JobState;
 
 use super::{JobsTask, now};
 use crate::jobs::entry::Entry;
-use crate::jobs::{Job, JobId};
+use crate::jobs::{Job, JobId, JobSecrets};
 
 impl JobsTask {
     /// A job that was there before this process began.
@@ -14,9 +14,11 @@ impl JobsTask {
         let now = now();
         let id = job.id;
         if job.state().is_final() {
-            self.entries.insert(id, Entry::new(job));
+            self.entries
+                .insert(id, Entry::new(job, JobSecrets::default()));
             return;
         }
+        let secrets = self.take_up_secrets(&mut job);
         let mut leases = BTreeMap::new();
         for (index, file) in job.files.iter_mut().enumerate() {
             match file.content.map(|content| self.cache.lease(&content)) {
@@ -33,11 +35,31 @@ impl JobsTask {
         {
             tracing::warn!(job = %id, %error, "a finished job stays as it is");
         }
-        let mut entry = Entry::new(job);
+        let mut entry = Entry::new(job, secrets);
         entry.leases = leases;
         entry.tell();
         self.entries.insert(id, entry);
         self.follow(id);
+    }
+
+    /// The secrets of a job. Those that an earlier version kept in its record are taken
+    /// out of it. Blocks.
+    fn take_up_secrets(&self, job: &mut Job) -> JobSecrets {
+        let mut secrets = self.secrets.load(job.id);
+        if !JobSecrets::may_be_in(job) {
+            return secrets;
+        }
+        let (kept, before) = (secrets.clone(), job.clone());
+        secrets.take_from(job);
+        if secrets != kept {
+            let saved = self.secrets.save(job.id, &secrets);
+            if let Err(error) = saved.and_then(|()| self.store.save(job)) {
+                tracing::warn!(job = %job.id, %error, "secrets stay in the record of a job");
+                *job = before;
+                return kept;
+            }
+        }
+        secrets
     }
 
     /// Completes the jobs that were to be completed when the process before ended, or

@@ -134,6 +134,7 @@ impl JobsTask {
         {
             file.url.clone_from(url);
         }
+        file.validated = None;
         file.response_headers = fetched.response_headers;
         file.entity = fetched.entity;
         file.shareable = fetched.shareable;

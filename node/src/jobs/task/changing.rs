@@ -1,0 +1,149 @@
+//! Changing jobs: their properties, and whose they are.
+
+use std::sync::Arc;
+
+use potluck_plan::JobRefusal;
+use potluck_plan::Schedule;
+use serde_json::json;
+
+use super::{JobsTask, blocking, now};
+use crate::jobs::change::Effect;
+use crate::jobs::entry::Entry;
+use crate::jobs::handle::Caller;
+use crate::jobs::{Change, JobDocument, JobId, JobSecrets, Refusal, StoreError};
+
+impl JobsTask {
+    /// Makes changes: all of them, or none when one is refused.
+    pub(super) async fn set(
+        &mut self,
+        by: Caller,
+        name: &str,
+        changes: Vec<Change>,
+    ) -> Result<Arc<JobDocument>, Refusal> {
+        let id = self.find(by, name)?;
+        self.refuse_completing(id)?;
+        let mut effect = Effect::None;
+        let keys: Vec<&str> = changes.iter().map(Change::key).collect();
+        let document = self
+            .change(id, |_, entry| {
+                refuse_final(entry)?;
+                for change in changes {
+                    effect = effect.max(change.apply(&mut entry.job, &mut entry.secrets)?);
+                }
+                entry.secrets.take_from(&mut entry.job);
+                entry.job.machine.handle_activity(now());
+                Ok(())
+            })
+            .await?;
+        self.record(id, "job_changed", &json!({ "properties": keys }));
+        let key = id.key();
+        self.schedule.set_priority(key, document.priority, now());
+        self.follow(id);
+        if effect < Effect::Run {
+            return Ok(document);
+        }
+        self.begin_again(id, "changed")?;
+        Ok(self.entry(id)?.show())
+    }
+
+    /// Makes a job root's.
+    pub(super) async fn take_over(
+        &mut self,
+        by: Caller,
+        name: &str,
+    ) -> Result<Arc<JobDocument>, Refusal> {
+        let id = self.find(by, name)?;
+        if by.uid != 0 {
+            let message = "only root takes jobs over: sudo potluck job takeover";
+            return Err(Refusal::NotAllowed(message.to_owned()));
+        }
+        self.refuse_completing(id)?;
+        let before = self.entry(id)?.job.owner;
+        self.change(id, |_, entry| {
+            refuse_final(entry)?;
+            entry.secrets = JobSecrets::default();
+            let job = &mut entry.job;
+            job.owner = by.uid;
+            job.on_complete = None;
+            job.on_error = None;
+            job.headers.clear();
+            // Files that the node would read with root's rights from now on.
+            job.origin.client_certificate = None;
+            job.origin.ca_files.clear();
+            for file in &mut job.files {
+                file.headers.clear();
+            }
+            entry.secrets.take_from(job);
+            entry.job.machine.handle_activity(now());
+            Ok(())
+        })
+        .await?;
+        self.schedule.set_owner(id.key(), by.uid);
+        let fields = json!({ "owner_before": format!("uid:{before}") });
+        self.record(id, "job_taken_over", &fields);
+        self.begin_again(id, "taken over")?;
+        Ok(self.entry(id)?.show())
+    }
+
+    /// Changes a job, keeps it, and only then lets anybody see it. When it cannot be
+    /// kept it is as before.
+    pub(super) async fn change(
+        &mut self,
+        id: JobId,
+        change: impl FnOnce(&Schedule, &mut Entry) -> Result<(), Refusal>,
+    ) -> Result<Arc<JobDocument>, Refusal> {
+        let entry = self.entries.get_mut(&id);
+        let entry = entry.ok_or_else(|| Refusal::NoSuchJob(id.to_string()))?;
+        let before = (entry.job.clone(), entry.secrets.clone());
+        let changed = change(&self.schedule, entry);
+        let others = entry.secrets != before.1;
+        let kept = match changed {
+            Ok(()) => self.save_both(id, others).await.map_err(Refusal::from),
+            Err(refusal) => Err(refusal),
+        };
+        if let Err(refusal) = kept {
+            let entry = self.entry(id)?;
+            (entry.job, entry.secrets) = before;
+            if others && let Err(error) = self.save_secrets(id).await {
+                tracing::warn!(job = %id, %error, "secrets from before cannot be kept");
+            }
+            return Err(refusal);
+        }
+        let entry = self.entry(id)?;
+        Ok(entry.show())
+    }
+
+    async fn save_both(&mut self, id: JobId, with_secrets: bool) -> Result<(), StoreError> {
+        if with_secrets {
+            self.save_secrets(id).await?;
+        }
+        self.save(id).await
+    }
+
+    pub(super) async fn save_secrets(&self, id: JobId) -> Result<(), StoreError> {
+        let Some(entry) = self.entries.get(&id) else {
+            return Ok(());
+        };
+        let (store, secrets) = (self.secrets.clone(), entry.secrets.clone());
+        blocking(move || store.save(id, &secrets)).await
+    }
+
+    /// The secrets of a job that is over, or was never made.
+    pub(super) async fn forget_secrets(&mut self, id: JobId) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.secrets = JobSecrets::default();
+        }
+        let store = self.secrets.clone();
+        if let Err(error) = blocking(move || store.remove(id)).await {
+            tracing::warn!(job = %id, %error, "secrets cannot be removed");
+        }
+    }
+}
+
+fn refuse_final(entry: &Entry) -> Result<(), Refusal> {
+    let state = entry.job.state();
+    if state.is_final() {
+        return Err(JobRefusal::Final(state).into());
+    }
+    Ok(())
+}

@@ -1,0 +1,141 @@
+//! What is sent to origins and shown to nobody.
+
+use std::fs;
+
+use potluck::jobs::{Change, Credentials, NewFile, NewJob, Refusal};
+use potluck_plan::JobState;
+
+use super::world::{ME, OTHER, ROOT, World, until};
+
+/// Values that must be nowhere but in the file of secrets.
+const HIDDEN: [&str; 4] = [
+    "s3cret-url",
+    "s3cret-field",
+    "s3cret-cookie",
+    "s3cret-login",
+];
+
+fn pair(name: &str, value: &str) -> (String, String) {
+    (name.to_owned(), value.to_owned())
+}
+
+fn secretive(world: &World) -> NewJob {
+    let file = NewFile {
+        url: "http://me:s3cret-url@origin/hang".to_owned(),
+        headers: vec![pair("Cookie", "s3cret-cookie"), pair("X-Plain", "1")],
+        secret_headers: vec![pair("X-Token", "s3cret-field")],
+        ..world.file("hang")
+    };
+    let credentials = Credentials::Basic {
+        user: "you".to_owned(),
+        password: "s3cret-login".to_owned().into(),
+    };
+    NewJob {
+        files: vec![world.file("a"), file],
+        changes: vec![Change::Credentials(Some(credentials))],
+        start: true,
+        ..NewJob::default()
+    }
+}
+
+/// Everything that is kept or logged of a job, but for its secrets.
+fn everything_else(world: &World, id: &str) -> String {
+    let record = fs::read_to_string(world.dir.path().join(format!("jobs/{id}.json"))).unwrap();
+    let events = world.events.read(|_| true).unwrap();
+    record + &serde_json::to_string(&events).unwrap()
+}
+
+#[tokio::test]
+async fn secrets_are_sent_and_never_shown() {
+    let mut world = World::new();
+    let mut jobs = world.start();
+    let job = jobs.create(ME, secretive(&world)).await.unwrap();
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        let shown = until(&jobs, &job.id, JobState::Transferring).await;
+        let mut watch = jobs.watch(ME, job.id.clone()).await.unwrap();
+        let second = watch.wait_for(|job| job.files[1].bytes_total > 0);
+        second.await.unwrap();
+        seen.push(serde_json::to_string(&*shown).unwrap());
+        seen.push(everything_else(&world, &job.id));
+        // The next process takes them up again.
+        world.kill().await;
+        jobs = world.start();
+    }
+    for text in &seen {
+        for hidden in HIDDEN {
+            assert!(!text.contains(hidden), "{hidden} in {text}");
+        }
+    }
+    assert!(seen[0].contains("http://me@origin/hang") && seen[0].contains("X-Token"));
+    let asked = world.fake.asked.lock().unwrap().clone();
+    let login = pair("Authorization", "Basic eW91OnMzY3JldC1sb2dpbg==");
+    assert_eq!(asked[0].headers, [login]);
+    for again in [&asked[1], &asked[2]] {
+        assert_eq!(again.url, "http://me:s3cret-url@origin/hang");
+        let sent = [
+            pair("X-Plain", "1"),
+            pair("X-Token", "s3cret-field"),
+            pair("Cookie", "s3cret-cookie"),
+        ];
+        assert_eq!(again.headers, sent);
+    }
+}
+
+#[tokio::test]
+async fn secrets_end_with_their_job() {
+    let mut world = World::new();
+    let jobs = world.start();
+    let job = jobs.create(ME, secretive(&world)).await.unwrap();
+    let path = world.dir.path().join(format!("jobs/{}.secret", job.id));
+    assert!(path.exists());
+    jobs.cancel(ME, job.id.clone()).await.unwrap();
+    world.stop().await;
+    assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn what_an_earlier_version_kept_in_the_record_leaves_it() {
+    let mut world = World::new();
+    let jobs = world.start();
+    let job = jobs.create(ME, world.job(&["hang"])).await.unwrap();
+    until(&jobs, &job.id, JobState::Transferring).await;
+    world.kill().await;
+    let path = world.dir.path().join(format!("jobs/{}.json", job.id));
+    let record = fs::read_to_string(&path).unwrap();
+    let record = record.replace("http://origin", "http://me:s3cret-url@origin");
+    fs::write(&path, record).unwrap();
+    let jobs = world.start();
+    until(&jobs, &job.id, JobState::Transferring).await;
+    assert!(!everything_else(&world, &job.id).contains("s3cret-url"));
+    let asked = world.fake.asked.lock().unwrap();
+    assert_eq!(asked[1].url, "http://me:s3cret-url@origin/hang");
+}
+
+#[tokio::test]
+async fn a_job_that_is_taken_over_forgets_what_its_owner_gave_it() {
+    let mut world = World::new();
+    world.config.limits.jobs_per_user = 1;
+    let jobs = world.start();
+    let job = jobs.create(ME, secretive(&world)).await.unwrap();
+    for by in [ME, OTHER] {
+        let refused = jobs.take_over(by, job.id.clone()).await;
+        assert!(refused.is_err(), "{by:?}");
+    }
+    let full = jobs.create(ME, NewJob::default()).await;
+    assert!(matches!(full, Err(Refusal::Limit(_))));
+    let shown = jobs.take_over(ROOT, job.id.clone()).await.unwrap();
+    assert_eq!(shown.owner, "uid:0");
+    assert!(shown.settings.credentials.is_none());
+    assert!(shown.files[1].headers.is_empty() && shown.files[1].secret_headers.is_empty());
+    let path = world.dir.path().join(format!("jobs/{}.secret", job.id));
+    assert!(!path.exists());
+    // It counts to root's jobs now.
+    jobs.create(ME, NewJob::default()).await.unwrap();
+    let mine = jobs.show(ME, job.id.clone()).await;
+    assert!(matches!(mine, Err(Refusal::NoSuchJob(_))));
+    world.stop().await;
+    let jobs = world.start();
+    let shown = jobs.show(ROOT, job.id.clone()).await.unwrap();
+    assert_eq!(shown.owner, "uid:0");
+}
