@@ -1,6 +1,6 @@
 //! A job with what is known of it only while the node runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 use std::time::SystemTime;
 
@@ -34,7 +34,8 @@ pub(super) struct Entry {
 
 pub(super) struct Run {
     pub(super) number: u64,
-    pub(super) file: Option<usize>,
+    /// The files that are on their way.
+    pub(super) files: BTreeSet<usize>,
     pub(super) task: AbortHandle,
 }
 
@@ -77,11 +78,13 @@ impl Entry {
         watch
     }
 
-    /// Stops the run under way, if there is one. Says which file was on its way.
-    pub(super) fn stop_run(&mut self) -> Option<usize> {
-        let run = self.run.take()?;
+    /// Stops the run under way, if there is one. Says which files were on their way.
+    pub(super) fn stop_run(&mut self) -> BTreeSet<usize> {
+        let Some(run) = self.run.take() else {
+            return BTreeSet::new();
+        };
         run.task.abort();
-        run.file
+        run.files
     }
 
     /// What is still to be fetched, in order.

@@ -1,15 +1,29 @@
-//! Fetches the files of one job, one after the other.
+//! Fetches the files of one job, one after the other; small ones a few at a time.
+//!
+//! Files are begun in the order in which they stand in the job. Small files take round
+//! trips and syncs rather than bandwidth, so as long as files turn out to be small, ever
+//! more of the next ones are begun ahead. A large one that was begun ahead is put back
+//! until its turn comes: large files never share the line.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::JobId;
-use super::fetch::{FetchError, FetchProgress, FetchRequest, Fetched, Fetcher};
+use super::fetch::{Fetch, FetchError, FetchProgress, FetchRequest, Fetched, Fetcher};
 
-/// How often progress is told at most.
+/// How often the progress of a file is told at most.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
+/// Files on their way at once, at most: as many as `aria2c -j16`.
+const MAX_AHEAD: usize = 16;
+/// A file of more bytes is worth a line of its own.
+const SMALL: u64 = 1 << 20;
 
 /// What a run has to tell.
 #[derive(Debug)]
@@ -22,7 +36,7 @@ pub(super) struct Update {
 
 #[derive(Debug)]
 pub(super) enum News {
-    /// This file is next.
+    /// This file is on its way.
     Started(usize),
     Progress(usize, FetchProgress),
     Fetched(usize, Box<Fetched>),
@@ -40,37 +54,105 @@ pub(super) struct Runner {
     pub(super) updates: mpsc::Sender<Update>,
 }
 
+/// The files that are on their way.
+#[derive(Default)]
+struct Flights {
+    /// Which file of the job, and whether its beginning was told, by the place in the line.
+    told: BTreeMap<usize, (usize, bool)>,
+    next: FuturesUnordered<BoxFuture<'static, (Flight, Step)>>,
+}
+
+/// One file on its way.
+struct Flight {
+    place: usize,
+    request: FetchRequest,
+    fetch: Fetch,
+    /// Before this, progress is not looked at again.
+    rest: Option<Instant>,
+}
+
+enum Step {
+    Progress(FetchProgress),
+    Ended(Result<Fetched, FetchError>),
+}
+
 impl Runner {
     /// Runs to the end or to the first file that fails. Stopping it is dropping it.
     pub(super) async fn run(mut self) {
-        for request in std::mem::take(&mut self.files) {
-            let file = request.file;
-            self.tell(News::Started(file)).await;
-            match self.fetch(request).await {
-                Ok(fetched) => self.tell(News::Fetched(file, Box::new(fetched))).await,
-                Err(error) => return self.tell(News::Failed(file, error)).await,
-            }
-        }
-        self.tell(News::Finished).await;
-    }
-
-    async fn fetch(&self, request: FetchRequest) -> Result<Fetched, FetchError> {
-        let file = request.file;
-        let mut fetch = self.fetcher.fetch(request);
+        let files = std::mem::take(&mut self.files);
+        let mut line: VecDeque<_> = files.into_iter().enumerate().collect();
+        let mut flights = Flights::default();
+        let mut failed: Option<(usize, usize, FetchError)> = None;
+        let mut ahead = 1;
         loop {
-            tokio::select! {
-                biased;
-                outcome = &mut fetch.outcome => return outcome,
-                Ok(()) = fetch.progress.changed() => {
-                    let progress = fetch.progress.borrow_and_update().clone();
-                    self.tell(News::Progress(file, progress)).await;
+            while failed.is_none()
+                && flights.told.len() < ahead
+                && let Some((place, request)) = line.pop_front()
+            {
+                let fetch = self.fetcher.fetch(request.clone());
+                flights.begin(place, request, fetch);
+            }
+            // The first in line is on its way for all to see.
+            let first = flights.told.keys().next().copied();
+            if let Some(first) = first {
+                self.started(&mut flights, first).await;
+            }
+            if let Some((place, file, error)) =
+                failed.take_if(|(place, ..)| first.is_none_or(|first| *place < first))
+            {
+                tracing::debug!(place, "a file failed");
+                return self.tell(News::Failed(file, error)).await;
+            }
+            let Some((mut flight, step)) = flights.next.next().await else {
+                return self.tell(News::Finished).await;
+            };
+            let (place, file) = (flight.place, flight.request.file);
+            match step {
+                Step::Progress(progress) => {
+                    let is_first = first == Some(place);
+                    let known = progress.size.unwrap_or(0).max(progress.accounting.total());
+                    if known > SMALL {
+                        ahead = 1;
+                    }
+                    if known > SMALL && !is_first {
+                        flights.told.remove(&place);
+                        let at = line.partition_point(|(other, _)| *other < place);
+                        line.insert(at, (place, flight.request));
+                        continue;
+                    }
+                    if is_first || progress.size.is_some() {
+                        self.started(&mut flights, place).await;
+                        self.tell(News::Progress(file, progress)).await;
+                    }
+                    flight.rest = Some(Instant::now() + PROGRESS_EVERY);
+                    flights.next.push(Box::pin(flight.step()));
+                }
+                Step::Ended(result) => {
+                    self.started(&mut flights, place).await;
+                    flights.told.remove(&place);
+                    match result {
+                        Ok(fetched) => {
+                            let small = fetched.lease.size() <= SMALL;
+                            ahead = if small { (ahead * 2).min(MAX_AHEAD) } else { 1 };
+                            self.tell(News::Fetched(file, Box::new(fetched))).await;
+                        }
+                        Err(error) => {
+                            // Told when everything before it is here.
+                            if failed.as_ref().is_none_or(|(other, ..)| place < *other) {
+                                failed = Some((place, file, error));
+                            }
+                        }
+                    }
                 }
             }
-            tokio::select! {
-                biased;
-                outcome = &mut fetch.outcome => return outcome,
-                () = tokio::time::sleep(PROGRESS_EVERY) => {}
-            }
+        }
+    }
+
+    /// Tells that a file is on its way, once.
+    async fn started(&self, flights: &mut Flights, place: usize) {
+        if let Some((file, told @ false)) = flights.told.get_mut(&place) {
+            *told = true;
+            self.tell(News::Started(*file)).await;
         }
     }
 
@@ -82,5 +164,39 @@ impl Runner {
         };
         // The task that owns the jobs has gone only when the node stops.
         let _ = self.updates.send(update).await;
+    }
+}
+
+impl Flights {
+    fn begin(&mut self, place: usize, request: FetchRequest, fetch: Fetch) {
+        self.told.insert(place, (request.file, false));
+        let flight = Flight {
+            place,
+            request,
+            fetch,
+            rest: None,
+        };
+        self.next.push(Box::pin(flight.step()));
+    }
+}
+
+impl Flight {
+    /// Waits for what happens next to the file.
+    async fn step(mut self) -> (Self, Step) {
+        if let Some(rest) = self.rest.take() {
+            tokio::select! {
+                biased;
+                outcome = &mut self.fetch.outcome => return (self, Step::Ended(outcome)),
+                () = tokio::time::sleep_until(rest) => {}
+            }
+        }
+        tokio::select! {
+            biased;
+            outcome = &mut self.fetch.outcome => (self, Step::Ended(outcome)),
+            Ok(()) = self.fetch.progress.changed() => {
+                let progress = self.fetch.progress.borrow_and_update().clone();
+                (self, Step::Progress(progress))
+            }
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use potluck::jobs::{Change, NewJob};
 use potluck_plan::{JobState, Priority};
 
-use super::world::{ME, World, until};
+use super::world::{ME, ROOT, World, until};
 
 #[tokio::test]
 async fn one_background_job_runs_and_gives_way() {
@@ -48,4 +48,44 @@ async fn jobs_of_one_level_take_turns() {
         until(&jobs, &second.id, JobState::Transferring).await;
         until(&jobs, &first.id, JobState::Queued).await;
     }
+}
+
+#[tokio::test]
+async fn files_are_begun_in_order_and_large_ones_wait_for_their_turn() {
+    let mut world = World::new();
+    let jobs = world.start();
+    let mut names: Vec<String> = (0..40).map(|number| format!("small-{number}")).collect();
+    names[20] = "large-20".into();
+    names[21] = "large-21".into();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let job = jobs.create(ROOT, world.job(&names)).await.unwrap();
+    let done = until(&jobs, &job.id, JobState::Transferred).await;
+    assert_eq!(done.files_transferred, 40);
+    let asked = world.fake.asked.lock().unwrap();
+    let mut files: Vec<usize> = asked.iter().map(|request| request.file).collect();
+    assert!(files.len() > 40, "a large one was begun ahead and put back");
+    let mut seen = std::collections::BTreeSet::new();
+    files.retain(|file| seen.insert(*file));
+    assert!(files.is_sorted(), "{files:?}");
+    let kinds = world.kinds();
+    let count = |wanted: &str| kinds.iter().filter(|kind| *kind == wanted).count();
+    assert_eq!(count("transfer_started"), 40, "each was seen to begin once");
+    assert_eq!(count("transfer_stopped"), 40);
+}
+
+#[tokio::test]
+async fn what_comes_before_a_missing_file_is_here_when_the_job_fails() {
+    let mut world = World::new();
+    let jobs = world.start();
+    let mut names: Vec<String> = (0..30).map(|number| format!("small-{number}")).collect();
+    names[17] = "missing".into();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let job = jobs.create(ROOT, world.job(&names)).await.unwrap();
+    let failed = until(&jobs, &job.id, JobState::Error).await;
+    let here = failed
+        .files
+        .iter()
+        .take_while(|file| file.content_id.is_some());
+    assert_eq!(here.count(), 17);
+    assert!(failed.files[17].error.is_some());
 }

@@ -48,9 +48,18 @@ impl Fetcher for Fake {
             };
             shown.send_replace(FetchProgress {
                 connected: true,
-                size: Some(request.url.len() as u64),
+                size: Some(match request.url.contains("large") {
+                    true => 2 << 20,
+                    false => request.url.len() as u64,
+                }),
                 ..FetchProgress::default()
             });
+            if request.url.contains("large") {
+                // Time to see how large it is.
+                for _ in 0..10 {
+                    tokio::task::yield_now().await;
+                }
+            }
             if request.url.contains("hang") {
                 std::future::pending::<()>().await;
             }

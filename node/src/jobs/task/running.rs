@@ -1,5 +1,6 @@
 //! Runs of jobs: beginning, hearing of, stopping them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use potluck_plan::{Condition, JobError, JobState, Retry};
@@ -43,7 +44,7 @@ impl JobsTask {
         });
         entry.run = Some(Run {
             number: self.runs,
-            file: None,
+            files: BTreeSet::new(),
             task,
         });
         entry.tell();
@@ -55,7 +56,7 @@ impl JobsTask {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
-        if let Some(file) = entry.stop_run() {
+        for file in entry.stop_run() {
             self.record_stopped(id, file, status);
         }
     }
@@ -71,7 +72,7 @@ impl JobsTask {
         match update.news {
             News::Started(file) => {
                 if let Some(run) = &mut entry.run {
-                    run.file = Some(file);
+                    run.files.insert(file);
                 }
                 if let Some(shown) = entry.job.files.get_mut(file) {
                     shown.error = None;
@@ -148,7 +149,7 @@ impl JobsTask {
             tracing::debug!(job = %id, %error, "not transferring");
         }
         if let Some(run) = &mut entry.run {
-            run.file = None;
+            run.files.remove(&index);
         }
         let counts = Counts {
             got: entry.accounting(index),
@@ -174,7 +175,9 @@ impl JobsTask {
             return;
         };
         let times = entry.job.times(&self.config.times);
-        entry.run = None;
+        let run = entry.run.take();
+        let others = run.into_iter().flat_map(|run| run.files);
+        let others: Vec<usize> = others.filter(|other| *other != index).collect();
         let (error, retry) = (failed.error, failed.retry);
         if let Err(error) = entry.job.machine.fail(error, retry, &times, now) {
             tracing::warn!(job = %id, %error, "a failure that does not fit");
@@ -189,6 +192,9 @@ impl JobsTask {
         self.follow(id);
         let code = error.map_or_else(|| "error".to_owned(), |error| error.code);
         self.record_stopped(id, index, &code);
+        for other in others {
+            self.record_stopped(id, other, "stopped");
+        }
         // One that is tried again by itself is not the user's business yet.
         if is_over {
             self.record_error(id);
