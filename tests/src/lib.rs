@@ -4,7 +4,8 @@
 //!
 //! [`Lab`] makes the hosts, as network namespaces on a bridge where it may, else as
 //! addresses in 127.0.0.0/8. [`Node`] is Potluck on one host, driven by its command
-//! line only. [`Nginx`] is an honest origin, [`BadOrigin`] one that misbehaves.
+//! line only. [`Nginx`] is an honest origin, [`BadOrigin`] one that misbehaves, [`ScriptedOrigin`] one that a
+//! test writes, [`WebServer`] one that others wrote.
 //! Everything that was started is ended and removed when the lab is dropped.
 
 mod accept;
@@ -22,9 +23,11 @@ mod nginx;
 mod node;
 mod papers;
 mod process;
+mod scripted_origin;
 mod stranger;
 pub mod subnet;
 mod wait;
+mod web_server;
 mod wiretap;
 
 pub use ambush::{Ambush, Seen};
@@ -40,6 +43,8 @@ pub use nginx::{Nginx, Request};
 pub use node::{Node, Outcome, bytes_of};
 pub use papers::{Mistake, Papers, mistakes};
 pub use process::Process;
+pub use scripted_origin::{Asked, ScriptedOrigin, Then};
 pub use stranger::{Answer, call, call_in_plain_text};
 pub use wait::{poll, until};
+pub use web_server::WebServer;
 pub use wiretap::Wiretap;

@@ -42,7 +42,8 @@ pub struct Request {
 
 impl Nginx {
     /// Starts it on `host`, for HTTP and HTTPS, with an empty document root. Below
-    /// `/slow/` it sends the same files at 1 MiB per second and connection.
+    /// `/slow/` it sends the same files at 1 MiB per second and connection;
+    /// below `/gzip/` it compresses them for those who want that.
     pub fn start(lab: &Lab, host: &Host) -> Result<Self> {
         let dir = lab.subdir(&format!("nginx-{}", host.name()))?;
         let root = dir.join("root");
@@ -166,6 +167,7 @@ http {{
         ssl_protocols TLSv1.3;
         ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;
         root {root};
+        location /gzip/ {{ alias {root}/; gzip on; gzip_types *; gzip_min_length 1; }}
         location /slow/ {{ alias {root}/; limit_rate 1m; }}
     }}
 }}
