@@ -42,7 +42,7 @@ pub use documents::{
 
 pub use offline::{AnswerDocument, RequestDocument};
 
-use crate::config::Settings;
+use crate::config::{Settings, Users};
 use crate::events::EventLog;
 use crate::jobs::JobsHandle;
 use crate::peering::Peering;
@@ -86,11 +86,12 @@ impl State {
     }
 }
 
-/// Opens the control socket. One that nobody listens on any more is replaced.
+/// Opens the control socket for these users. One that nobody listens on any more is
+/// replaced.
 ///
 /// # Errors
 /// When somebody listens there, when something else is there, or when it cannot be made.
-pub fn bind(path: &Path) -> io::Result<UnixListener> {
+pub fn bind(path: &Path, users: Users) -> io::Result<UnixListener> {
     match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
@@ -112,12 +113,13 @@ pub fn bind(path: &Path) -> io::Result<UnixListener> {
         std::fs::create_dir_all(directory)?;
     }
     let listener = UnixListener::bind(path)?;
-    // Root serves everybody, each with their own jobs; a user's daemon serves the user.
-    let mode = if rustix::process::geteuid().is_root() {
-        0o666
-    } else {
-        0o600
+    let is_open = match users {
+        Users::Auto => rustix::process::geteuid().is_root(),
+        Users::Own => false,
+        Users::All => true,
     };
+    // Whoever may call has only their own jobs: the kernel says who it is.
+    let mode = if is_open { 0o666 } else { 0o600 };
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
     Ok(listener)
 }
@@ -302,15 +304,18 @@ mod tests {
     async fn a_live_socket_is_refused_and_a_stale_one_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("sub/socket");
-        let first = bind(&path).unwrap();
-        assert_eq!(bind(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        let first = bind(&path, Users::Auto).unwrap();
+        assert_eq!(
+            bind(&path, Users::Auto).unwrap_err().kind(),
+            io::ErrorKind::AddrInUse
+        );
         drop(first);
         assert!(path.exists());
-        drop(bind(&path).unwrap());
+        drop(bind(&path, Users::Auto).unwrap());
         let file = dir.path().join("file");
         std::fs::write(&file, "").unwrap();
         assert_eq!(
-            bind(&file).unwrap_err().kind(),
+            bind(&file, Users::Auto).unwrap_err().kind(),
             io::ErrorKind::AlreadyExists
         );
     }

@@ -21,7 +21,7 @@ pub use domain_settings::DomainSettings;
 pub use layer::SetBy;
 pub use mistake::{ConfigError, Mistake};
 pub use settings::{
-    CacheSettings, CacheSize, Control, Peering, Profile, Settings, Share, TransferSettings,
+    CacheSettings, CacheSize, Control, Peering, Profile, Settings, Share, TransferSettings, Users,
 };
 pub(crate) use size::{parse_duration, parse_size, show_duration, show_size};
 pub use value::Value;

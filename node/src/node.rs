@@ -144,10 +144,11 @@ impl Node {
         };
         // The data is ours now, so a socket that is in use belongs to somebody else.
         let path = &settings.control.socket;
-        let listener = api::bind(path).map_err(|source| NodeError::Listen {
-            path: path.clone(),
-            source,
-        })?;
+        let listener =
+            api::bind(path, settings.control.users).map_err(|source| NodeError::Listen {
+                path: path.clone(),
+                source,
+            })?;
         let metrics = match settings.control.http {
             None => None,
             Some(address) => Some(

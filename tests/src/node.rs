@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::{Host, Lab, LabKind, Process, until};
+use crate::{Host, Lab, LabKind, Process, User, until};
 
 /// One installation: a host, a configuration and a data directory; with a daemon from
 /// [`Node::start`] on.
@@ -217,6 +217,22 @@ impl Node {
         command
     }
 
+    /// As [`Node::run`], by another user. The node's directory must be open to pass.
+    pub fn run_as(&self, user: &User, args: &[&str]) -> Result<Outcome> {
+        let words = user.words();
+        let mut command = self.host.command(&words[0]);
+        command.args(&words[1..]).arg(program_for_all(&self.dir)?);
+        self.configure(&mut command);
+        command.env("HOME", user.path(""));
+        command.args(args);
+        outcome(command)
+    }
+
+    /// The node's own directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     fn configure(&self, command: &mut Command) {
         // Nothing of the machine's own settings may reach a test.
         for (key, _) in std::env::vars_os() {
@@ -350,6 +366,22 @@ fn program() -> PathBuf {
     let own = std::env::current_exe().unwrap_or_default();
     let profile = own.ancestors().find(|dir| dir.join("deps").is_dir());
     profile.unwrap_or(Path::new("target/debug")).join("potluck")
+}
+
+/// The program where everybody may run it: a copy, if its own place is closed.
+fn program_for_all(dir: &Path) -> Result<PathBuf> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let program = fs::canonicalize(program())?;
+    let is_open = |path: &Path| fs::metadata(path).is_ok_and(|m| m.permissions().mode() & 1 != 0);
+    if program.ancestors().all(is_open) {
+        return Ok(program);
+    }
+    let copy = dir.join("potluck");
+    if !copy.exists() {
+        fs::copy(&program, &copy)?;
+        fs::set_permissions(&copy, fs::Permissions::from_mode(0o755))?;
+    }
+    Ok(copy)
 }
 
 fn outcome(mut command: Command) -> Result<Outcome> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use potluck_cache::Eviction;
 
-use super::settings::{Profile, Settings, Share};
+use super::settings::{Profile, Settings, Share, Users};
 use super::value::{
     Expected, Value, boolean, cache_size, choice, count, duration, hosts, http, list, listen,
     min_free, multicast, multicast6, name_patterns, optional_path, path, paths, rate, rate_or_off,
@@ -124,11 +124,13 @@ macro_rules! key {
 
 /// Every key, in the order of the documentation.
 #[rustfmt::skip]
-pub(super) static KEYS: [Key; 44] = [
+pub(super) static KEYS: [Key; 46] = [
     key!("data_dir", Plain::DataDir, s.data_dir = path),
     key!("profile", Plain::Text("bits"), s.profile =
         |v| choice(v, &[("bits", Profile::Bits), ("lan", Profile::Lan)])),
     key!("control.socket", Plain::Socket, s.control.socket = path),
+    key!("control.users", Plain::Text("auto"), s.control.users = |v| choice(v,
+        &[("auto", Users::Auto), ("own", Users::Own), ("all", Users::All)])),
     key!("control.http", Plain::Text(""), s.control.http = http),
     key!("domain.certificate_file", Plain::Text(""), s.domain.certificate_file = optional_path),
     key!("domain.key_file", Plain::Text(""), s.domain.key_file = optional_path),
@@ -186,6 +188,7 @@ pub(super) static KEYS: [Key; 44] = [
     key!("transfer.origin_connections", Plain::Number(4), s.transfer.origin_connections =
         |v| count(v, 1, 64)),
     key!("transfer.ca_files", Plain::Nothing, s.transfer.ca_files = paths),
+    key!("hooks.allowed", Plain::Nothing, s.hooks_allowed = paths),
 ];
 
 fn node_name(value: &Value) -> Result<String, Expected> {

@@ -27,6 +27,8 @@ pub struct Settings {
     pub cache: CacheSettings,
     /// `[transfer]`
     pub transfer: TransferSettings,
+    /// Programs that jobs may have called when they come to an end.
+    pub hooks_allowed: Vec<PathBuf>,
 }
 
 /// A set of defaults.
@@ -43,8 +45,21 @@ pub enum Profile {
 pub struct Control {
     /// The Unix socket of the daemon.
     pub socket: PathBuf,
+    /// Who may call there.
+    pub users: Users,
     /// Where metrics are served besides.
     pub http: Option<SocketAddr>,
+}
+
+/// Who may call on the control socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Users {
+    /// Everybody where root runs the daemon, else its own user.
+    Auto,
+    /// Root and the user of the daemon.
+    Own,
+    /// Everybody, each with their own jobs.
+    All,
 }
 
 /// What the node does with peers.
@@ -200,6 +215,7 @@ impl Default for Settings {
             profile: Profile::Bits,
             control: Control {
                 socket: PathBuf::new(),
+                users: Users::Auto,
                 http: None,
             },
             domain: DomainSettings::default(),
@@ -238,6 +254,7 @@ impl Default for Settings {
                 origin_connections: 0,
                 ca_files: Vec::new(),
             },
+            hooks_allowed: Vec::new(),
         }
     }
 }

@@ -1,0 +1,240 @@
+//! Several users and one daemon: who sees what, whose files they are, and what is refused.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use potluck_tests::{Blob, Lab, Nginx, Node, User, until};
+use serde_json::Value;
+
+const SIZE: usize = 3 << 20;
+const ANN: u32 = 64_101;
+const BOB: u32 = 64_102;
+const DAEMON: u32 = 64_103;
+const SOON: Duration = Duration::from_secs(60);
+
+struct World {
+    nginx: Nginx,
+    node: Node,
+    blob: Blob,
+    ann: User,
+    bob: User,
+}
+
+impl World {
+    /// A daemon of root, or of `daemon`.
+    fn new(lab: &Lab, daemon: Option<&User>, settings: &[&str]) -> Result<Self> {
+        let nginx = Nginx::start(lab, &lab.host("origin")?)?;
+        let blob = Blob::new(1, SIZE);
+        blob.write(nginx.root(), "file")?;
+        let mut node = Node::new(lab, &lab.host("a")?, settings)?;
+        for user in [ANN, BOB] {
+            User::new(lab, user)?;
+        }
+        let (ann, bob) = (User::new(lab, ANN)?, User::new(lab, BOB)?);
+        fs::set_permissions(node.dir(), Permissions::from_mode(0o711))?;
+        if let Some(daemon) = daemon {
+            daemon.own(node.dir())?;
+            let words = daemon.words();
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            node.run_under(&words);
+        }
+        node.start()?;
+        Ok(Self {
+            nginx,
+            node,
+            blob,
+            ann,
+            bob,
+        })
+    }
+
+    /// What a user gets into their own directory is theirs.
+    fn gets(&self, user: &User, name: &str) -> Result<()> {
+        let path = user.path(name);
+        let url = self.nginx.url("file");
+        self.ok(user, &["get", &url, "-o", text(&path)?])?;
+        self.is_of(user, &path)
+    }
+
+    fn is_of(&self, user: &User, path: &Path) -> Result<()> {
+        self.blob.check(path)?;
+        let meta = fs::metadata(path)?;
+        ensure!(
+            meta.uid() == user.uid(),
+            "{} is of {}",
+            path.display(),
+            meta.uid()
+        );
+        Ok(())
+    }
+
+    fn ok(&self, user: &User, args: &[&str]) -> Result<Value> {
+        let mut all = vec!["--json"];
+        all.extend(args);
+        let outcome = self.node.run_as(user, &all)?;
+        ensure!(outcome.status.success(), "{args:?}: {outcome:?}");
+        serde_json::from_str(&outcome.stdout).context(outcome.stdout)
+    }
+
+    fn refused(&self, user: &User, args: &[&str], words: &str) -> Result<()> {
+        let outcome = self.node.run_as(user, args)?;
+        ensure!(
+            outcome.code()? != 0,
+            "{args:?} went well: {}",
+            outcome.stdout
+        );
+        ensure!(
+            outcome.stderr.contains(words),
+            "{args:?}: {}",
+            outcome.stderr
+        );
+        Ok(())
+    }
+
+    fn jobs_of(&self, user: &User) -> Result<usize> {
+        let jobs = self.ok(user, &["job", "list"])?;
+        Ok(jobs.as_array().context("an array")?.len())
+    }
+}
+
+fn text(path: &Path) -> Result<&str> {
+    path.to_str().context("a path in UTF-8")
+}
+
+mod needs_nginx_setpriv_root {
+    use super::*;
+
+    #[test]
+    fn jobs_are_their_owner_s_and_root_s() {
+        Lab::run(|lab| {
+            let world = World::new(lab, None, &[])?;
+            let (ann, bob) = (&world.ann, &world.bob);
+            let job = world.ok(ann, &["job", "create", "--name", "hers"])?;
+            let id = job["id"].as_str().context("an id")?;
+            ensure!(job["owner"] == format!("uid:{ANN}"), "{job}");
+            let (url, path) = (world.nginx.url("file"), ann.path("file"));
+            let path = text(&path)?;
+            world.ok(ann, &["job", "add", id, &url, path])?;
+
+            ensure!(world.jobs_of(bob)? == 0, "he sees her job");
+            ensure!(world.jobs_of(ann)? == 1, "she does not see her job");
+            let calls: [&[&str]; 9] = [
+                &["job", "show", id],
+                &["job", "add", id, &url, path],
+                &["job", "resume", id],
+                &["job", "suspend", id],
+                &["job", "cancel", id],
+                &["job", "complete", id],
+                &["job", "set", id, "priority", "high"],
+                &["job", "watch", id],
+                &["why", id],
+            ];
+            for call in calls {
+                world.refused(bob, call, "there is no job")?;
+            }
+            let events = world.node.run_as(bob, &["--json", "events"])?;
+            ensure!(!events.stdout.contains(id), "he reads of her job");
+            ensure!(!events.stdout.contains(&url), "he reads her URL");
+
+            let all = world.node.json(&["job", "list"])?;
+            ensure!(all.as_array().is_some_and(|all| all.len() == 1), "{all}");
+            world.node.ok(&["job", "set", id, "priority", "high"])?;
+            world.ok(ann, &["job", "resume", id])?;
+            world.node.await_job(id, &["transferred"], SOON)?;
+            world.ok(ann, &["job", "complete", id])?;
+            world.is_of(ann, Path::new(path))
+        });
+    }
+
+    #[test]
+    fn files_are_of_who_asked_for_them() {
+        Lab::run(|lab| {
+            let world = World::new(lab, None, &[])?;
+            let (ann, bob) = (&world.ann, &world.bob);
+            world.gets(ann, "file")?;
+            // The same content again: from the cache, and his own.
+            let asked = world.nginx.body_bytes_since(0)?;
+            world.gets(bob, "file")?;
+            ensure!(world.nginx.body_bytes_since(0)? == asked, "fetched twice");
+
+            // Nobody is logged in, and the command has ended: the job goes on.
+            let (url, path) = (world.nginx.url("file"), bob.path("later"));
+            let path = text(&path)?;
+            let job = world.ok(bob, &["get", &url, "-o", path, "--detach"])?;
+            let id = job["id"].as_str().context("an id")?;
+            world.node.await_job(id, &["transferred"], SOON)?;
+            ensure!(!Path::new(path).exists(), "only he may write it");
+            world.ok(bob, &["job", "complete", id])?;
+            world.is_of(bob, Path::new(path))
+        });
+    }
+
+    #[test]
+    fn nobody_writes_with_the_rights_of_the_daemon() {
+        Lab::run(|lab| {
+            let world = World::new(lab, None, &[])?;
+            let (ann, bob) = (&world.ann, &world.bob);
+            let url = world.nginx.url("file");
+            let hers = ann.path("file");
+            world.refused(bob, &["get", &url, "-o", text(&hers)?], "")?;
+            ensure!(world.nginx.requests()?.is_empty(), "asked for nothing");
+            // Past the check of the command: the job is made, and completed by him.
+            let job = world.ok(bob, &["job", "create"])?;
+            let id = job["id"].as_str().context("an id")?;
+            world.ok(bob, &["job", "add", id, &url, text(&hers)?])?;
+            world.ok(bob, &["job", "resume", id])?;
+            world.node.await_job(id, &["transferred"], SOON)?;
+            world.refused(bob, &["job", "complete", id], "")?;
+            ensure!(!hers.exists(), "written with the rights of root");
+            for call in [&["cache", "clear"][..], &["domain", "create", "x"]] {
+                world.refused(bob, call, "")?;
+            }
+            world.refused(bob, &["cache", "list"], "")
+        });
+    }
+
+    #[test]
+    fn a_daemon_without_root_serves_everybody_where_it_is_told_to() {
+        Lab::run(|lab| {
+            let daemon = User::new(lab, DAEMON)?;
+            let world = World::new(lab, Some(&daemon), &["control.users = \"all\""])?;
+            let owner = fs::metadata(world.node.data_dir())?.uid();
+            ensure!(owner == DAEMON, "the daemon runs as {owner}");
+            world.gets(&world.ann, "file")?;
+            world.gets(&world.bob, "file")?;
+            let job = world.ok(&world.ann, &["job", "create"])?;
+            let id = job["id"].as_str().context("an id")?;
+            world.refused(&world.bob, &["job", "cancel", id], "there is no job")?;
+            // Nor does the daemon's own user see it.
+            let all = world.node.json(&["job", "list"])?;
+            ensure!(all.as_array().is_some_and(Vec::is_empty), "{all}");
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_user_s_own_daemon_is_theirs_alone() {
+        Lab::run(|lab| {
+            let daemon = User::new(lab, DAEMON)?;
+            let world = World::new(lab, Some(&daemon), &[])?;
+            let path = daemon.path("file");
+            let url = world.nginx.url("file");
+            let job = world
+                .node
+                .json(&["get", &url, "-o", text(&path)?, "--detach"])?;
+            let id = job["id"].as_str().context("an id")?;
+            // It may write its own user's files, so nobody has to complete it.
+            world.node.await_job(id, &["acknowledged"], SOON)?;
+            world.is_of(&daemon, &path)?;
+            world.refused(&world.bob, &["job", "list"], "")?;
+            until(SOON, "the job to be in the log", || {
+                let events = world.node.json_lines(&["events"])?;
+                let done = events.iter().any(|event| event["kind"] == "job_completed");
+                Ok(done.then_some(()))
+            })
+        });
+    }
+}
