@@ -61,8 +61,7 @@ impl Fetcher for EngineFetcher {
         if let Some(version) = version {
             keys.push(PartialKey::Private(format!("{name} {}", version.key())));
             if let Some(ranges) = &request.ranges {
-                let packed = format!("{name} {} {ranges}", version.key());
-                keys.push(PartialKey::Private(packed));
+                keys.push(potluck_transfer::ranges_key(&name, Some(version), ranges));
             }
         }
         for key in keys {

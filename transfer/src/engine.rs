@@ -37,6 +37,7 @@ use key_locks::KeyLocks;
 
 pub use neighbours::{Asking, Neighbours};
 pub use request::{FileDone, FileRequest, Progress, Stage, TransferError};
+pub use wish::ranges_key;
 
 /// How files are transferred.
 #[derive(Clone, Debug)]

@@ -33,7 +33,7 @@ pub use domain_trust::DomainTrust;
 pub use ending::{Ended, Ending, end_of_certificate};
 pub use engine::{
     Asking, Engine, EngineConfig, EngineHandle, FileDone, FileRequest, Neighbours, Progress, Stage,
-    Transfer, TransferError,
+    Transfer, TransferError, ranges_key,
 };
 pub use holdings::CacheHoldings;
 pub use origin::{ClientCertificate, OriginOptions, ProxyChoice, Redirects};

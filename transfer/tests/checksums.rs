@@ -10,10 +10,10 @@ use bytes::Bytes;
 use potluck_cache::{PartialKey, PartialSpec};
 use potluck_content::{ContentId, Digest, Entity, HashedPiece, Layout, PieceIndex, Validator};
 use potluck_transfer::FileRequest;
-use support::blob;
 use support::scripted_origin::{Reply, ScriptedOrigin, file, head};
 use support::test_domain::TestDomain;
 use support::test_node::TestNode;
+use support::{blob, check};
 
 /// An origin that does not say how long its file is.
 async fn unmeasured(content: &[u8]) -> ScriptedOrigin {
@@ -127,4 +127,55 @@ async fn only_what_is_not_the_origins_is_fetched_again() {
     assert_eq!(done.accounting.discarded, 262_144);
     let sent = sent.load(Ordering::SeqCst);
     assert!(sent < content.len() + 10_000, "{sent}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_way_of_giving_a_digest_is_checked() {
+    use base64::Engine as _;
+    let content = blob(400_000, 8);
+    let sha256 = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &content);
+    let sha512 = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA512, &content);
+    let encode = |bytes: &[u8]| base64::engine::general_purpose::STANDARD.encode(bytes);
+    let ways = |sha256: &str, sha512: &str| {
+        [
+            ("Repr-Digest", format!("sha-256=:{sha256}:")),
+            ("Repr-Digest", format!("md5=:AAAA:, sha-512=:{sha512}:")),
+            ("Content-Digest", format!("sha-512=:{sha512}:")),
+            // As a mirror's redirector sends it, next to its links.
+            ("Digest", format!("SHA-256={sha256}")),
+            ("digest", format!("SHA=AAAA, sha-512={sha512}")),
+        ]
+    };
+    let right = ways(&encode(sha256.as_ref()), &encode(sha512.as_ref()));
+    let wrong = ways(&encode(&[1; 32]), &encode(&[1; 64]));
+    for (fields, is_right) in [(right, true), (wrong, false)] {
+        for field in fields {
+            let (name, value) = field.clone();
+            let served = content.clone();
+            let origin = ScriptedOrigin::start(move |asked| {
+                let Reply::Keep(bytes) = file(asked, &served, "v1") else {
+                    unreachable!("a file is kept");
+                };
+                let at = bytes.windows(2).position(|w| w == b"\r\n").unwrap() + 2;
+                let field = format!("{name}: {value}\r\nLink: <http://m/f>; rel=duplicate\r\n");
+                // Of a part, the content is another.
+                let part = asked.range().is_some() && name == "Content-Digest";
+                let field = if part { String::new() } else { field };
+                Reply::Keep([&bytes[..at], field.as_bytes(), &bytes[at..]].concat())
+            })
+            .await;
+            let node = TestNode::start(&TestDomain::new()).await;
+            let outcome = node.get(FileRequest::new(origin.url("/f"), "job")).await;
+            match outcome {
+                Ok(done) => {
+                    assert!(is_right, "{field:?}");
+                    check(&done, &content);
+                }
+                Err(error) => {
+                    assert!(!is_right, "{field:?}: {error}");
+                    assert_eq!(error.code, "checksum_mismatch");
+                }
+            }
+        }
+    }
 }

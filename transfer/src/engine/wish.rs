@@ -80,14 +80,12 @@ impl FileTask {
         packing: Option<Packing>,
     ) -> Wish {
         let name = &self.request.name;
-        let version = whole.entity.as_ref().map(|entity| entity.key().to_string());
-        let version = version.unwrap_or_default();
         Wish {
             source: Arc::clone(&whole.source),
             entity: None,
             share: false,
             digests: self.request.checksum.into_iter().collect(),
-            key: PartialKey::Private(format!("{name} {version} {ranges}")),
+            key: ranges_key(name, whole.entity.as_ref(), ranges),
             packing,
             resumable: whole.resumable,
             use_peers: false,
@@ -133,6 +131,14 @@ pub(crate) fn mismatch(wish: &Wish, wrong: &[Digest]) -> TransferError {
     let wrong: Vec<_> = wrong.iter().map(ToString::to_string).collect();
     let message = format!("{} is not {}", wish.source.meta.url, wrong.join(", "));
     TransferError::new("checksum_mismatch", ErrorContext::Origin, message, false)
+}
+
+/// Under what an unfinished file of ranges is kept. The size of the whole is left out:
+/// whoever gives the file up knows that of the parts.
+#[must_use]
+pub fn ranges_key(name: &str, version: Option<&Entity>, ranges: &FileRanges) -> PartialKey {
+    let version = version.map(|entity| format!("{} {}", entity.url, entity.validator));
+    PartialKey::Private(format!("{name} {} {ranges}", version.unwrap_or_default()))
 }
 
 /// The error of a range that is not in the file.

@@ -1,4 +1,5 @@
-//! Digests that an answer carries in its fields (RFC 9530).
+//! Digests that an answer carries in its fields (RFC 9530, RFC 3230, and so those of
+//! mirrors by RFC 6249).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
