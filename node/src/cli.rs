@@ -3,6 +3,7 @@
 mod args;
 mod cache;
 mod config;
+mod credentials;
 mod daemon;
 mod doctor;
 mod domain;
@@ -17,6 +18,7 @@ mod node;
 mod output;
 mod peers;
 mod stats;
+mod url_pattern;
 mod why;
 
 use std::process::ExitCode;

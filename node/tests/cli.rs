@@ -5,6 +5,7 @@ mod cli {
     mod cache;
     mod daemon;
     mod get;
+    mod jobs;
     mod origin;
     mod usage;
     mod world;

@@ -7,14 +7,16 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use potluck_content::Digest;
-use potluck_plan::{JobState, Priority};
+use potluck_plan::{FileRange, JobState, Priority};
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::args::Global;
 use super::config;
+use super::credentials;
 use super::embedded::Embedded;
 use super::failure::{Exit, Failure};
+use super::job::range;
 use super::output::Output;
 use crate::client::{Client, ClientError};
 use crate::hand_over::complete;
@@ -70,6 +72,22 @@ pub(super) struct GetArgs {
     /// A header field for the origin; may be given more than once.
     #[arg(long = "header", value_name = "K: V", value_parser = header, env = "POTLUCK_HEADER", hide_env_values = true)]
     headers: Vec<(String, String)>,
+    /// A header field for the origin that is shown to nobody afterwards.
+    #[arg(long = "secret-header", value_name = "K: V", value_parser = header, env = "POTLUCK_SECRET_HEADER", hide_env_values = true)]
+    secret_headers: Vec<(String, String)>,
+    /// Read credentials from this file, - for standard input: one line with basic
+    /// USER:PASSWORD or bearer TOKEN.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "POTLUCK_CREDENTIALS_FILE",
+        hide_env_values = true
+    )]
+    credentials_file: Option<PathBuf>,
+    /// Only this part: its first byte, counted from 0, and its length or eof. May be given
+    /// several times; the parts are put together in the order given. One URL only.
+    #[arg(long = "range", value_name = "OFF-LEN", value_parser = range, value_delimiter = ',', env = "POTLUCK_RANGE", hide_env_values = true)]
+    ranges: Vec<FileRange>,
     /// Leave it to the daemon and return at once.
     #[arg(long, env = "POTLUCK_DETACH", value_parser = clap::builder::FalseyValueParser::new(), hide_env_values = true)]
     detach: bool,
@@ -81,6 +99,11 @@ pub(super) async fn run(global: &Global, args: &GetArgs, output: &Output) -> Res
     if args.checksum.is_some() && args.urls.len() > 1 {
         return Err(Failure::usage(
             "--checksum is for one URL: get the others apart",
+        ));
+    }
+    if !args.ranges.is_empty() && args.urls.len() > 1 {
+        return Err(Failure::usage(
+            "--range is for one URL: get the others apart",
         ));
     }
     for path in &paths {
@@ -189,13 +212,17 @@ fn request(args: &GetArgs, paths: &[PathBuf]) -> Result<serde_json::Value, Failu
             "url": url,
             "path": path,
             "headers": args.headers,
+            "secret_headers": args.secret_headers,
+            "ranges": (!args.ranges.is_empty()).then_some(&args.ranges),
             "checksum": args.checksum,
         }));
     }
+    let credentials = args.credentials_file.as_deref().map(credentials::read);
     Ok(json!({
         "name": args.urls.first().map(|url| public_url(url)),
         "priority": priority,
         "use_peers": args.no_peers.then_some(false),
+        "credentials": credentials.transpose()?,
         "start": true,
         "detached": args.detach,
         "files": files,

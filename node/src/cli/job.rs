@@ -1,31 +1,31 @@
 //! `potluck job`
 
-use std::path::{Path, PathBuf};
+mod adding;
+mod listing;
+mod setting;
 
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum};
 use potluck_plan::Priority;
-use serde_json::{Value, json};
+use serde_json::{Map, json};
 
 use super::args::Global;
 use super::config::load;
 use super::daemon;
 use super::failure::Failure;
-use super::get::{header, name_of};
 use super::job_view;
 use super::output::Output;
 use crate::client::{Client, escaped};
 use crate::hand_over::HandOverError;
 use crate::jobs::JobDocument;
+use adding::AddArgs;
+pub(super) use adding::range;
+use listing::ListArgs;
 
 /// `potluck job`. JOB is an id or the beginning of one.
 #[derive(Debug, Subcommand)]
 pub(super) enum JobCommand {
     /// List jobs.
-    List {
-        /// Those that are over as well.
-        #[arg(long, env = "POTLUCK_ALL", value_parser = clap::builder::FalseyValueParser::new(), hide_env_values = true)]
-        all: bool,
-    },
+    List(ListArgs),
     /// Show a job with its files.
     Show {
         /// The job.
@@ -50,27 +50,17 @@ pub(super) enum JobCommand {
         /// Take nothing from peers.
         #[arg(long, env = "POTLUCK_NO_PEERS", value_parser = clap::builder::FalseyValueParser::new(), hide_env_values = true)]
         no_peers: bool,
-    },
-    /// Add a file to a job.
-    Add {
-        /// The job.
-        job: String,
-        /// Where the file comes from.
-        url: String,
-        /// Where it goes: a file or a directory; without it this directory.
-        path: Option<PathBuf>,
-        /// What the whole must have, as sha256:HEX.
+        /// Set a property at once, as `job set` does; may be given several times.
         #[arg(
-            long,
-            value_name = "ALG:HEX",
-            env = "POTLUCK_CHECKSUM",
+            long = "property",
+            value_name = "KEY=VALUE",
+            env = "POTLUCK_PROPERTY",
             hide_env_values = true
         )]
-        checksum: Option<String>,
-        /// A header field for the origin; may be given several times.
-        #[arg(long = "header", value_name = "K: V", value_parser = header, env = "POTLUCK_HEADER", hide_env_values = true)]
-        headers: Vec<(String, String)>,
+        properties: Vec<String>,
     },
+    /// Add files to a job.
+    Add(AddArgs),
     /// Let a job run.
     Resume {
         /// The job.
@@ -95,16 +85,41 @@ pub(super) enum JobCommand {
     Set {
         /// The job.
         job: String,
-        /// Which: name, priority or use_peers.
+        /// Which.
         key: String,
-        /// To what.
-        value: String,
+        /// To what. Lists, hooks and certificates have several.
+        #[arg(allow_hyphen_values = true)]
+        value: Vec<String>,
+    },
+    /// Say whether a finished file is what it should be. A bad one is fetched again from the
+    /// origin alone where any of it came from elsewhere; else the job is in error.
+    Validate {
+        /// The job.
+        job: String,
+        /// Which file: the first is 0.
+        file: usize,
+        /// What it is.
+        verdict: Verdict,
+    },
+    /// Make a job root's. Credentials, certificates, header fields and hooks go.
+    Takeover {
+        /// The job.
+        job: String,
     },
     /// Follow a job until it is over.
     Watch {
         /// The job.
         job: String,
     },
+}
+
+/// What an application says of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Verdict {
+    /// It is what it should be.
+    Good,
+    /// It is not.
+    Bad,
 }
 
 pub(super) async fn run(
@@ -119,10 +134,7 @@ pub(super) async fn run(
 
 async fn carry_out(client: &Client, command: &JobCommand, output: &Output) -> Result<(), Failure> {
     match command {
-        JobCommand::List { all } => {
-            let jobs: Vec<JobDocument> = client.get(&format!("/v1/jobs?all={all}")).await?;
-            return job_view::list(&jobs, output);
-        }
+        JobCommand::List(args) => return listing::list(client, args, output).await,
         JobCommand::Show { job } => {
             let job: JobDocument = client.get(&path(job, "")).await?;
             return job_view::show(&job, output);
@@ -132,27 +144,26 @@ async fn carry_out(client: &Client, command: &JobCommand, output: &Output) -> Re
             kind,
             priority,
             no_peers,
+            properties,
         } => {
-            let use_peers = no_peers.then_some(false);
-            let wanted =
-                json!({ "name": name, "type": kind, "priority": priority, "use_peers": use_peers });
+            let mut wanted = Map::from_iter([
+                ("name".to_owned(), json!(name)),
+                ("type".to_owned(), json!(kind)),
+                ("priority".to_owned(), json!(priority)),
+            ]);
+            if *no_peers {
+                wanted.insert("use_peers".to_owned(), json!(false));
+            }
+            wanted.extend(setting::assignments(properties)?);
             let job: JobDocument = client.post("/v1/jobs", &wanted).await?;
             job_view::show(&job, output)?;
             if !output.json {
                 output.hint(&format!("next: potluck job add {} URL", job.id));
             }
         }
-        JobCommand::Add {
-            job,
-            url,
-            path: to,
-            checksum,
-            headers,
-        } => {
-            let to = destination(url, to.as_deref())?;
-            let file = json!({ "url": url, "path": to, "headers": headers, "checksum": checksum });
-            let wanted = json!({ "files": [file] });
-            let job: JobDocument = client.post(&path(job, "/files"), &wanted).await?;
+        JobCommand::Add(args) => {
+            let wanted = json!({ "files": adding::files(args)? });
+            let job: JobDocument = client.post(&path(&args.job, "/files"), &wanted).await?;
             job_view::brief(&job, output)?;
         }
         JobCommand::Resume { job } => step(client, job, "/resume", output).await?,
@@ -163,9 +174,17 @@ async fn carry_out(client: &Client, command: &JobCommand, output: &Output) -> Re
             job_view::brief(&job, output)?;
         }
         JobCommand::Set { job, key, value } => {
-            let job: JobDocument = client.patch(&path(job, ""), &change(key, value)?).await?;
+            let wanted = setting::properties(key, value)?;
+            let job: JobDocument = client.patch(&path(job, ""), &wanted).await?;
             job_view::brief(&job, output)?;
         }
+        JobCommand::Validate { job, file, verdict } => {
+            let wanted = json!({ "good": *verdict == Verdict::Good });
+            let path = path(job, &format!("/files/{file}/validate"));
+            let job: JobDocument = client.post(&path, &wanted).await?;
+            job_view::brief(&job, output)?;
+        }
+        JobCommand::Takeover { job } => step(client, job, "/takeover", output).await?,
         JobCommand::Watch { job } => watch(client, job, output).await?,
     }
     Ok(())
@@ -212,92 +231,11 @@ fn path(job: &str, rest: &str) -> String {
     format!("/v1/jobs/{}{rest}", escaped(job))
 }
 
-fn change(key: &str, value: &str) -> Result<Value, Failure> {
-    let wrong = |expected: String| Failure::usage(format!("{key} {value}: {expected}"));
-    match key {
-        "name" => Ok(json!({ "name": value })),
-        "priority" => value
-            .parse::<Priority>()
-            .map(|priority| json!({ "priority": priority }))
-            .map_err(|error| wrong(error.to_string())),
-        "use_peers" => match value {
-            "true" | "1" => Ok(json!({ "use_peers": true })),
-            "false" | "0" => Ok(json!({ "use_peers": false })),
-            _ => Err(wrong("choose true or false".to_owned())),
-        },
-        _ => Err(Failure::usage(format!(
-            "a job has no {key} to set: choose name, priority or use_peers"
-        ))),
-    }
-}
-
-/// Where the file of a URL goes: a full path. A directory, or nothing said, takes the
-/// last part of the URL as the name.
-pub(super) fn destination(url: &str, to: Option<&Path>) -> Result<PathBuf, Failure> {
-    let to = to.unwrap_or(Path::new("."));
-    let full = std::path::absolute(to)
-        .map_err(|error| Failure::usage(format!("{}: {error}", to.display())))?;
-    let says_directory = to.as_os_str().as_encoded_bytes().ends_with(b"/");
-    if !says_directory && !full.is_dir() {
-        return Ok(full);
-    }
-    let name = name_of(url)
-        .map_err(|_| Failure::usage(format!("{url}: the URL names no file: say its PATH")))?;
-    Ok(full.join(name))
-}
-
 impl From<HandOverError> for Failure {
     fn from(error: HandOverError) -> Self {
         match error {
             HandOverError::Client(error) => error.into(),
             other => Self::failed(other.to_string()),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_without_a_path_is_named_by_its_url() {
-        let dir = tempfile::tempdir().unwrap();
-        let into = |url: &str| destination(url, Some(dir.path())).ok();
-        let url = "https://x.test/a/b%20c.iso?d=e/f#g";
-        assert_eq!(into(url), Some(dir.path().join("b c.iso")));
-        for nameless in [
-            "https://x.test/",
-            "https://x.test/%2e%2e",
-            "https://x.test/a%2Fb",
-            "x",
-        ] {
-            assert_eq!(into(nameless), None, "{nameless}");
-        }
-        let file = dir.path().join("named");
-        assert_eq!(destination(url, Some(&file)).unwrap(), file);
-        let missing = dir.path().join("missing/");
-        let inside = dir.path().join("missing/b c.iso");
-        assert_eq!(destination(url, Some(&missing)).unwrap(), inside);
-        assert!(destination(url, None).unwrap().is_absolute());
-    }
-
-    #[test]
-    fn only_what_can_be_set_is_sent() {
-        assert_eq!(change("name", "x").unwrap(), json!({ "name": "x" }));
-        assert_eq!(
-            change("priority", "low").unwrap(),
-            json!({ "priority": "low" })
-        );
-        assert_eq!(
-            change("use_peers", "0").unwrap(),
-            json!({ "use_peers": false })
-        );
-        for (key, value) in [
-            ("priority", "urgent"),
-            ("use_peers", "maybe"),
-            ("owner", "me"),
-        ] {
-            assert!(change(key, value).is_err(), "{key}");
         }
     }
 }

@@ -1,10 +1,12 @@
 //! Jobs for people.
 
+use potluck_transfer::{ProxyChoice, Redirects};
+
 use super::daemon::show_time;
 use super::failure::Failure;
 use super::output::Output;
 use crate::config::show_size;
-use crate::jobs::{ErrorDocument, JobDocument};
+use crate::jobs::{ErrorDocument, Hook, JobDocument};
 
 /// All of them, a line each.
 pub(super) fn list(jobs: &[JobDocument], output: &Output) -> Result<(), Failure> {
@@ -21,7 +23,7 @@ pub(super) fn list(jobs: &[JobDocument], output: &Output) -> Result<(), Failure>
                 show_size(job.bytes_transferred),
                 show_size(job.bytes_total),
                 show_size(job.accounting.peers),
-                job.files.len().to_string(),
+                job.files_total.to_string(),
                 plain(&job.name),
             ]
         })
@@ -53,9 +55,11 @@ pub(super) fn show(job: &JobDocument, output: &Output) -> Result<(), Failure> {
         ("created", show_time(&job.created)),
         ("bytes", bytes(job)),
     ];
+    rows.extend(settings(job));
     rows.extend(job.error.as_ref().map(|error| ("error", problem(error))));
+    let width = rows.iter().map(|(key, _)| key.len()).max().unwrap_or(0);
     for (key, value) in rows {
-        output.line(format!("{key:<9} {value}").trim_end())?;
+        output.line(format!("{key:<width$} {value}").trim_end())?;
     }
     if job.files.is_empty() {
         return Ok(());
@@ -78,6 +82,73 @@ pub(super) fn show(job: &JobDocument, output: &Output) -> Result<(), Failure> {
     output.table(&["done", "of", "path", "url", ""], &files)
 }
 
+/// What was set for it, where it differs from what holds for all.
+fn settings(job: &JobDocument) -> Vec<(&'static str, String)> {
+    let set = &job.settings;
+    let origin = &set.origin;
+    let yes = |wanted: bool| wanted.then(|| "yes".to_owned());
+    let proxy = match &origin.proxy {
+        ProxyChoice::Environment => None,
+        ProxyChoice::None => Some("none".to_owned()),
+        ProxyChoice::Url(url) => Some(plain(url)),
+    };
+    let redirects = (origin.redirects != Redirects::default())
+        .then(|| format!("{:?}", origin.redirects).to_lowercase());
+    let hook = |hook: &Option<Hook>| {
+        let hook = hook.as_ref()?;
+        let words = std::iter::once(hook.program.display().to_string());
+        let words: Vec<String> = words.chain(hook.arguments.iter().cloned()).collect();
+        Some(plain(&words.join(" ")))
+    };
+    let mut fields: Vec<String> = set.headers.iter().map(|(name, _)| name.clone()).collect();
+    fields.extend(
+        set.secret_headers
+            .iter()
+            .map(|name| format!("{name} (secret)")),
+    );
+    let rows = [
+        (
+            "about",
+            Some(plain(&job.description)).filter(|text| !text.is_empty()),
+        ),
+        ("in part", yes(job.partial)),
+        (
+            "peers",
+            set.use_peers
+                .map(|wanted| if wanted { "yes" } else { "no" }.to_owned()),
+        ),
+        ("retry delay", set.retry_delay.clone()),
+        ("gives up after", set.no_progress_timeout.clone()),
+        ("time limit", set.max_download_time.clone()),
+        ("method", origin.method.clone()),
+        ("user agent", origin.user_agent.as_deref().map(plain)),
+        ("redirects", redirects),
+        ("proxy", proxy),
+        (
+            "certificate",
+            origin
+                .client_certificate
+                .as_ref()
+                .map(|of| of.certificate_file.display().to_string()),
+        ),
+        (
+            "fields",
+            Some(plain(&fields.join(", "))).filter(|text| !text.is_empty()),
+        ),
+        (
+            "credentials",
+            set.credentials
+                .map(|kind| format!("{kind:?}").to_lowercase()),
+        ),
+        ("same version", yes(set.same_version)),
+        ("only logged in", yes(set.only_logged_in)),
+        ("on complete", hook(&set.on_complete)),
+        ("on error", hook(&set.on_error)),
+    ];
+    let is_set = |(key, value): (_, Option<String>)| Some((key, value?));
+    rows.into_iter().filter_map(is_set).collect()
+}
+
 /// What became of one.
 pub(super) fn brief(job: &JobDocument, output: &Output) -> Result<(), Failure> {
     if output.json {
@@ -89,6 +160,10 @@ pub(super) fn brief(job: &JobDocument, output: &Output) -> Result<(), Failure> {
 /// Where one stands, in a line.
 pub(super) fn progress(job: &JobDocument) -> String {
     let mut text = format!("{} {}", job.id, job.state);
+    if job.partial {
+        let (here, all) = (job.files_transferred, job.files_total);
+        text.push_str(&format!(" in part ({here} of {all} files)"));
+    }
     if job.bytes_total > 0 || job.bytes_transferred > 0 {
         text.push_str(", ");
         text.push_str(&bytes(job));

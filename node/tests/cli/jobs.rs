@@ -1,0 +1,207 @@
+//! The commands about jobs.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use super::origin::Origin;
+use super::world::{World, is_root, text, until};
+
+fn id_of(job: &Value) -> String {
+    job["id"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn many_files_are_added_at_once() {
+    let (world, origin) = (World::new(), Origin::start(10_000));
+    let _daemon = world.daemon();
+    let id = id_of(&world.json(&["job", "create"]));
+    fs::create_dir(world.path("to")).unwrap();
+    let to = world.path("to");
+    let pattern = origin.url("file[08-10].{a,b}");
+    let job = world.json(&["job", "add", &id, &pattern, text(&to)]);
+    assert_eq!(job["files_total"], 6);
+    assert_eq!(job["files"][1]["url"], origin.url("file08.b"));
+    assert_eq!(job["files"][5]["path"], text(&to.join("file10.b")));
+    let list = format!("# two\n{0}\n{0} to/other name\n", origin.url("file"));
+    fs::write(world.path("list"), list).unwrap();
+    let job = world.json(&["job", "add", &id, "--from-file", "list"]);
+    assert_eq!(job["files"][7]["path"], text(&to.join("other name")));
+    // All of a list or nothing.
+    let list = format!("{}\nftp://other/file\n", origin.url("file-new"));
+    fs::write(world.path("list"), list).unwrap();
+    world
+        .run(&["job", "add", &id, "--from-file", "list"])
+        .failed(1, "ftp");
+    world
+        .run(&["job", "add", &id, &pattern, text(&to.join("none"))])
+        .failed(2, "directory");
+    assert_eq!(world.json(&["job", "show", &id])["files_total"], 8);
+    world.json(&["job", "resume", &id]);
+    until("all are here", || world.state_of(&id) == "transferred");
+    world.json(&["job", "complete", &id]);
+    assert_eq!(world.names("to").len(), 7);
+    assert_eq!(fs::read(to.join("other name")).unwrap(), *origin.bytes);
+}
+
+#[test]
+fn parts_of_a_file_are_put_together() {
+    let (world, origin) = (World::new(), Origin::start(100_000));
+    let url = origin.url("file");
+    let ranges = ["--range", "900-100", "--range", "0-50,99990-eof"];
+    let mut words = vec!["get", &url, "-o", "parts"];
+    words.extend(ranges);
+    let job = world.json(&words);
+    let all = &origin.bytes;
+    let expected = [&all[900..1000], &all[..50], &all[99_990..]].concat();
+    assert_eq!(fs::read(world.path("parts")).unwrap(), expected);
+    assert_eq!(job["bytes_total"], 160);
+    assert_eq!(
+        job["files"][0]["ranges"][2],
+        json!({ "offset": 99_990, "length": null })
+    );
+    for wrong in ["5-5,5-1", "x-1", "5-0"] {
+        let ran = world.run(&["get", &url, "-o", "wrong", "--range", wrong]);
+        assert_ne!(ran.code, 0, "{wrong}");
+    }
+    assert!(!world.path("wrong").exists());
+}
+
+#[test]
+fn properties_are_set_and_shown() {
+    let world = World::new();
+    let _daemon = world.daemon();
+    let job = world.json(&[
+        "job",
+        "create",
+        "--property",
+        "description=nightly",
+        "--property",
+        "retry_delay=1s",
+    ]);
+    let id = id_of(&job);
+    assert_eq!(
+        (&job["description"], &job["retry_delay"]),
+        (&json!("nightly"), &json!("5s"))
+    );
+    let set = |words: &[&str]| world.json(&[&["job", "set", &id], words].concat());
+    assert_eq!(set(&["retry_delay", "default"])["retry_delay"], Value::Null);
+    let job = set(&["headers", "A: 1", "Authorization: Bearer t0ken"]);
+    assert_eq!(job["headers"], json!([["A", "1"]]));
+    assert_eq!(job["secret_headers"], json!(["Authorization"]));
+    fs::write(world.path("login"), "basic me:s3cret\n").unwrap();
+    assert_eq!(set(&["credentials", "login"])["credentials"], "basic");
+    set(&["max_download_time", "1h"]);
+    let shown = world.run(&["job", "show", &id]).stdout;
+    assert!(
+        shown.contains("time limit") && shown.contains("1h"),
+        "{shown}"
+    );
+    for hidden in ["t0ken", "s3cret"] {
+        assert!(!shown.contains(hidden), "{shown}");
+    }
+    for (words, says) in [
+        (&["owner", "me"][..], "priority"),
+        (&["retry_delay", "soon"], "600s"),
+        (&["url", "0=http://o/"], "no file 0"),
+    ] {
+        let words = [&["job", "set", &id], words].concat();
+        let ran = world.run(&words);
+        assert!(ran.code != 0 && ran.stderr.contains(says), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_job_with_a_wrong_address_is_mended() {
+    let (world, origin) = (World::new(), Origin::start(10_000));
+    let _daemon = world.daemon();
+    let id = id_of(&world.json(&["job", "create"]));
+    for name in ["file1", "nothing"] {
+        let to = world.path(name);
+        world.json(&["job", "add", &id, &origin.url(name), text(&to)]);
+    }
+    world.json(&["job", "resume", &id]);
+    until("it fails", || world.state_of(&id) == "error");
+    let prefix = format!("{0}nothing={0}file2", origin.url(""));
+    world.json(&["job", "set", &id, "url-prefix", &prefix]);
+    world.json(&["job", "resume", &id]);
+    until("all are here", || world.state_of(&id) == "transferred");
+    let job = world.json(&["job", "complete", &id]);
+    assert_eq!(job["partial"], false);
+    assert_eq!(fs::read(world.path("nothing")).unwrap(), *origin.bytes);
+}
+
+#[test]
+fn a_job_that_is_completed_early_says_so() {
+    let (world, origin) = (World::new(), Origin::start(10_000));
+    let _daemon = world.daemon();
+    let id = id_of(&world.json(&["job", "create"]));
+    for name in ["file", "nothing"] {
+        let to = world.path(name);
+        world.json(&["job", "add", &id, &origin.url(name), text(&to)]);
+    }
+    world.json(&["job", "resume", &id]);
+    until("the other fails", || world.state_of(&id) == "error");
+    let said = world.run(&["job", "complete", &id]).stdout;
+    assert!(said.contains("in part (1 of 2 files)"), "{said}");
+    assert_eq!(world.json(&["job", "show", &id])["partial"], true);
+    assert!(world.path("file").exists() && !world.path("nothing").exists());
+}
+
+#[test]
+fn an_application_has_its_say() {
+    let (world, origin) = (World::new(), Origin::start(10_000));
+    let _daemon = world.daemon();
+    let id = id_of(&world.json(&["job", "create"]));
+    let to = world.path("x");
+    world.json(&["job", "add", &id, &origin.url("file"), text(&to)]);
+    world
+        .run(&["job", "validate", &id, "0", "good"])
+        .failed(1, "no finished file 0");
+    world.json(&["job", "resume", &id]);
+    until("it is here", || world.state_of(&id) == "transferred");
+    let job = world.json(&["job", "validate", &id, "0", "good"]);
+    assert_eq!(job["files"][0]["validated"], true);
+    let job = world.json(&["job", "validate", &id, "0", "bad"]);
+    assert_eq!(job["error"]["code"], "validation_failed");
+    let sent = origin.sent();
+    world.json(&["job", "resume", &id]);
+    until("it is here again", || world.state_of(&id) == "transferred");
+    assert!(origin.sent() >= sent + 10_000, "it comes from the origin");
+}
+
+#[test]
+fn lists_are_filtered() {
+    let world = World::new();
+    let _daemon = world.daemon();
+    let mut ids = Vec::new();
+    for name in ["night 1", "day", "night 2"] {
+        ids.push(id_of(&world.json(&["job", "create", "--name", name])));
+    }
+    let list = |words: &[&str]| -> Vec<String> {
+        let found = world.json(&[&["job", "list"], words].concat());
+        found.as_array().unwrap().iter().map(id_of).collect()
+    };
+    assert_eq!(list(&[]), ids);
+    assert_eq!(list(&["--name", "night*", "--limit", "1"]), ids[..1]);
+    assert_eq!(list(&["--name", "night*", "--after", &ids[0]]), ids[2..]);
+    world.json(&["job", "cancel", &ids[1]]);
+    assert_eq!(list(&["--state", "cancelled,error"]), ids[1..2]);
+    assert_eq!(list(&["--priority", "low"]), Vec::<String>::new());
+    assert_eq!(world.run(&["job", "list", "--state", "odd"]).code, 2);
+    let shown = world.run(&["job", "list", "--all"]).stdout;
+    assert_eq!(shown.lines().count(), 4, "{shown}");
+}
+
+#[test]
+fn root_takes_a_job_over() {
+    let world = World::new();
+    let _daemon = world.daemon();
+    let id = id_of(&world.json(&["job", "create"]));
+    let ran = world.run(&["job", "takeover", &id]);
+    if is_root() {
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+    } else {
+        ran.failed(1, "root");
+    }
+}
