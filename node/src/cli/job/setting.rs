@@ -108,9 +108,7 @@ fn one<'a>(key: &str, words: &'a [String]) -> Result<&'a str, Failure> {
 fn fields(words: &[String]) -> Result<Value, Failure> {
     let fields: Result<Vec<(String, String)>, String> =
         words.iter().map(|word| header(word)).collect();
-    fields
-        .map(|fields| json!(fields))
-        .map_err(Failure::usage)
+    fields.map(|fields| json!(fields)).map_err(Failure::usage)
 }
 
 /// A single `-` is one field a line from standard input.
