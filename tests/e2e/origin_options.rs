@@ -80,7 +80,7 @@ fn the_proxy_of_the_environment_is_used_but_where_it_is_not_to_be() {
 }
 
 /// Makes a job in the daemon and waits for what becomes of it.
-fn job(node: &Node, properties: Value, file: Value, states: &[&str]) -> Result<Value> {
+fn job(node: &Node, properties: Value, file: &Value, states: &[&str]) -> Result<Value> {
     let mut body = properties;
     body["files"] = json!([file]);
     body["start"] = json!(true);
@@ -103,7 +103,7 @@ fn a_job_names_itself_its_proxy_and_wants_to_hear_of_redirects() {
             "proxy": { "url": proxy.url("").trim_end_matches('/') },
         });
         let file = json!({ "url": "http://nowhere.invalid/moved", "path": path });
-        let done = job(&node, properties, file, &["acknowledged", "error"])?;
+        let done = job(&node, properties, &file, &["acknowledged", "error"])?;
         blob.check(&path)?;
         let led = "http://nowhere.invalid/file";
         ensure!(done["files"][0]["url"] == led, "{done}");
@@ -115,7 +115,7 @@ fn a_job_names_itself_its_proxy_and_wants_to_hear_of_redirects() {
 
         let file = json!({ "url": "http://nowhere.invalid/moved", "path": path });
         let properties = json!({ "redirects": "forbid", "proxy": { "url": proxy.url("") } });
-        let failed = job(&node, properties, file, &["acknowledged", "error"])?;
+        let failed = job(&node, properties, &file, &["acknowledged", "error"])?;
         ensure!(
             failed["error"]["code"] == "origin_redirect_forbidden",
             "{failed}"
@@ -138,10 +138,10 @@ fn a_range_that_is_not_there_is_an_error() {
             let ranges = json!([{ "offset": offset, "length": 100 }, { "offset": 5, "length": 5 }]);
             json!({ "url": origin.url("file"), "path": path, "ranges": ranges })
         };
-        let failed = job(&node, json!({}), file(901), &["acknowledged", "error"])?;
+        let failed = job(&node, json!({}), &file(901), &["acknowledged", "error"])?;
         ensure!(failed["error"]["code"] == "invalid_range", "{failed}");
         ensure!(!path.exists(), "there is a file");
-        let done = job(&node, json!({}), file(900), &["acknowledged", "error"])?;
+        let done = job(&node, json!({}), &file(900), &["acknowledged", "error"])?;
         ensure!(done["bytes_total"] == 105, "{done}");
         let expected = [&blob.bytes()[900..1000], &blob.bytes()[5..10]].concat();
         ensure!(std::fs::read(&path)? == expected, "other bytes");
