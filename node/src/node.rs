@@ -359,6 +359,7 @@ fn jobs_config(settings: &Settings) -> JobsConfig {
         time_slice: settings.transfer.time_slice,
         use_peers: settings.peering.enabled && settings.peering.download,
         peers_opt_in: settings.peering.jobs_must_opt_in,
+        hooks_allowed: settings.hooks_allowed.clone(),
         has_bandwidth: settings.transfer.max_bandwidth != Rate::ZERO,
         own_uid: rustix::process::geteuid().as_raw(),
     }

@@ -173,6 +173,47 @@ mod needs_nginx_setpriv_root {
     }
 
     #[test]
+    fn hooks_run_as_the_owner_until_they_succeed() {
+        Lab::run(|lab| {
+            let hook = lab.subdir("hooks")?.join("told");
+            let told = User::new(lab, ANN)?.path("told");
+            // It fails the first time.
+            let script = format!(
+                "#!/bin/sh\n{{ id -u; id -G; env; }} > {0}\n[ -e {0}.again ] || {{ touch {0}.again; exit 1; }}\n",
+                told.display()
+            );
+            fs::write(&hook, script)?;
+            fs::set_permissions(&hook, Permissions::from_mode(0o755))?;
+            let allowed = format!("hooks.allowed = [\"{}\"]", hook.display());
+            let world = World::new(lab, None, &[&allowed])?;
+            let ann = &world.ann;
+            let (url, path) = (world.nginx.url("file"), ann.path("file"));
+            let get = ["get", &url, "-o", text(&path)?, "--detach", "--on-complete"];
+            let refused = [&get[..], &["/bin/true"]].concat();
+            world.refused(ann, &refused, "hooks.allowed")?;
+            let job = world.ok(ann, &[&get[..], &[text(&hook)?]].concat())?;
+            let id = job["id"].as_str().context("an id")?;
+            until(SOON, "the hook to succeed", || {
+                let events = world.node.json_lines(&["events", "--job", id])?;
+                let ended = events.iter().filter(|event| event["kind"] == "hook_ended");
+                let statuses: Vec<_> = ended.map(|event| &event["fields"]["status"]).collect();
+                ensure!(statuses.len() < 3, "{events:?}");
+                Ok((statuses == ["failed", "done"]).then_some(()))
+            })?;
+            let told = fs::read_to_string(&told)?;
+            ensure!(
+                told.starts_with(&format!("{ANN}\n65534\n")),
+                "run as: {told}"
+            );
+            for line in [&format!("POTLUCK_JOB={id}"), "POTLUCK_STATE=transferred"] {
+                ensure!(told.contains(line), "{line} is missing: {told}");
+            }
+            ensure!(!told.contains("HOME="), "it has our environment: {told}");
+            Ok(())
+        });
+    }
+
+    #[test]
     fn nobody_writes_with_the_rights_of_the_daemon() {
         Lab::run(|lab| {
             let world = World::new(lab, None, &[])?;

@@ -91,6 +91,24 @@ pub(super) struct GetArgs {
     /// Leave it to the daemon and return at once.
     #[arg(long, env = "POTLUCK_DETACH", value_parser = clap::builder::FalseyValueParser::new(), hide_env_values = true)]
     detach: bool,
+    /// A program to call when all files are here; one of those in hooks.allowed.
+    #[arg(
+        long,
+        value_name = "PROGRAM",
+        requires = "detach",
+        env = "POTLUCK_ON_COMPLETE",
+        hide_env_values = true
+    )]
+    on_complete: Option<PathBuf>,
+    /// A program to call when the job fails; one of those in hooks.allowed.
+    #[arg(
+        long,
+        value_name = "PROGRAM",
+        requires = "detach",
+        env = "POTLUCK_ON_ERROR",
+        hide_env_values = true
+    )]
+    on_error: Option<PathBuf>,
 }
 
 pub(super) async fn run(global: &Global, args: &GetArgs, output: &Output) -> Result<(), Failure> {
@@ -218,7 +236,7 @@ fn request(args: &GetArgs, paths: &[PathBuf]) -> Result<serde_json::Value, Failu
         }));
     }
     let credentials = args.credentials_file.as_deref().map(credentials::read);
-    Ok(json!({
+    let mut job = json!({
         "name": args.urls.first().map(|url| public_url(url)),
         "priority": priority,
         "use_peers": args.no_peers.then_some(false),
@@ -226,7 +244,16 @@ fn request(args: &GetArgs, paths: &[PathBuf]) -> Result<serde_json::Value, Failu
         "start": true,
         "detached": args.detach,
         "files": files,
-    }))
+    });
+    for (key, program) in [
+        ("on_complete", &args.on_complete),
+        ("on_error", &args.on_error),
+    ] {
+        if let Some(program) = program {
+            job[key] = json!({ "program": program });
+        }
+    }
+    Ok(job)
 }
 
 fn show_detached(job: &JobDocument, output: &Output) -> Result<(), Failure> {

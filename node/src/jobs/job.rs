@@ -1,13 +1,12 @@
 //! A job as it is kept.
 
-use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use potluck_plan::{Accounting, JobFiles, JobMachine, JobState, JobTimes, Priority};
 use potluck_transfer::OriginOptions;
 use serde::{Deserialize, Serialize};
 
-use super::{CredentialKind, JobFile, JobId};
+use super::{CredentialKind, Hook, HookDue, JobFile, JobId};
 
 /// What a job does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -16,17 +15,6 @@ pub enum JobType {
     /// From URLs to files of this machine.
     #[default]
     Download,
-}
-
-/// A program that is to be told how a job came out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Hook {
-    /// Its full path.
-    pub program: PathBuf,
-    /// The words it is called with. No shell reads them.
-    #[serde(default)]
-    pub arguments: Vec<String>,
 }
 
 /// One job: everything about it that survives a restart, but for its secrets.
@@ -79,6 +67,9 @@ pub struct Job {
     /// Whom to tell when it fails.
     #[serde(default)]
     pub on_error: Option<Hook>,
+    /// A call of one of them that has not succeeded yet.
+    #[serde(default)]
+    pub hook_due: Option<HookDue>,
     /// Header fields for the origins of all files: names and values.
     #[serde(default)]
     pub headers: Vec<(String, String)>,
@@ -119,6 +110,7 @@ impl Job {
             only_logged_in: false,
             on_complete: None,
             on_error: None,
+            hook_due: None,
             headers: Vec::new(),
             secret_headers: Vec::new(),
             credentials: None,

@@ -3,6 +3,7 @@
 mod changing;
 mod completing;
 mod creating;
+mod hooks;
 mod invalidating;
 mod later;
 mod listing;
@@ -28,8 +29,10 @@ use super::entry::Entry;
 use super::handle::{Command, JobsHandle};
 use super::runner::Update;
 use super::{Fetcher, JobId, JobSecrets, JobStore, SecretStore, StoreError, Surroundings};
+use super::{HookCause, HookRules};
 use crate::events::EventLog;
 use crate::stats::Stats;
+use hooks::HookDesk;
 use later::Later;
 use waiting::Outlook;
 
@@ -56,6 +59,8 @@ pub struct JobsConfig {
     pub peers_opt_in: bool,
     /// Whether downloads may have any bandwidth.
     pub has_bandwidth: bool,
+    /// The programs that jobs may have called.
+    pub hooks_allowed: Vec<PathBuf>,
     /// The user this process runs as: the only one whose files it writes.
     pub own_uid: u32,
 }
@@ -76,6 +81,7 @@ pub struct JobsTask {
     updates_in: mpsc::Sender<Update>,
     work: JoinSet<Option<Placed>>,
     outlook: Outlook,
+    hooks: HookDesk,
     runs: u64,
     later: Later,
 }
@@ -105,6 +111,10 @@ impl JobsTask {
         let jobs = store.load()?;
         let mut task = Self {
             schedule: Schedule::new(config.limits, config.time_slice),
+            hooks: HookDesk::new(HookRules {
+                allowed: config.hooks_allowed.clone(),
+                own_uid: config.own_uid,
+            }),
             config,
             secrets: store.secrets(),
             store,
@@ -154,6 +164,7 @@ impl JobsTask {
                     None => break,
                 },
                 () = self.outlook.changed() => self.on_outlook(),
+                news = self.hooks.news() => self.on_hook_news(news).await,
                 () = tokio::time::sleep(wake) => self.on_wake().await,
             }
         }
@@ -319,7 +330,8 @@ impl JobsTask {
         }
     }
 
-    fn record_error(&self, id: JobId) {
+    fn record_error(&mut self, id: JobId) {
+        self.tell_hook(id, HookCause::Error);
         let Some(entry) = self.entries.get(&id) else {
             return;
         };
@@ -328,6 +340,7 @@ impl JobsTask {
     }
 
     async fn wind_down(&mut self) {
+        self.hooks.stop().await;
         for id in self.later.take_unkept() {
             self.keep(id).await;
         }

@@ -139,6 +139,7 @@ impl World {
                 time_slice: Duration::from_secs(300),
                 use_peers: true,
                 peers_opt_in: false,
+                hooks_allowed: Vec::new(),
                 has_bandwidth: true,
                 own_uid: ME.uid,
             },

@@ -6,6 +6,7 @@ use potluck_plan::JobRefusal;
 use potluck_plan::Schedule;
 use serde_json::json;
 
+use super::hooks::check_hooks;
 use super::{JobsTask, blocking, now};
 use crate::jobs::change::Effect;
 use crate::jobs::entry::Entry;
@@ -24,11 +25,16 @@ impl JobsTask {
         self.refuse_completing(id)?;
         let mut effect = Effect::None;
         let keys: Vec<&str> = changes.iter().map(Change::key).collect();
+        let has_hook = keys.iter().any(|key| key.starts_with("on_"));
+        let rules = self.hook_rules();
         let document = self
             .change(id, |_, entry| {
                 refuse_final(entry)?;
                 for change in changes {
                     effect = effect.max(change.apply(&mut entry.job, &mut entry.secrets)?);
+                }
+                if has_hook {
+                    check_hooks(&rules, &entry.job)?;
                 }
                 entry.secrets.take_from(&mut entry.job);
                 entry.job.machine.handle_activity(now());
@@ -66,6 +72,7 @@ impl JobsTask {
             job.owner = by.uid;
             job.on_complete = None;
             job.on_error = None;
+            job.hook_due = None;
             job.headers.clear();
             // Files that the node would read with root's rights from now on.
             job.origin.client_certificate = None;

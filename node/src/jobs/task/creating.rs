@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use super::hooks::check_hooks;
 use super::{JobsTask, blocking, now};
 use crate::jobs::entry::Entry;
 use crate::jobs::handle::{Caller, NewJob};
@@ -58,6 +59,7 @@ impl JobsTask {
         for change in new.changes {
             change.apply(&mut job, &mut secrets)?;
         }
+        check_hooks(&self.hook_rules(), &job)?;
         secrets.take_from(&mut job);
         if new.start {
             job.machine.resume(job.progress(), now)?;

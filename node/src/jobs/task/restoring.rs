@@ -16,6 +16,7 @@ impl JobsTask {
         if job.state().is_final() {
             self.entries
                 .insert(id, Entry::new(job, JobSecrets::default()));
+            self.remember_hook(id);
             return;
         }
         let secrets = self.take_up_secrets(&mut job);
@@ -39,6 +40,7 @@ impl JobsTask {
         entry.leases = leases;
         entry.tell();
         self.entries.insert(id, entry);
+        self.remember_hook(id);
         self.follow(id);
     }
 

@@ -11,7 +11,7 @@ use super::{JobsTask, now};
 use crate::jobs::entry::Run;
 use crate::jobs::fetch::{FetchError, Fetched};
 use crate::jobs::runner::{News, Runner, Update};
-use crate::jobs::{FetchProgress, JobId};
+use crate::jobs::{FetchProgress, HookCause, JobId};
 use crate::stats::Counts;
 
 impl JobsTask {
@@ -215,6 +215,7 @@ impl JobsTask {
         let detached = entry.job.detached;
         entry.tell();
         self.follow(id);
+        self.tell_hook(id, HookCause::Complete);
         self.keep(id).await;
         self.record(id, "job_transferred", &json!({}));
         if detached {

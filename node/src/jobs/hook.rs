@@ -1,0 +1,256 @@
+//! Programs that are told how a job came out.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+/// How long a program may take.
+const LIMIT: Duration = Duration::from_secs(60);
+/// The group of a user whom `/etc/passwd` does not name: nobody's.
+const NO_GROUP: u32 = 65_534;
+/// After the first failure, and at most.
+const FIRST_DELAY: Duration = Duration::from_secs(10);
+const LONGEST_DELAY: Duration = Duration::from_secs(3_600);
+
+/// A program that is to be told how a job came out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hook {
+    /// Its full path.
+    pub program: PathBuf,
+    /// The words it is called with. No shell reads them.
+    #[serde(default)]
+    pub arguments: Vec<String>,
+}
+
+/// What a hook is told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HookCause {
+    /// All files are here.
+    Complete,
+    /// The job is in error.
+    Error,
+}
+
+/// A call that has not succeeded yet. It survives a restart.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookDue {
+    /// What it is told of.
+    pub cause: HookCause,
+    /// How often it failed.
+    pub failures: u32,
+    /// When it is called.
+    pub at: SystemTime,
+}
+
+impl HookDue {
+    /// The first call.
+    #[must_use]
+    pub const fn new(cause: HookCause, now: SystemTime) -> Self {
+        Self {
+            cause,
+            failures: 0,
+            at: now,
+        }
+    }
+
+    /// It failed: the next call, each time after twice as long.
+    pub(super) fn put_off(&mut self, now: SystemTime) {
+        let delay = FIRST_DELAY
+            .saturating_mul(1_u32.checked_shl(self.failures).unwrap_or(u32::MAX))
+            .min(LONGEST_DELAY);
+        self.failures = self.failures.saturating_add(1);
+        self.at = now.checked_add(delay).unwrap_or(now);
+    }
+}
+
+/// Which hooks may be called, and as whom.
+#[derive(Debug, Clone, Default)]
+pub struct HookRules {
+    /// The administrator's list.
+    pub allowed: Vec<PathBuf>,
+    /// The user of this process.
+    pub own_uid: u32,
+}
+
+impl HookRules {
+    /// Whether the owner of a job may have a program called. Looks at the file.
+    ///
+    /// # Errors
+    /// One sentence that says why not.
+    pub fn check(&self, program: &Path, owner: u32) -> Result<(), String> {
+        let name = program.display();
+        if self.own_uid != 0 && self.own_uid != owner {
+            return Err(format!(
+                "{name} is not called: the daemon is not root and cannot do so as its owner"
+            ));
+        }
+        if !self.allowed.iter().any(|allowed| allowed == program) {
+            return Err(format!(
+                "{name} is not called: the administrator has not put it into hooks.allowed"
+            ));
+        }
+        let meta = fs::symlink_metadata(program).map_err(|error| format!("{name}: {error}"))?;
+        if !meta.is_file() || meta.mode() & 0o111 == 0 {
+            return Err(format!("{name} is not called: it is no program"));
+        }
+        let is_ours = meta.uid() == 0 || meta.uid() == self.own_uid;
+        if !is_ours || meta.mode() & 0o022 != 0 {
+            return Err(format!(
+                "{name} is not called: others than the administrator can write it"
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// One call.
+#[derive(Debug)]
+pub(super) struct HookCall {
+    pub(super) rules: HookRules,
+    pub(super) hook: Hook,
+    pub(super) owner: u32,
+    pub(super) environment: [(&'static str, String); 3],
+}
+
+impl HookCall {
+    /// Calls the program and waits for its end, as its owner where this process is root.
+    /// Dropping it kills the program. The error is one sentence.
+    pub(super) async fn run(self) -> Result<(), String> {
+        let Self {
+            rules, hook, owner, ..
+        } = &self;
+        rules.check(&hook.program, *owner)?;
+        let mut command = tokio::process::Command::new(&hook.program);
+        command
+            .args(&hook.arguments)
+            .env_clear()
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .envs(self.environment.iter().map(|(key, value)| (key, value)))
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true);
+        if rules.own_uid == 0 && *owner != 0 {
+            let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+            // Without groups of its own, a child of another user gets none of ours.
+            command.gid(group_of(&passwd, *owner)).uid(*owner);
+        }
+        let name = hook.program.display();
+        let ended = tokio::time::timeout(LIMIT, command.status()).await;
+        match ended {
+            Ok(Ok(status)) if status.success() => Ok(()),
+            Ok(Ok(status)) => Err(format!("{name} ended with {status}")),
+            Ok(Err(error)) => Err(format!("{name} cannot be called: {error}")),
+            Err(_) => Err(format!("{name} took longer than {} s", LIMIT.as_secs())),
+        }
+    }
+}
+
+fn group_of(passwd: &str, uid: u32) -> u32 {
+    let of_line = |line: &str| {
+        let mut fields = line.split(':').skip(2);
+        let found: u32 = fields.next()?.parse().ok()?;
+        (found == uid)
+            .then(|| fields.next()?.parse().ok())
+            .flatten()
+    };
+    passwd.lines().find_map(of_line).unwrap_or(NO_GROUP)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn program(dir: &Path, mode: u32) -> PathBuf {
+        let path = dir.join(format!("program-{mode:o}"));
+        fs::write(&path, "#!/bin/sh\n[ \"$POTLUCK_STATE\" = good ]\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        path
+    }
+
+    #[test]
+    fn only_what_the_administrator_allows_is_called() {
+        let dir = tempfile::tempdir().unwrap();
+        let own_uid = rustix::process::geteuid().as_raw();
+        let good = program(dir.path(), 0o755);
+        let (open, plain) = (program(dir.path(), 0o775), program(dir.path(), 0o644));
+        let rules = HookRules {
+            allowed: vec![good.clone(), open.clone(), plain.clone()],
+            own_uid,
+        };
+        assert_eq!(rules.check(&good, own_uid), Ok(()));
+        let refused = |path: &Path| rules.check(path, own_uid).unwrap_err();
+        assert!(refused(&open).contains("can write it"));
+        assert!(refused(&plain).contains("no program"));
+        assert!(refused(Path::new("/bin/true")).contains("hooks.allowed"));
+        let other = HookRules {
+            own_uid: 7,
+            ..rules.clone()
+        };
+        assert!(other.check(&good, 8).unwrap_err().contains("not root"));
+    }
+
+    #[test]
+    fn a_failure_is_tried_later_and_later() {
+        let mut due = HookDue::new(HookCause::Error, SystemTime::UNIX_EPOCH);
+        let mut delays = Vec::new();
+        for _ in 0..40 {
+            due.put_off(SystemTime::UNIX_EPOCH);
+            delays.push(
+                due.at
+                    .duration_since(SystemTime::UNIX_EPOCH)
+                    .unwrap()
+                    .as_secs(),
+            );
+        }
+        assert_eq!(delays[..4], [10, 20, 40, 80]);
+        assert_eq!(delays[39], 3_600);
+    }
+
+    #[test]
+    fn groups_are_looked_up() {
+        let passwd = "root:x:0:0:root:/root:/bin/sh\nann:x:1000:1001::/home/ann:/bin/sh\n";
+        assert_eq!(group_of(passwd, 1_000), 1_001);
+        assert_eq!(group_of(passwd, 1_001), NO_GROUP);
+    }
+
+    #[tokio::test]
+    async fn a_call_has_its_own_environment_and_says_how_it_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let own_uid = rustix::process::geteuid().as_raw();
+        let path = program(dir.path(), 0o755);
+        let call = |state: &str| HookCall {
+            rules: HookRules {
+                allowed: vec![path.clone()],
+                own_uid,
+            },
+            hook: Hook {
+                program: path.clone(),
+                arguments: Vec::new(),
+            },
+            owner: own_uid,
+            environment: [
+                ("POTLUCK_JOB", String::new()),
+                ("POTLUCK_STATE", state.to_owned()),
+                ("POTLUCK_NAME", String::new()),
+            ],
+        };
+        assert_eq!(call("good").run().await, Ok(()));
+        assert!(
+            call("bad")
+                .run()
+                .await
+                .unwrap_err()
+                .contains("exit status: 1")
+        );
+    }
+}

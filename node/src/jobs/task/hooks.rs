@@ -1,0 +1,171 @@
+//! Calling the hooks of jobs, again and again until they succeed.
+
+use std::collections::BTreeSet;
+use std::time::SystemTime;
+
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use super::{JobsTask, now};
+use crate::jobs::hook::{HookCall, HookCause, HookDue, HookRules};
+use crate::jobs::{Hook, Job, JobId, Refusal};
+
+/// Programs that run at once, at most.
+const AT_ONCE: usize = 4;
+
+/// The calls that are to be made, and those under way.
+pub(super) struct HookDesk {
+    rules: HookRules,
+    due: BTreeSet<(SystemTime, JobId)>,
+    running: JoinSet<(JobId, Result<(), String>)>,
+}
+
+/// What a call came to; nothing when one is due.
+pub(super) type HookNews = Option<(JobId, Result<(), String>)>;
+
+impl HookDesk {
+    pub(super) fn new(rules: HookRules) -> Self {
+        Self {
+            rules,
+            due: BTreeSet::new(),
+            running: JoinSet::new(),
+        }
+    }
+
+    /// Returns when a call has ended, or is due and may be made.
+    pub(super) async fn news(&mut self) -> HookNews {
+        let wait = match self.due.first() {
+            Some((at, _)) if self.running.len() < AT_ONCE => {
+                Some(at.duration_since(now()).unwrap_or_default())
+            }
+            _ => None,
+        };
+        let due = async {
+            match wait {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            Some(done) = self.running.join_next() => match done {
+                Ok(ended) => Some(ended),
+                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                Err(_) => None,
+            },
+            () = due => None,
+        }
+    }
+
+    /// Kills what runs: it is called again after the restart.
+    pub(super) async fn stop(&mut self) {
+        self.running.shutdown().await;
+    }
+}
+
+impl JobsTask {
+    /// Which hooks jobs may have.
+    pub(super) fn hook_rules(&self) -> HookRules {
+        self.hooks.rules.clone()
+    }
+
+    /// A job came out in a way that a hook may be told of. The caller keeps the job.
+    pub(super) fn tell_hook(&mut self, id: JobId, cause: HookCause) {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        if hook_of(&entry.job, cause).is_some() {
+            entry.job.hook_due = Some(HookDue::new(cause, now()));
+            self.remember_hook(id);
+        }
+    }
+
+    /// A call of before, or of now, is to be made.
+    pub(super) fn remember_hook(&mut self, id: JobId) {
+        let due = self
+            .entries
+            .get(&id)
+            .and_then(|entry| entry.job.hook_due.as_ref());
+        if let Some(due) = due {
+            self.hooks.due.insert((due.at, id));
+        }
+    }
+
+    pub(super) async fn on_hook_news(&mut self, news: HookNews) {
+        if let Some((id, result)) = news {
+            self.on_hook_ended(id, result).await;
+        }
+        let now = now();
+        while self.hooks.running.len() < AT_ONCE
+            && let Some((at, id)) = self.hooks.due.first().copied()
+            && at <= now
+        {
+            self.hooks.due.pop_first();
+            self.call_hook(id, at);
+        }
+    }
+
+    fn call_hook(&mut self, id: JobId, at: SystemTime) {
+        let Some(entry) = self.entries.get(&id) else {
+            return;
+        };
+        let job = &entry.job;
+        // Another call took its place, or the hook was taken off the job.
+        let due = job.hook_due.as_ref().filter(|due| due.at == at);
+        let Some(hook) = due.and_then(|due| hook_of(job, due.cause)).cloned() else {
+            return;
+        };
+        let call = HookCall {
+            rules: self.hooks.rules.clone(),
+            owner: job.owner,
+            environment: [
+                ("POTLUCK_JOB", id.to_string()),
+                ("POTLUCK_STATE", job.state().to_string()),
+                ("POTLUCK_NAME", job.name.clone()),
+            ],
+            hook,
+        };
+        let fields = json!({ "program": call.hook.program });
+        self.record(id, "hook_started", &fields);
+        self.hooks
+            .running
+            .spawn(async move { (id, call.run().await) });
+    }
+
+    async fn on_hook_ended(&mut self, id: JobId, result: Result<(), String>) {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        let fields = match &result {
+            Ok(()) => json!({ "status": "done" }),
+            Err(error) => json!({ "status": "failed", "error": error }),
+        };
+        match result {
+            Ok(()) => entry.job.hook_due = None,
+            Err(_) => {
+                if let Some(due) = &mut entry.job.hook_due {
+                    due.put_off(now());
+                }
+            }
+        }
+        self.remember_hook(id);
+        self.record(id, "hook_ended", &fields);
+        self.keep(id).await;
+    }
+}
+
+/// Whether a job may have the hooks that it has.
+pub(super) fn check_hooks(rules: &HookRules, job: &Job) -> Result<(), Refusal> {
+    let hooks = job.on_complete.iter().chain(&job.on_error);
+    for hook in hooks {
+        let checked = rules.check(&hook.program, job.owner);
+        checked.map_err(Refusal::NotAllowed)?;
+    }
+    Ok(())
+}
+
+fn hook_of(job: &Job, cause: HookCause) -> Option<&Hook> {
+    match cause {
+        HookCause::Complete => job.on_complete.as_ref(),
+        HookCause::Error => job.on_error.as_ref(),
+    }
+}
