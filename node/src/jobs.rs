@@ -13,6 +13,7 @@ mod job_file;
 mod job_id;
 mod name_pattern;
 mod query;
+mod recheck;
 mod runner;
 mod secret_store;
 mod secrets;

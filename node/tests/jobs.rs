@@ -4,6 +4,7 @@
 mod jobs {
     mod life;
     mod listing;
+    mod one_version;
     mod properties;
     mod refusals;
     mod restarts;

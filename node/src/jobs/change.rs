@@ -308,5 +308,6 @@ fn move_to(file: &mut JobFile, secrets: &mut JobSecrets, index: usize, url: &str
         file.begin_anew();
     }
     file.url = shown;
+    file.is_foreign = false;
     secrets.set_password(index, password);
 }

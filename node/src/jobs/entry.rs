@@ -5,12 +5,13 @@ use std::sync::{Arc, LazyLock};
 use std::time::SystemTime;
 
 use potluck_cache::Lease;
+use potluck_content::Validator;
 use potluck_plan::{Accounting, JobKey};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use super::handle::Reply;
-use super::{FetchRequest, Job, JobDocument, JobId, JobSecrets, JobWatch};
+use super::{FetchRequest, Job, JobDocument, JobFile, JobId, JobSecrets, JobWatch};
 
 /// Stands for the document of a job that nobody watches.
 static NOTHING: LazyLock<Arc<JobDocument>> = LazyLock::new(|| {
@@ -89,17 +90,48 @@ impl Entry {
 
     /// What is still to be fetched, in order.
     pub(super) fn unfinished(&self, use_peers: bool) -> Vec<FetchRequest> {
+        self.requests(use_peers, |file| !file.is_transferred())
+    }
+
+    /// What is here, and in which version: to be looked at again where all files are to be
+    /// of one time.
+    pub(super) fn finished_versions(&self) -> Option<Vec<(FetchRequest, Option<Validator>)>> {
+        self.wants_one_version().then(|| {
+            let requests = self.requests(false, JobFile::is_transferred);
+            let version = |request: FetchRequest| {
+                let file = self.job.files.get(request.file);
+                let validator = file.and_then(|file| file.validator.clone());
+                (request, validator)
+            };
+            requests.into_iter().map(version).collect()
+        })
+    }
+
+    /// Whether a change of one file concerns the others. What another method than GET did
+    /// is not done again just to look.
+    pub(super) fn wants_one_version(&self) -> bool {
+        let job = &self.job;
+        job.same_version && job.files.len() > 1 && job.origin.method.is_none()
+    }
+
+    fn requests(&self, use_peers: bool, wanted: impl Fn(&JobFile) -> bool) -> Vec<FetchRequest> {
         let options = Arc::new(self.secrets.options_of(&self.job.origin));
+        let none = JobSecrets::default();
         let files = self.job.files.iter().enumerate();
         files
-            .filter(|(_, file)| !file.is_transferred())
+            .filter(|(_, file)| wanted(file))
             .map(|(index, file)| FetchRequest {
                 job: self.job.id.key(),
                 file: index,
-                url: self.secrets.url_of(index, &file.url),
-                headers: self
-                    .secrets
-                    .headers_of(index, &self.job.headers, &file.headers),
+                url: match file.is_foreign {
+                    true => file.url.clone(),
+                    false => self.secrets.url_of(index, &file.url),
+                },
+                headers: match file.is_foreign {
+                    true => &none,
+                    false => &self.secrets,
+                }
+                .headers_of(index, &self.job.headers, &file.headers),
                 owner: self.job.owner,
                 options: Arc::clone(&options),
                 ranges: file.ranges.clone(),

@@ -50,6 +50,9 @@ pub struct JobFile {
     /// Where the origin sent us, if not to the URL.
     #[serde(default)]
     pub final_url: Option<String>,
+    /// Whether its URL was named by another origin: secrets are not for this one.
+    #[serde(default)]
+    pub is_foreign: bool,
     /// Header fields of the origin's last answer.
     #[serde(default)]
     pub response_headers: Vec<(String, String)>,
@@ -80,6 +83,7 @@ impl JobFile {
             error: None,
             from_origin: false,
             final_url: None,
+            is_foreign: false,
             response_headers: Vec::new(),
             validated: None,
         }
@@ -135,5 +139,35 @@ impl JobFile {
         self.from_origin = false;
         self.final_url = None;
         self.response_headers.clear();
+    }
+
+    /// Makes where a redirect led its URL. Who it leads to another origin is not told
+    /// what is secret.
+    pub fn take_final_url(&mut self) {
+        let Some(url) = &self.final_url else {
+            return;
+        };
+        let origin = |text: &str| url::Url::parse(text).ok().map(|url| url.origin());
+        self.is_foreign |= origin(url).is_none() || origin(url) != origin(&self.url);
+        self.url.clone_from(url);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_redirect_to_another_origin_makes_a_file_foreign() {
+        let redirected = |to: &str| {
+            let mut file = JobFile::new("https://o/a".to_owned(), "/a".into());
+            file.final_url = Some(to.to_owned());
+            file.take_final_url();
+            (file.url, file.is_foreign)
+        };
+        let (near, far) = ("https://o:443/b", "https://p/a");
+        assert_eq!(redirected(near), (near.to_owned(), false));
+        assert_eq!(redirected(far), (far.to_owned(), true));
+        assert!(redirected("http://o/a").1);
     }
 }

@@ -12,11 +12,13 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
+use potluck_content::Validator;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::JobId;
 use super::fetch::{Fetch, FetchError, FetchProgress, FetchRequest, Fetched, Fetcher};
+use super::recheck::has_changed;
 
 /// How often the progress of a file is told at most.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
@@ -41,6 +43,8 @@ pub(super) enum News {
     Progress(usize, FetchProgress),
     Fetched(usize, Box<Fetched>),
     Failed(usize, FetchError),
+    /// This file is here, and its origin has another version of it now.
+    Changed(usize),
     /// All files are here.
     Finished,
 }
@@ -50,6 +54,8 @@ pub(super) struct Runner {
     pub(super) job: JobId,
     pub(super) run: u64,
     pub(super) files: Vec<FetchRequest>,
+    /// Where all files are to be of one time: those that are here, with their versions.
+    pub(super) finished: Option<Vec<(FetchRequest, Option<Validator>)>>,
     pub(super) fetcher: Arc<dyn Fetcher>,
     pub(super) updates: mpsc::Sender<Update>,
 }
@@ -104,7 +110,7 @@ impl Runner {
                 return self.tell(News::Failed(file, error)).await;
             }
             let Some((mut flight, step)) = flights.next.next().await else {
-                return self.tell(News::Finished).await;
+                return self.finish().await;
             };
             let (place, file) = (flight.place, flight.request.file);
             match step {
@@ -132,6 +138,7 @@ impl Runner {
                     flights.told.remove(&place);
                     match result {
                         Ok(fetched) => {
+                            self.remember(flight.request, &fetched);
                             let small = fetched.lease.size() <= SMALL;
                             ahead = if small { (ahead * 2).min(MAX_AHEAD) } else { 1 };
                             self.tell(News::Fetched(file, Box::new(fetched))).await;
@@ -146,6 +153,32 @@ impl Runner {
                 }
             }
         }
+    }
+
+    /// Keeps in mind in which version a file came.
+    fn remember(&mut self, request: FetchRequest, fetched: &Fetched) {
+        if let Some(finished) = &mut self.finished {
+            let request = FetchRequest {
+                use_peers: false,
+                before: fetched.accounting,
+                ..request
+            };
+            finished.push((request, fetched.validator.clone()));
+        }
+    }
+
+    /// All files are here. Where they are to be of one time, each must still be what its
+    /// origin has: then there was a moment at which all were.
+    async fn finish(mut self) {
+        for (request, version) in self.finished.take().unwrap_or_default() {
+            let file = request.file;
+            match has_changed(&*self.fetcher, request, &version).await {
+                Ok(false) => {}
+                Ok(true) => return self.tell(News::Changed(file)).await,
+                Err(error) => return self.tell(News::Failed(file, error)).await,
+            }
+        }
+        self.tell(News::Finished).await;
     }
 
     /// Tells that a file is on its way, once.

@@ -8,6 +8,7 @@ mod invalidating;
 mod later;
 mod listing;
 mod requests;
+mod restarting;
 mod restoring;
 mod running;
 mod validating;

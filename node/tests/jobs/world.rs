@@ -12,7 +12,7 @@ use potluck::jobs::{
 };
 use potluck::stats::Stats;
 use potluck_cache::Cache;
-use potluck_content::{ContentId, Entity};
+use potluck_content::{ContentId, Entity, Validator};
 use potluck_plan::{Accounting, ErrorContext, JobError, JobLimits, JobState, JobTimes, Retry};
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -32,11 +32,30 @@ pub(super) struct Fake {
     pub(super) asked: Mutex<Vec<FetchRequest>>,
     pub(super) validated: Mutex<Vec<ContentId>>,
     pub(super) forgotten: Mutex<Vec<String>>,
+    /// The version of all files with `versioned` in their URL, and after how many requests
+    /// each next one is there.
+    pub(super) versions: Mutex<(u32, Vec<usize>)>,
+}
+
+impl Fake {
+    fn validator(&self, url: &str) -> Option<Validator> {
+        if !url.contains("versioned") {
+            return None;
+        }
+        let asked = self.asked.lock().unwrap().len();
+        let mut versions = self.versions.lock().unwrap();
+        if versions.1.first().is_some_and(|after| asked > *after) {
+            versions.1.remove(0);
+            versions.0 += 1;
+        }
+        Some(Validator::ETag(format!("\"{}\"", versions.0)))
+    }
 }
 
 impl Fetcher for Fake {
     fn fetch(&self, request: FetchRequest) -> Fetch {
         self.asked.lock().unwrap().push(request.clone());
+        let validator = self.validator(&request.url);
         let (shown, progress) = watch::channel(FetchProgress::default());
         let (cache, dir) = (self.cache.clone(), self.dir.clone());
         let outcome = Box::pin(async move {
@@ -79,7 +98,10 @@ impl Fetcher for Fake {
             fs::write(&path, &request.url).unwrap();
             let id = cache.add_file(&path, |_| {}).unwrap().id;
             let lease = cache.lease(&id).unwrap();
-            let mut accounting = Accounting::default();
+            let mut accounting = Accounting {
+                discarded: request.before.discarded,
+                ..Accounting::default()
+            };
             match request.url.contains("peer") && request.use_peers {
                 true => accounting.peers = lease.size(),
                 false => accounting.origin = lease.size(),
@@ -89,7 +111,7 @@ impl Fetcher for Fake {
                 lease,
                 final_url: None,
                 response_headers: Vec::new(),
-                validator: None,
+                validator,
                 mtime: None,
                 entity: None,
                 shareable: true,
@@ -128,6 +150,7 @@ impl World {
             asked: Mutex::default(),
             validated: Mutex::default(),
             forgotten: Mutex::default(),
+            versions: Mutex::default(),
         });
         let (events, _writer) = EventLog::open(&dir.path().join("events")).unwrap();
         fs::create_dir(dir.path().join("out")).unwrap();

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::{JobsTask, now};
 use crate::jobs::entry::Run;
 use crate::jobs::fetch::{FetchError, Fetched};
+use crate::jobs::recheck::is_other;
 use crate::jobs::runner::{News, Runner, Update};
 use crate::jobs::{FetchProgress, HookCause, JobId};
 use crate::stats::Counts;
@@ -35,6 +36,7 @@ impl JobsTask {
             job: id,
             run: self.runs,
             files: entry.unfinished(use_peers),
+            finished: entry.finished_versions(),
             fetcher: Arc::clone(&self.fetcher),
             updates: self.updates_in.clone(),
         };
@@ -83,6 +85,7 @@ impl JobsTask {
             News::Progress(file, progress) => self.on_progress(id, file, progress).await,
             News::Fetched(file, fetched) => self.on_fetched(id, file, *fetched).await,
             News::Failed(file, error) => self.on_failed(id, file, error).await,
+            News::Changed(file) => self.on_changed(id, file).await,
             News::Finished => self.on_finished(id).await,
         }
     }
@@ -92,9 +95,13 @@ impl JobsTask {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
+        let together = entry.wants_one_version();
         let Some(file) = entry.job.files.get_mut(index) else {
             return;
         };
+        if is_other(&file.validator, &progress.validator) && together {
+            return self.on_changed(id, index).await;
+        }
         let moved = progress.accounting.total() > file.accounting.total();
         let known = file.size.is_none() && progress.size.is_some();
         file.size = progress.size.or(file.size);
@@ -130,10 +137,8 @@ impl JobsTask {
         file.validator = fetched.validator;
         file.mtime = fetched.mtime;
         file.final_url = fetched.final_url;
-        if entry.job.origin.redirects == Redirects::Report
-            && let Some(url) = &file.final_url
-        {
-            file.url.clone_from(url);
+        if entry.job.origin.redirects == Redirects::Report {
+            file.take_final_url();
         }
         file.validated = None;
         file.response_headers = fetched.response_headers;
