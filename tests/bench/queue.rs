@@ -23,7 +23,7 @@ const TOGETHER: usize = JOBS / ROUNDS - SINGLE;
 
 fn main() -> Result<()> {
     let lab = Lab::on_loopback()?;
-    let mut node = Node::new(&lab, &lab.host("a")?, &["peering.use_peers = false"])?;
+    let mut node = Node::new(&lab, &lab.host("a")?, &[])?;
     node.start()?;
     // Nobody answers there: the first job waits for that, the others for their turn.
     let silent = TcpListener::bind((node.host().address(), 0))?;
