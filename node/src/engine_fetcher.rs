@@ -111,6 +111,7 @@ fn fetched(done: FileDone) -> Fetched {
         lease: done.lease,
         validator: done.validator,
         mtime: done.mtime,
+        troubles: done.troubles,
         final_url: done.final_url,
         response_headers: done.response_headers,
         entity: done.entity,

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use potluck_plan::{Accounting, FileRanges, JobError, JobState, Priority};
+use potluck_plan::{Accounting, FileRanges, JobError, JobState, OriginTrouble, Priority};
 use potluck_transfer::OriginOptions;
 use serde::{Deserialize, Serialize};
 
@@ -133,6 +133,10 @@ pub struct FileDocument {
     /// Header fields of the origin's last answer.
     #[serde(default)]
     pub response_headers: Vec<(String, String)>,
+    /// What makes its origin hard to fetch from: `no_ranges`, `no_length`,
+    /// `no_validator`, `encoded`, `http_1_0`, `changed`.
+    #[serde(default)]
+    pub troubles: Vec<OriginTrouble>,
     /// What the application says of what came, once it does.
     #[serde(default)]
     pub validated: Option<bool>,
@@ -235,6 +239,7 @@ impl From<&JobFile> for FileDocument {
             headers: file.headers.clone(),
             secret_headers: file.secret_headers.clone(),
             response_headers: file.response_headers.clone(),
+            troubles: file.troubles.clone(),
             validated: file.validated,
             error: file.error.as_ref().map(ErrorDocument::from),
         }

@@ -87,6 +87,8 @@ pub struct Fetched {
     pub final_url: Option<String>,
     /// Fields of the origin's last answer.
     pub response_headers: Vec<(String, String)>,
+    /// What makes the origin hard to fetch from, as far as it showed.
+    pub troubles: Vec<OriginTrouble>,
     /// The version under which peers may find it; `None` when it is not to be shared.
     pub entity: Option<Entity>,
     /// Whether peers may have it once the job is completed.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use potluck_content::{ContentId, Digest, Entity, Validator};
-use potluck_plan::{Accounting, FileRanges, JobError};
+use potluck_plan::{Accounting, FileRanges, JobError, OriginTrouble};
 use serde::{Deserialize, Serialize};
 
 use crate::public_url::public_url;
@@ -56,6 +56,9 @@ pub struct JobFile {
     /// Header fields of the origin's last answer.
     #[serde(default)]
     pub response_headers: Vec<(String, String)>,
+    /// What makes its origin hard to fetch from, as far as it showed.
+    #[serde(default)]
+    pub troubles: Vec<OriginTrouble>,
     /// What the application says of what came, once it does.
     #[serde(default)]
     pub validated: Option<bool>,
@@ -82,6 +85,7 @@ impl JobFile {
             placed: false,
             error: None,
             from_origin: false,
+            troubles: Vec::new(),
             final_url: None,
             is_foreign: false,
             response_headers: Vec::new(),
@@ -121,6 +125,7 @@ impl JobFile {
         self.content = None;
         self.placed = false;
         self.validated = None;
+        self.troubles.clear();
         self.accounting = Accounting::default();
     }
 

@@ -37,7 +37,7 @@ impl Why {
                 _ => "its turn comes next".to_owned(),
             },
             JobState::Connecting => "the origin is being asked".to_owned(),
-            JobState::Transferring => "bytes flow".to_owned(),
+            JobState::Transferring => flow(job),
             JobState::TransientError | JobState::Error => job
                 .machine
                 .error()
@@ -56,5 +56,15 @@ impl Why {
             reason,
             retry_at: retry_at.map(|at: SystemTime| rfc3339(at)),
         }
+    }
+}
+
+/// Bytes flow; and not as well as they could where the origin is an awkward one.
+fn flow(job: &Job) -> String {
+    let mut unfinished = job.files.iter().filter(|file| !file.is_transferred());
+    let trouble = unfinished.find_map(|file| file.troubles.last());
+    match trouble {
+        Some(trouble) => format!("bytes flow; {trouble}"),
+        None => "bytes flow".to_owned(),
     }
 }

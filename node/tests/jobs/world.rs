@@ -109,6 +109,7 @@ impl Fetcher for Fake {
             Ok(Fetched {
                 accounting,
                 lease,
+                troubles: Vec::new(),
                 final_url: None,
                 response_headers: Vec::new(),
                 validator,

@@ -5,11 +5,12 @@ mod answer;
 
 use std::io::{self, Write as _};
 use std::net::TcpStream;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use potluck_tests::{Asked, Blob, Lab, Node, ScriptedOrigin, Then};
+use potluck_tests::{Asked, Blob, Lab, Node, ScriptedOrigin, Then, until};
 
 use answer::{Answer, honest};
 
@@ -306,6 +307,51 @@ fn busy_for_now_and_says_for_how_long() {
         let second = asked.get(1).context("another question")?;
         let rest = second.at - first.at;
         ensure!(rest >= Duration::from_secs(8), "asked again after {rest:?}");
+        Ok(())
+    });
+}
+
+#[test]
+fn what_is_awkward_is_told() {
+    Lab::run(|lab| {
+        let blob = Blob::new(1, SIZE);
+        let content = blob.bytes().to_vec();
+        let open = Arc::new(AtomicBool::new(false));
+        let gate = Arc::clone(&open);
+        let origin = ScriptedOrigin::start(&lab.host("origin")?, move |asked, out| {
+            let (first, rest) = content.split_at(SIZE / 2);
+            Answer::new("HTTP/1.1 200 OK")
+                .with("Accept-Ranges", "none")
+                .with("Content-Length", SIZE)
+                .send(asked, first, out)?;
+            if asked.method == "HEAD" {
+                return Ok(Then::Keep);
+            }
+            while !gate.load(Ordering::SeqCst) {
+                std::thread::park_timeout(Duration::from_millis(10));
+            }
+            out.write_all(rest)?;
+            Ok(Then::Close)
+        })?;
+        let mut node = Node::new(lab, &lab.host("a")?, &PATIENCE)?;
+        node.start()?;
+        let job = node.get_with(&origin.url("file"), "file.bin", &["--detach"])?;
+        let id = job["id"].as_str().context("an id")?;
+        until(Duration::from_secs(20), "a reason", || {
+            let why = node.json(&["why", id])?;
+            let reason = why["reason"].as_str().unwrap_or_default();
+            Ok(reason.starts_with("bytes flow; the origin s").then_some(()))
+        })?;
+        open.store(true, Ordering::SeqCst);
+        let done = node.await_job(id, &["acknowledged"], Duration::from_secs(20))?;
+        blob.check(&node.downloaded("file.bin")?)?;
+        let troubles = serde_json::json!(["no_ranges", "no_validator"]);
+        ensure!(done["files"][0]["troubles"] == troubles, "{done}");
+        let events = node.json_lines(&["events", "--job", id])?;
+        let told = events
+            .iter()
+            .filter(|event| event["kind"] == "origin_trouble");
+        ensure!(told.count() == 2, "{events:?}");
         Ok(())
     });
 }

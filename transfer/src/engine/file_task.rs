@@ -170,6 +170,7 @@ impl FileTask {
             size: lease.size(),
             validator: wish.source.meta.validator.clone(),
             mtime: wish.source.meta.modified,
+            troubles: self.shown.borrow().troubles.clone(),
             final_url: wish.source.redirected(),
             response_headers: wish.source.meta.fields.clone(),
             entity: wish.entity.clone().filter(|_| share),

@@ -122,6 +122,8 @@ pub struct FileDone {
     /// Fields of the origin's last answer: 64 at most, of 16 KiB together, and none that
     /// sets a cookie.
     pub response_headers: Vec<(String, String)>,
+    /// What makes the origin hard to fetch from, as far as it showed.
+    pub troubles: Vec<OriginTrouble>,
     /// The version under which others may find it; `None` when it is not to be shared
     /// or has no validator.
     pub entity: Option<Entity>,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use potluck_plan::{Condition, JobError, JobState, Retry};
+use potluck_plan::{Condition, JobError, JobState, OriginTrouble, Retry};
 use potluck_transfer::Redirects;
 use serde_json::json;
 
@@ -103,6 +103,7 @@ impl JobsTask {
             return self.on_changed(id, index).await;
         }
         let moved = progress.accounting.total() > file.accounting.total();
+        let troubles = progress.troubles;
         let known = file.size.is_none() && progress.size.is_some();
         file.size = progress.size.or(file.size);
         file.validator = progress.validator.or(file.validator.take());
@@ -110,6 +111,10 @@ impl JobsTask {
         if moved {
             entry.job.machine.handle_progress(now);
         }
+        self.on_troubles(id, index, troubles);
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
         let connected = progress.connected
             && entry.job.state() == JobState::Connecting
             && entry.job.machine.connected(now).is_ok();
@@ -124,8 +129,32 @@ impl JobsTask {
         }
     }
 
-    async fn on_fetched(&mut self, id: JobId, index: usize, fetched: Fetched) {
+    /// What is awkward about the origin is kept with the file, and told once.
+    fn on_troubles(&mut self, id: JobId, index: usize, troubles: Vec<OriginTrouble>) {
+        let entry = self.entries.get_mut(&id);
+        let Some(file) = entry.and_then(|entry| entry.job.files.get_mut(index)) else {
+            return;
+        };
+        let new: Vec<_> = troubles
+            .into_iter()
+            .filter(|trouble| !file.troubles.contains(trouble))
+            .collect();
+        file.troubles.extend(&new);
+        let url = file.public_url();
+        for trouble in new {
+            let fields = json!({
+                "url": url,
+                "trouble": trouble.code(),
+                "message": trouble.to_string(),
+            });
+            self.record(id, "origin_trouble", &fields);
+        }
+    }
+
+    async fn on_fetched(&mut self, id: JobId, index: usize, mut fetched: Fetched) {
         let now = now();
+        let troubles = std::mem::take(&mut fetched.troubles);
+        self.on_troubles(id, index, troubles);
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
