@@ -16,7 +16,7 @@ use super::config;
 use super::credentials;
 use super::embedded::Embedded;
 use super::failure::{Exit, Failure};
-use super::job::range;
+use super::job::{assignments, range};
 use super::output::Output;
 use crate::client::{Client, ClientError};
 use crate::hand_over::complete;
@@ -88,6 +88,14 @@ pub(super) struct GetArgs {
     /// several times; the parts are put together in the order given. One URL only.
     #[arg(long = "range", value_name = "OFF-LEN", value_parser = range, value_delimiter = ',', env = "POTLUCK_RANGE", hide_env_values = true)]
     ranges: Vec<FileRange>,
+    /// Set a property of the job, as `job set` does; may be given several times.
+    #[arg(
+        long = "property",
+        value_name = "KEY=VALUE",
+        env = "POTLUCK_PROPERTY",
+        hide_env_values = true
+    )]
+    properties: Vec<String>,
     /// Leave it to the daemon and return at once.
     #[arg(long, env = "POTLUCK_DETACH", value_parser = clap::builder::FalseyValueParser::new(), hide_env_values = true)]
     detach: bool,
@@ -252,6 +260,9 @@ fn request(args: &GetArgs, paths: &[PathBuf]) -> Result<serde_json::Value, Failu
         if let Some(program) = program {
             job[key] = json!({ "program": program });
         }
+    }
+    for (key, value) in assignments(&args.properties)? {
+        job[key] = value;
     }
     Ok(job)
 }

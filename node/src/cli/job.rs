@@ -20,6 +20,7 @@ use crate::jobs::JobDocument;
 use adding::AddArgs;
 pub(super) use adding::range;
 use listing::ListArgs;
+pub(super) use setting::assignments;
 
 /// `potluck job`. JOB is an id or the beginning of one.
 #[derive(Debug, Subcommand)]
@@ -154,7 +155,7 @@ async fn carry_out(client: &Client, command: &JobCommand, output: &Output) -> Re
             if *no_peers {
                 wanted.insert("use_peers".to_owned(), json!(false));
             }
-            wanted.extend(setting::assignments(properties)?);
+            wanted.extend(assignments(properties)?);
             let job: JobDocument = client.post("/v1/jobs", &wanted).await?;
             job_view::show(&job, output)?;
             if !output.json {

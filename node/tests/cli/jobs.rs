@@ -205,3 +205,63 @@ fn root_takes_a_job_over() {
         ran.failed(1, "root");
     }
 }
+
+#[test]
+fn credentials_are_sent_and_not_shown() {
+    let (world, origin) = (World::new(), Origin::start(10_000));
+    let url = origin.url("locked-file");
+    let out = world.path("out");
+    world.run(&["get", &url, "-o", text(&out)]).failed(3, "401");
+    fs::write(world.path("login"), "basic me:s3cret\n").unwrap();
+    for (option, value) in [
+        ("--credentials-file", "login"),
+        ("--property", "credentials=login"),
+    ] {
+        let with_login = ["get", &url, "-o", text(&out), option, value];
+        assert_eq!(world.run(&with_login).code, 0, "{option}");
+    }
+    assert_eq!(fs::read(&out).unwrap(), *origin.bytes);
+    let _daemon = world.daemon();
+    let id = id_of(&world.json(&["job", "create", "--property", "credentials=login"]));
+    let second = url
+        .replace("http://", "http://me:s3cret@")
+        .replace("file", "file2");
+    for (url, name) in [(&url, "a"), (&second, "b")] {
+        world.json(&["job", "add", &id, url, text(&world.path(name))]);
+    }
+    world.json(&["job", "resume", &id]);
+    until("all are here", || world.state_of(&id) == "transferred");
+    let secret = world.path(&format!("data/jobs/{id}.secret"));
+    assert!(secret.exists());
+    let shown = world.json(&["job", "complete", &id]).to_string();
+    assert!(!shown.contains("s3cret"), "{shown}");
+    until("nothing is left of it", || !secret.exists());
+    let kept = fs::read_to_string(world.path(&format!("data/jobs/{id}.json"))).unwrap();
+    assert!(!kept.contains("s3cret"), "{kept}");
+}
+
+#[test]
+fn files_of_one_job_are_of_one_time() {
+    let (world, origin) = (World::new(), Origin::start(1_200_000));
+    let _daemon = world.daemon();
+    let id = id_of(&world.json(&["job", "create", "--property", "same_version=true"]));
+    for name in ["file", "file-slow"] {
+        let to = world.path(name);
+        world.json(&["job", "add", &id, &origin.url(name), text(&to)]);
+    }
+    world.json(&["job", "resume", &id]);
+    until("the first is here, the second comes", || {
+        let files = world.json(&["job", "show", &id])["files"].clone();
+        files[0]["content_id"] != Value::Null && files[1]["bytes_transferred"] != 0
+    });
+    origin
+        .version
+        .store(2, std::sync::atomic::Ordering::Relaxed);
+    until("all are here", || world.state_of(&id) == "transferred");
+    let job = world.json(&["job", "complete", &id]);
+    for file in [0, 1] {
+        assert_eq!(job["files"][file]["validator"], "\"v2\"");
+    }
+    let events = world.run(&["--json", "events", "--job", &id]).stdout;
+    assert!(events.contains("job_restarted"), "{events}");
+}

@@ -7,12 +7,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Serves one file of pseudo-random bytes under any path with `file` in it, with ranges;
-/// 404 under any other. Under a path with `slow` bytes come at about 2 MiB/s.
+/// 404 under any other. Under a path with `slow` bytes come at about 2 MiB/s, under one
+/// with `locked` only for [`LOGIN`].
 pub(super) struct Origin {
     pub(super) address: SocketAddr,
+    /// Says which version the entity tag names.
+    pub(super) version: Arc<AtomicU64>,
     pub(super) bytes: Arc<Vec<u8>>,
     sent: Arc<AtomicU64>,
 }
+
+/// `me` with the password `s3cret`.
+const LOGIN: &str = "Basic bWU6czNjcmV0";
 
 impl Origin {
     pub(super) fn start(size: usize) -> Self {
@@ -21,15 +27,19 @@ impl Origin {
         let bytes = Arc::new(pseudo_random(size));
         let sent = Arc::new(AtomicU64::new(0));
         let (content, count) = (Arc::clone(&bytes), Arc::clone(&sent));
+        let version = Arc::new(AtomicU64::new(1));
+        let tag = Arc::clone(&version);
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let (content, count) = (Arc::clone(&content), Arc::clone(&count));
+                let tag = Arc::clone(&tag);
                 // A client that goes away in the middle is no failure.
-                std::thread::spawn(move || drop(serve(&stream, &content, &count)));
+                std::thread::spawn(move || drop(serve(&stream, &content, &count, &tag)));
             }
         });
         Self {
             address,
+            version,
             bytes,
             sent,
         }
@@ -55,7 +65,12 @@ fn pseudo_random(size: usize) -> Vec<u8> {
     std::iter::repeat_with(next).take(size).collect()
 }
 
-fn serve(stream: &TcpStream, bytes: &[u8], sent: &AtomicU64) -> std::io::Result<()> {
+fn serve(
+    stream: &TcpStream,
+    bytes: &[u8],
+    sent: &AtomicU64,
+    tag: &AtomicU64,
+) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream);
     loop {
         let mut head = Vec::new();
@@ -76,6 +91,11 @@ fn serve(stream: &TcpStream, bytes: &[u8], sent: &AtomicU64) -> std::io::Result<
             out.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")?;
             continue;
         }
+        let login = head.iter().any(|line| line.ends_with(LOGIN));
+        if path.contains("locked") && !login {
+            out.write_all(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")?;
+            continue;
+        }
         let range = head.iter().find_map(|line| {
             let (name, value) = line.split_once(':')?;
             let is_range = name.eq_ignore_ascii_case("range");
@@ -88,7 +108,8 @@ fn serve(stream: &TcpStream, bytes: &[u8], sent: &AtomicU64) -> std::io::Result<
             None => ("200 OK", 0, bytes.len() - 1),
         };
         let mut answer = format!(
-            "HTTP/1.1 {status}\r\nETag: \"v1\"\r\nAccept-Ranges: bytes\r\nContent-Length: {}\r\n",
+            "HTTP/1.1 {status}\r\nETag: \"v{}\"\r\nAccept-Ranges: bytes\r\nContent-Length: {}\r\n",
+            tag.load(Ordering::Relaxed),
             to + 1 - from
         );
         if range.is_some() {

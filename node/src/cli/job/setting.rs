@@ -35,7 +35,7 @@ pub(super) fn properties(key: &str, words: &[String]) -> Result<Map<String, Valu
 }
 
 /// `KEY=VALUE`, where a job is made.
-pub(super) fn assignments(texts: &[String]) -> Result<Map<String, Value>, Failure> {
+pub(in crate::cli) fn assignments(texts: &[String]) -> Result<Map<String, Value>, Failure> {
     let mut all = Map::new();
     for text in texts {
         let (key, value) = text
