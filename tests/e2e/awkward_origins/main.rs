@@ -182,6 +182,26 @@ fn one_byte_a_second_is_slow_and_no_error() {
 }
 
 #[test]
+fn what_comes_beyond_the_length_is_not_of_the_file() {
+    Lab::run(|lab| {
+        let blob = Blob::new(1, SIZE);
+        let content = blob.bytes().to_vec();
+        let origin = ScriptedOrigin::start(&lab.host("origin")?, move |asked, out| {
+            Answer::new("HTTP/1.1 200 OK")
+                .with("ETag", "\"one\"")
+                .with("Accept-Ranges", "none")
+                .with("Content-Length", SIZE)
+                .send(asked, &content, out)?;
+            out.write_all(b"and what nobody asked for")?;
+            Ok(Then::Keep)
+        })?;
+        let node = Node::new(lab, &lab.host("a")?, &PATIENCE)?;
+        node.get(&origin.url("file"), "file.bin")?;
+        blob.check(&node.downloaded("file.bin")?)
+    });
+}
+
+#[test]
 fn another_part_than_the_one_that_was_asked_for() {
     fails(
         "origin_wrong_range",
