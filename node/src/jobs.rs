@@ -17,6 +17,7 @@ mod recheck;
 mod runner;
 mod secret_store;
 mod secrets;
+mod sessions;
 mod store;
 mod surroundings;
 mod task;

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::sessions::is_logged_in;
+
 /// What jobs depend on that is no part of them.
 #[derive(Clone)]
 pub struct Surroundings {
@@ -13,6 +15,8 @@ pub struct Surroundings {
     pub network: watch::Receiver<bool>,
     /// Bytes that are free where contents are kept, as far as that is known.
     pub free: Arc<dyn Fn() -> Option<u64> + Send + Sync>,
+    /// Whether a user is logged in, where the system says that.
+    pub logged_in: Arc<dyn Fn(u32) -> Option<bool> + Send + Sync>,
 }
 
 impl Surroundings {
@@ -27,6 +31,7 @@ impl Surroundings {
         Self {
             network,
             free: Arc::new(free),
+            logged_in: Arc::new(is_logged_in),
         }
     }
 
@@ -37,6 +42,7 @@ impl Surroundings {
         Self {
             network,
             free: Arc::new(|| None),
+            logged_in: Arc::new(|_| Some(true)),
         }
     }
 }

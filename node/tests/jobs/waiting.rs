@@ -1,11 +1,11 @@
 //! Jobs that wait for what happens outside of them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use potluck::jobs::{JobsHandle, NewFile, NewJob, Surroundings};
-use potluck_plan::JobState;
+use potluck::jobs::{Change, JobsHandle, NewFile, NewJob, Surroundings};
+use potluck_plan::{JobState, Priority};
 use tokio::sync::watch;
 
 use super::world::{ME, World, until};
@@ -148,4 +148,54 @@ async fn a_full_disk_is_tried_again_when_it_has_more_room() {
     tokio::time::timeout(Duration::from_secs(60), asked)
         .await
         .unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn some_jobs_run_only_while_their_owner_is_logged_in() {
+    let mut world = World::new();
+    let is_in = Arc::new(AtomicBool::new(true));
+    let seen = Arc::clone(&is_in);
+    world.around = Surroundings {
+        logged_in: Arc::new(move |uid| Some(uid == ME.uid && seen.load(Relaxed))),
+        ..Surroundings::calm()
+    };
+    let jobs = world.start();
+    let job = NewJob {
+        changes: vec![Change::OnlyLoggedIn(true)],
+        ..world.job(&["hang"])
+    };
+    let job = jobs.create(ME, job).await.unwrap();
+    let other = NewJob {
+        priority: Priority::Foreground,
+        ..world.job(&["hang too"])
+    };
+    let other = jobs.create(ME, other).await.unwrap();
+    until(&jobs, &job.id, JobState::Transferring).await;
+    is_in.store(false, Relaxed);
+    until(&jobs, &job.id, JobState::TransientError).await;
+    assert_eq!(code(&jobs, &job.id).await.as_deref(), Some("not_logged_in"));
+    let other = jobs.show(ME, other.id.clone()).await.unwrap();
+    assert_eq!(other.state, JobState::Transferring, "it does not mind");
+    is_in.store(true, Relaxed);
+    until(&jobs, &job.id, JobState::Transferring).await;
+}
+
+#[tokio::test]
+async fn where_nobody_knows_who_is_logged_in_no_job_can_depend_on_it() {
+    let mut world = World::new();
+    world.around = Surroundings {
+        logged_in: Arc::new(|_| None),
+        ..Surroundings::calm()
+    };
+    let jobs = world.start();
+    let job = NewJob {
+        changes: vec![Change::OnlyLoggedIn(true)],
+        ..world.job(&["file"])
+    };
+    let refusal = jobs.create(ME, job).await.unwrap_err();
+    assert!(refusal.to_string().contains("logind"), "{refusal}");
+    let job = jobs.create(ME, world.job(&["hang"])).await.unwrap();
+    let change = vec![Change::OnlyLoggedIn(true)];
+    let refusal = jobs.set(ME, job.id.clone(), change).await.unwrap_err();
+    assert!(refusal.to_string().contains("logind"), "{refusal}");
 }

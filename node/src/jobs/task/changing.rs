@@ -7,6 +7,7 @@ use potluck_plan::Schedule;
 use serde_json::json;
 
 use super::hooks::check_hooks;
+use super::waiting::check_sessions;
 use super::{JobsTask, blocking, now};
 use crate::jobs::change::Effect;
 use crate::jobs::entry::Entry;
@@ -26,7 +27,7 @@ impl JobsTask {
         let mut effect = Effect::None;
         let keys: Vec<&str> = changes.iter().map(Change::key).collect();
         let has_hook = keys.iter().any(|key| key.starts_with("on_"));
-        let rules = self.hook_rules();
+        let (rules, around) = (self.hook_rules(), self.surroundings());
         let document = self
             .change(id, |_, entry| {
                 refuse_final(entry)?;
@@ -36,6 +37,7 @@ impl JobsTask {
                 if has_hook {
                     check_hooks(&rules, &entry.job)?;
                 }
+                check_sessions(&around, &entry.job)?;
                 entry.secrets.take_from(&mut entry.job);
                 entry.job.machine.handle_activity(now());
                 Ok(())

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::hooks::check_hooks;
+use super::waiting::check_sessions;
 use super::{JobsTask, blocking, now};
 use crate::jobs::entry::Entry;
 use crate::jobs::handle::{Caller, NewJob};
@@ -60,6 +61,7 @@ impl JobsTask {
             change.apply(&mut job, &mut secrets)?;
         }
         check_hooks(&self.hook_rules(), &job)?;
+        check_sessions(&self.surroundings(), &job)?;
         secrets.take_from(&mut job);
         if new.start {
             job.machine.resume(job.progress(), now)?;

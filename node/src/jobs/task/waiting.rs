@@ -10,10 +10,10 @@ use url::{Host, Url};
 
 use super::{JobsTask, now};
 use crate::jobs::entry::Entry;
-use crate::jobs::{Job, JobId, Surroundings};
+use crate::jobs::{Job, JobId, Refusal, Surroundings};
 
 /// How often is looked for what nobody tells, while a job depends on it.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// So much more room is worth another try: 1 MiB.
 const MORE_ROOM: u64 = 1 << 20;
 
@@ -58,16 +58,38 @@ impl Outlook {
         }
     }
 
+    /// Where the system does not say it, nobody is.
+    fn is_logged_in(&self, uid: u32) -> bool {
+        (self.around.logged_in)(uid) == Some(true)
+    }
+
     fn has_network(&self) -> bool {
         *self.around.network.borrow()
     }
 }
 
+/// Whether the system says whether the owner of a job is logged in, if the job has to know.
+pub(super) fn check_sessions(around: &Surroundings, job: &Job) -> Result<(), Refusal> {
+    if job.only_logged_in && (around.logged_in)(job.owner).is_none() {
+        let message = "this system does not say who is logged in: \
+            only_logged_in needs systemd-logind";
+        return Err(Refusal::Invalid(message.to_owned()));
+    }
+    Ok(())
+}
+
 impl JobsTask {
+    /// What goes on around the jobs.
+    pub(super) fn surroundings(&self) -> Surroundings {
+        self.outlook.around.clone()
+    }
+
     /// What keeps a job from running now, if anything does.
     fn obstacle(&self, job: &Job) -> Option<Condition> {
         if !self.config.has_bandwidth {
             Some(Condition::Bandwidth)
+        } else if job.only_logged_in && !self.outlook.is_logged_in(job.owner) {
+            Some(Condition::Login)
         } else if !self.outlook.has_network() && needs_network(job) {
             Some(Condition::Network)
         } else {
@@ -77,10 +99,13 @@ impl JobsTask {
 
     /// Keeps a job whose turn has come from running, where something is in its way.
     pub(super) fn is_kept_waiting(&mut self, id: JobId) -> bool {
-        let obstacle = self
-            .entries
-            .get(&id)
-            .and_then(|entry| self.obstacle(&entry.job));
+        let Some(entry) = self.entries.get(&id) else {
+            return false;
+        };
+        let obstacle = self.obstacle(&entry.job);
+        if entry.job.only_logged_in {
+            self.outlook.look_at.get_or_insert_with(soon);
+        }
         if let Some(condition) = obstacle {
             self.park(id, condition);
         }
@@ -97,7 +122,7 @@ impl JobsTask {
         let job = &self.entries.get(&id)?.job;
         if error.code == "no_space" {
             self.outlook.no_room_at = (self.outlook.around.free)();
-            self.outlook.look_at.get_or_insert(soon());
+            self.outlook.look_at.get_or_insert_with(soon);
             return Some(Condition::Room);
         }
         (error.is_of_the_way() && !self.outlook.has_network() && needs_network(job))
@@ -124,7 +149,10 @@ impl JobsTask {
             self.wake(id);
         }
         let depends = self.entries.values().any(|entry| {
-            entry.job.machine.error().and_then(Condition::awaited) == Some(Condition::Room)
+            let job = &entry.job;
+            let is_open = !job.state().is_final() && job.state() != JobState::Suspended;
+            job.machine.error().and_then(Condition::awaited) == Some(Condition::Room)
+                || job.only_logged_in && is_open
         });
         self.outlook.look_at = depends.then(soon);
     }

@@ -1,0 +1,49 @@
+//! Who is logged in, as logind says it.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+/// Where logind keeps a file for each user with a session, by their number.
+const USERS: &str = "/run/systemd/users";
+
+/// Whether a user has a session; `None` where the system does not say.
+pub(super) fn is_logged_in(uid: u32) -> Option<bool> {
+    is_logged_in_by(Path::new(USERS), uid)
+}
+
+fn is_logged_in_by(users: &Path, uid: u32) -> Option<bool> {
+    match fs::read_to_string(users.join(uid.to_string())) {
+        Ok(text) => Some(has_session(&text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && users.is_dir() => Some(false),
+        Err(_) => None,
+    }
+}
+
+/// `active` and `online` users have a session; those that linger have only services, and
+/// those that close have left.
+fn has_session(text: &str) -> bool {
+    let state = text.lines().find_map(|line| line.strip_prefix("STATE="));
+    matches!(state, Some("active" | "online"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_sessions_count() {
+        let dir = tempfile::tempdir().unwrap();
+        let says = |state: &str| {
+            let text = format!("# This is private data. Do not parse.\nNAME=ann\nSTATE={state}\n");
+            fs::write(dir.path().join("1000"), text).unwrap();
+            is_logged_in_by(dir.path(), 1_000)
+        };
+        assert_eq!(says("active"), Some(true));
+        assert_eq!(says("online"), Some(true));
+        assert_eq!(says("lingering"), Some(false));
+        assert_eq!(says("closing"), Some(false));
+        assert_eq!(is_logged_in_by(dir.path(), 1_001), Some(false));
+        assert_eq!(is_logged_in_by(&dir.path().join("none"), 1_000), None);
+    }
+}
