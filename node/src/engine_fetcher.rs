@@ -8,7 +8,9 @@ use potluck_plan::{JobError, Retry};
 use potluck_transfer::{EngineHandle, FileDone, Progress, Stage, TransferError};
 use tokio::sync::watch;
 
-use crate::jobs::{Fetch, FetchError, FetchProgress, FetchRequest, Fetched, Fetcher, JobId};
+use crate::jobs::{
+    Fetch, FetchError, FetchPhase, FetchProgress, FetchRequest, Fetched, Fetcher, JobId,
+};
 
 /// How long to wait for a stopped transfer to let go of its file.
 const FORGET_TRIES: u32 = 50;
@@ -99,6 +101,13 @@ fn name_of(request: &FetchRequest) -> String {
 fn seen(progress: &Progress) -> FetchProgress {
     FetchProgress {
         connected: progress.stage != Stage::Asking,
+        phase: match progress.stage {
+            Stage::Asking => FetchPhase::Asking,
+            Stage::Joined => FetchPhase::Joined,
+            Stage::Searching => FetchPhase::Searching,
+            Stage::Transferring => FetchPhase::Flowing,
+            Stage::Checking => FetchPhase::Checking,
+        },
         size: progress.size,
         validator: progress.validator.clone(),
         accounting: progress.accounting,

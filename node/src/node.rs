@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use potluck_cache::{Cache, CacheError};
 use potluck_discovery::NetworkWatch;
-use potluck_plan::{GovernorConfig, Rate};
+use potluck_plan::GovernorConfig;
 use potluck_transfer::origin::{OriginClient, OriginConfig};
 use potluck_transfer::{Engine, EngineConfig, EngineHandle, Rates, TrafficCounts};
 use tokio::net::TcpListener;
@@ -360,7 +360,7 @@ fn jobs_config(settings: &Settings) -> JobsConfig {
         use_peers: settings.peering.enabled && settings.peering.download,
         peers_opt_in: settings.peering.jobs_must_opt_in,
         hooks_allowed: settings.hooks_allowed.clone(),
-        has_bandwidth: settings.transfer.max_bandwidth != Rate::ZERO,
+        max_bandwidth: settings.transfer.max_bandwidth,
         own_uid: rustix::process::geteuid().as_raw(),
     }
 }

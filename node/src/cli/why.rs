@@ -32,8 +32,14 @@ pub(super) async fn run(global: &Global, args: &WhyArgs, output: &Output) -> Res
         why.state,
         plain(&why.reason)
     ))?;
-    match &why.retry_at {
-        Some(at) => output.line(&format!("it is tried again {}", show_time(at))),
-        None => Ok(()),
+    if let Some(at) = &why.retry_at {
+        output.line(&format!("it is tried again {}", show_time(at)))?;
     }
+    if let Some(when) = &why.retry_when {
+        output.line(&format!("it is tried again {when}"))?;
+    }
+    for note in &why.notes {
+        output.line(&plain(note))?;
+    }
+    Ok(())
 }

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use super::handle::Reply;
-use super::{FetchRequest, Job, JobDocument, JobFile, JobId, JobSecrets, JobWatch};
+use super::{FetchPhase, FetchRequest, Job, JobDocument, JobFile, JobId, JobSecrets, JobWatch};
 
 /// Stands for the document of a job that nobody watches.
 static NOTHING: LazyLock<Arc<JobDocument>> = LazyLock::new(|| {
@@ -38,6 +38,8 @@ pub(super) struct Run {
     /// The files that are on their way.
     pub(super) files: BTreeSet<usize>,
     pub(super) task: AbortHandle,
+    /// What the file of the last news does.
+    pub(super) phase: FetchPhase,
 }
 
 impl Entry {

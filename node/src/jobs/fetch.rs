@@ -59,11 +59,29 @@ pub struct Fetch {
     pub outcome: Pin<Box<dyn Future<Output = Result<Fetched, FetchError>> + Send>>,
 }
 
+/// What a fetch does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum FetchPhase {
+    /// Asking the origin what there is.
+    #[default]
+    Asking,
+    /// Waiting for another transfer of the same content.
+    Joined,
+    /// Asking peers who has it.
+    Searching,
+    /// Bytes flow.
+    Flowing,
+    /// Checking the whole.
+    Checking,
+}
+
 /// How far a fetch is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FetchProgress {
     /// Whether the origin has answered.
     pub connected: bool,
+    /// What it does now.
+    pub phase: FetchPhase,
     /// Bytes in the whole, once known.
     pub size: Option<u64>,
     /// The version, once known.

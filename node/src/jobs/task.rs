@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use potluck_cache::{Cache, PlaceError};
-use potluck_plan::{JobAction, JobLimits, JobState, JobTimes, Schedule};
+use potluck_plan::{JobAction, JobLimits, JobState, JobTimes, Rate, Schedule};
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -58,8 +58,8 @@ pub struct JobsConfig {
     pub use_peers: bool,
     /// Whether only jobs that say so take from peers.
     pub peers_opt_in: bool,
-    /// Whether downloads may have any bandwidth.
-    pub has_bandwidth: bool,
+    /// What all downloads together may have.
+    pub max_bandwidth: Rate,
     /// The programs that jobs may have called.
     pub hooks_allowed: Vec<PathBuf>,
     /// The user this process runs as: the only one whose files it writes.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use potluck::jobs::{Change, JobsHandle, NewFile, NewJob, Surroundings};
-use potluck_plan::{JobState, Priority};
+use potluck_plan::{JobState, Priority, Rate};
 use tokio::sync::watch;
 
 use super::world::{ME, World, until};
@@ -109,7 +109,7 @@ async fn a_restart_wakes_what_waited() {
 #[tokio::test]
 async fn nothing_is_fetched_without_bandwidth() {
     let mut world = World::new();
-    world.config.has_bandwidth = false;
+    world.config.max_bandwidth = Rate::ZERO;
     let jobs = world.start();
     let job = jobs.create(ME, world.job(&["file"])).await.unwrap();
     until(&jobs, &job.id, JobState::TransientError).await;
@@ -118,7 +118,7 @@ async fn nothing_is_fetched_without_bandwidth() {
         Some("blocked_by_policy")
     );
     world.stop().await;
-    world.config.has_bandwidth = true;
+    world.config.max_bandwidth = Rate::Unlimited;
     let jobs = world.start();
     until(&jobs, &job.id, JobState::Transferred).await;
 }

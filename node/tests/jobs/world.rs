@@ -13,7 +13,9 @@ use potluck::jobs::{
 use potluck::stats::Stats;
 use potluck_cache::Cache;
 use potluck_content::{ContentId, Entity, Validator};
-use potluck_plan::{Accounting, ErrorContext, JobError, JobLimits, JobState, JobTimes, Retry};
+use potluck_plan::{
+    Accounting, ErrorContext, JobError, JobLimits, JobState, JobTimes, Rate, Retry,
+};
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -163,8 +165,8 @@ impl World {
                 time_slice: Duration::from_secs(300),
                 use_peers: true,
                 peers_opt_in: false,
-                hooks_allowed: Vec::new(),
-                has_bandwidth: true,
+                hooks_allowed: vec!["/bin/true".into()],
+                max_bandwidth: Rate::Unlimited,
                 own_uid: ME.uid,
             },
             dir,

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use potluck_plan::JobState;
+use potluck_plan::{JobState, Rate};
 use serde_json::json;
 
 use super::{JobsTask, now};
 use crate::jobs::entry::Entry;
 use crate::jobs::handle::{Caller, Command, NewFile};
 use crate::jobs::{
-    Job, JobDocument, JobFile, JobId, JobSecrets, Refusal, Secret, Taken, Why, check_destination,
-    checks,
+    Circumstances, Job, JobDocument, JobFile, JobId, JobSecrets, Refusal, Secret, Taken, Why,
+    check_destination, checks,
 };
 
 impl JobsTask {
@@ -51,11 +51,23 @@ impl JobsTask {
             Command::Take(by, name, file, reply) => drop(reply.send(self.take(by, &name, file))),
             Command::Why(by, name, reply) => {
                 let why = self.find(by, &name).map(|id| {
-                    let ahead = self.schedule.ahead_of(id.key());
-                    Why::of(&self.entries[&id].job, ahead)
+                    let entry = &self.entries[&id];
+                    Why::of(&entry.job, &self.circumstances(entry))
                 });
                 drop(reply.send(why));
             }
+        }
+    }
+
+    fn circumstances(&self, entry: &Entry) -> Circumstances {
+        let run = entry.run.as_ref();
+        let max_bandwidth = self.config.max_bandwidth;
+        Circumstances {
+            ahead: self.schedule.ahead_of(entry.job.id.key()),
+            is_completing: entry.completing.is_some(),
+            may_place: entry.job.owner == self.config.own_uid,
+            phase: run.map(|run| run.phase).unwrap_or_default(),
+            max_bandwidth: (max_bandwidth != Rate::Unlimited).then_some(max_bandwidth),
         }
     }
 

@@ -12,7 +12,7 @@ use crate::jobs::entry::Run;
 use crate::jobs::fetch::{FetchError, Fetched};
 use crate::jobs::recheck::is_other;
 use crate::jobs::runner::{News, Runner, Update};
-use crate::jobs::{FetchProgress, HookCause, JobId};
+use crate::jobs::{FetchPhase, FetchProgress, HookCause, JobId};
 use crate::stats::Counts;
 
 impl JobsTask {
@@ -48,6 +48,7 @@ impl JobsTask {
             number: self.runs,
             files: BTreeSet::new(),
             task,
+            phase: FetchPhase::default(),
         });
         entry.tell();
         self.follow(id);
@@ -95,6 +96,9 @@ impl JobsTask {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
+        if let Some(run) = &mut entry.run {
+            run.phase = progress.phase;
+        }
         let together = entry.wants_one_version();
         let Some(file) = entry.job.files.get_mut(index) else {
             return;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use potluck_plan::{Condition, JobState, Retry};
+use potluck_plan::{Condition, JobState, Rate, Retry};
 use serde_json::json;
 use tokio::time::Instant;
 use url::{Host, Url};
@@ -86,7 +86,7 @@ impl JobsTask {
 
     /// What keeps a job from running now, if anything does.
     fn obstacle(&self, job: &Job) -> Option<Condition> {
-        if !self.config.has_bandwidth {
+        if self.config.max_bandwidth == Rate::ZERO {
             Some(Condition::Bandwidth)
         } else if job.only_logged_in && !self.outlook.is_logged_in(job.owner) {
             Some(Condition::Login)
