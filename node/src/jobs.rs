@@ -2,6 +2,7 @@
 
 mod change;
 mod checks;
+mod credentials;
 mod destination;
 mod document;
 mod entry;
@@ -24,6 +25,7 @@ mod task;
 mod why;
 
 pub use change::{Change, JobTime};
+pub use credentials::{CredentialKind, Credentials, Secret};
 pub use destination::check_destination;
 pub use document::{ErrorDocument, FileDocument, JobDocument};
 pub use fetch::{Fetch, FetchError, FetchPhase, FetchProgress, FetchRequest, Fetched, Fetcher};
@@ -34,7 +36,7 @@ pub use job_file::JobFile;
 pub use job_id::{JobId, JobIdError};
 pub use query::JobQuery;
 pub use secret_store::SecretStore;
-pub use secrets::{CredentialKind, Credentials, FileSecrets, JobSecrets, Secret};
+pub use secrets::{FileSecrets, JobSecrets};
 pub use store::{JobStore, StoreError};
 pub use surroundings::Surroundings;
 pub use task::{JobsConfig, JobsTask};

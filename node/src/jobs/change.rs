@@ -8,8 +8,8 @@ use potluck_transfer::{ClientCertificate, OriginOptions, ProxyChoice, Redirects}
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::secrets::{Secret, split_headers, split_password};
-use super::{Credentials, Hook, Job, JobFile, JobSecrets, Refusal, checks};
+use super::secrets::{split_headers, split_password};
+use super::{Credentials, Hook, Job, JobFile, JobSecrets, Refusal, Secret, checks};
 use crate::config::parse_duration;
 
 /// The shortest retry delay; a shorter one is raised to it.

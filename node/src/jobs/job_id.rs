@@ -1,6 +1,7 @@
 //! How jobs are named.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use potluck_plan::JobKey;
@@ -23,6 +24,17 @@ impl JobId {
     /// When the system has no randomness.
     pub fn random() -> Result<Self, getrandom::Error> {
         Ok(Self(getrandom::u64()?))
+    }
+
+    /// All ids that begin so; `None` where none does.
+    #[must_use]
+    pub fn beginning_with(text: &str) -> Option<RangeInclusive<Self>> {
+        let fits = (1..=16).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit());
+        let end = |digit: char| {
+            let id = format!("{text}{}", String::from(digit).repeat(16 - text.len()));
+            u64::from_str_radix(&id, 16).ok().map(Self)
+        };
+        fits.then(|| Some(end('0')?..=end('f')?)).flatten()
     }
 
     /// How the queue and the governor know the job.
@@ -89,6 +101,18 @@ mod tests {
         assert_eq!(JobId::from_key(id.key()), id);
         for wrong in ["", "ff", "+0000000000000ff", "00000000000000fg"] {
             assert!(wrong.parse::<JobId>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_beginning_of_an_id_names_a_range() {
+        let range = |text| JobId::beginning_with(text).map(|ids| (ids.start().0, ids.end().0));
+        let all = "00000000000000fF";
+        assert_eq!(range(all), Some((255, 255)));
+        assert_eq!(range("a"), Some((0xa << 60, (0xb << 60) - 1)));
+        assert_eq!(range("ffff").map(|(_, end)| end), Some(u64::MAX));
+        for wrong in ["", "g", "+1", "00000000000000fff", "ü"] {
+            assert_eq!(range(wrong), None, "{wrong}");
         }
     }
 }

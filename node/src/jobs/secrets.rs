@@ -2,104 +2,18 @@
 //! fields.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use potluck_transfer::{OriginOptions, ProxyChoice};
 use serde::{Deserialize, Serialize};
 use url::Url;
-use zeroize::Zeroize as _;
 
-use super::Job;
+use super::{Credentials, Job, Secret};
 
 /// Header fields that are secret whether or not somebody says so.
 const SECRET_FIELDS: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
 
 type Fields = Vec<(String, String)>;
 type SecretFields = Vec<(String, Secret)>;
-
-/// Text that is never shown and not left in memory.
-#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The text, for who is to send or keep it.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<String> for Secret {
-    fn from(text: String) -> Self {
-        Self(text)
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(secret)")
-    }
-}
-
-impl Drop for Secret {
-    fn drop(&mut self) {
-        self.0.zeroize();
-    }
-}
-
-/// Who a job says it is to its origins.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Credentials {
-    /// Basic authentication (RFC 7617).
-    Basic {
-        /// The user; without a colon.
-        user: String,
-        /// The password.
-        password: Secret,
-    },
-    /// A bearer token (RFC 6750).
-    Bearer {
-        /// The token.
-        token: Secret,
-    },
-}
-
-/// Which kind of credentials a job has: all that is shown of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CredentialKind {
-    /// A user and a password.
-    Basic,
-    /// A token.
-    Bearer,
-}
-
-impl Credentials {
-    /// Which kind they are.
-    #[must_use]
-    pub const fn kind(&self) -> CredentialKind {
-        match self {
-            Self::Basic { .. } => CredentialKind::Basic,
-            Self::Bearer { .. } => CredentialKind::Bearer,
-        }
-    }
-
-    /// The value of the header field `Authorization`.
-    #[must_use]
-    pub fn header(&self) -> Secret {
-        Secret(match self {
-            Self::Basic { user, password } => {
-                let pair = Secret(format!("{user}:{}", password.expose()));
-                format!("Basic {}", STANDARD.encode(pair.expose()))
-            }
-            Self::Bearer { token } => format!("Bearer {}", token.expose()),
-        })
-    }
-}
 
 /// The secrets of one job. Kept apart from its record.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,7 +56,8 @@ impl JobSecrets {
     ) -> Vec<(String, String)> {
         let plain = |fields: &[(String, String)]| fields.to_vec();
         let secret = |fields: &[(String, Secret)]| -> Vec<(String, String)> {
-            let field = |(name, value): &(String, Secret)| (name.clone(), value.0.clone());
+            let field =
+                |(name, value): &(String, Secret)| (name.clone(), value.expose().to_owned());
             fields.iter().map(field).collect()
         };
         let mut all = plain(file);
@@ -238,7 +153,7 @@ fn with_job(
     if let Some(value) = credentials
         && !has(&all, "authorization")
     {
-        all.push(("Authorization".to_owned(), value.0.clone()));
+        all.push(("Authorization".to_owned(), value.expose().to_owned()));
     }
     all
 }
@@ -255,7 +170,9 @@ pub(super) fn split_password(text: &str) -> (String, Option<Secret>) {
     let Ok(mut url) = Url::parse(text) else {
         return (text.to_owned(), None);
     };
-    let password = url.password().map(|password| Secret(password.to_owned()));
+    let password = url
+        .password()
+        .map(|password| Secret::from(password.to_owned()));
     if password.is_none() || url.set_password(None).is_err() {
         return (text.to_owned(), None);
     }
@@ -284,7 +201,7 @@ pub(super) fn split_headers(fields: Fields) -> (Fields, SecretFields) {
     let mut secret = Vec::new();
     for (name, value) in fields {
         if is_secret(&name) {
-            secret.push((name, Secret(value)));
+            secret.push((name, Secret::from(value)));
         } else {
             plain.push((name, value));
         }
@@ -307,7 +224,7 @@ mod tests {
         let mut secrets = JobSecrets {
             credentials: Some(Credentials::Basic {
                 user: "me".to_owned(),
-                password: Secret("p:w".to_owned()),
+                password: Secret::from("p:w".to_owned()),
             }),
             ..JobSecrets::default()
         };
@@ -320,12 +237,15 @@ mod tests {
             ("Authorization", "Basic bWU6cDp3"),
         ]);
         assert_eq!(secrets.headers_of(0, &job, &file), expected);
-        let own = ("authorization".to_owned(), Secret("Bearer x".to_owned()));
+        let own = (
+            "authorization".to_owned(),
+            Secret::from("Bearer x".to_owned()),
+        );
         secrets.files.entry(1).or_default().headers.push(own);
         let sent = secrets.headers_of(1, &[], &[]);
         assert_eq!(sent, fields(&[("authorization", "Bearer x")]));
         // A login in the URL is more to the point than that of the job.
-        secrets.set_password(2, Some(Secret("x".to_owned())));
+        secrets.set_password(2, Some(Secret::from("x".to_owned())));
         assert!(secrets.headers_of(2, &[], &[]).is_empty());
     }
 
@@ -346,7 +266,7 @@ mod tests {
     fn secrets_are_not_written_by_accident() {
         let secrets = JobSecrets {
             credentials: Some(Credentials::Bearer {
-                token: Secret("tok3n".to_owned()),
+                token: Secret::from("tok3n".to_owned()),
             }),
             headers: split_headers(fields(&[("Cookie", "cr4cker")])).1,
             ..JobSecrets::default()

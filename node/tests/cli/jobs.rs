@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::origin::Origin;
-use super::world::{World, is_root, text, until};
+use super::world::{Ran, World, is_root, text, until};
 
 fn id_of(job: &Value) -> String {
     job["id"].as_str().unwrap().to_owned()
@@ -218,7 +218,13 @@ fn credentials_are_sent_and_not_shown() {
         ("--property", "credentials=login"),
     ] {
         let with_login = ["get", &url, "-o", text(&out), option, value];
-        assert_eq!(world.run(&with_login).code, 0, "{option}");
+        let mut command = world.command(&with_login);
+        let ran = Ran::of(command.env("RUST_LOG", "trace").output().unwrap());
+        assert_eq!(ran.code, 0, "{option}: {}", ran.stderr);
+        assert!(ran.stderr.contains("TRACE"), "nothing was logged");
+        for hidden in ["s3cret", "bWU6czNjcmV0"] {
+            assert!(!ran.stderr.contains(hidden), "{hidden} is logged");
+        }
     }
     assert_eq!(fs::read(&out).unwrap(), *origin.bytes);
     let _daemon = world.daemon();

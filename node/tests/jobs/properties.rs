@@ -18,6 +18,7 @@ fn changes(of: Value) -> Vec<Change> {
 #[tokio::test]
 async fn every_property_is_kept_and_shown() {
     let mut world = World::new();
+    world.config.hooks_allowed = vec!["/bin/true".into()];
     let jobs = world.start();
     let hook = json!({ "program": "/bin/true", "arguments": ["a"] });
     let set = json!({

@@ -180,17 +180,17 @@ impl JobsTask {
 
     /// The one job that the caller may see and whose id begins so.
     pub(super) fn find(&self, by: Caller, name: &str) -> Result<JobId, Refusal> {
-        let name = name.to_ascii_lowercase();
+        let Some(ids) = JobId::beginning_with(name) else {
+            return Err(Refusal::NoSuchJob(name.to_owned()));
+        };
         let mut found = self
             .entries
-            .values()
-            .filter(|entry| may_see(by, &entry.job))
-            .map(|entry| entry.job.id)
-            .filter(|id| !name.is_empty() && id.to_string().starts_with(&name));
+            .range(ids)
+            .filter(|(_, entry)| may_see(by, &entry.job));
         match (found.next(), found.next()) {
-            (Some(id), None) => Ok(id),
-            (Some(_), Some(_)) => Err(Refusal::Ambiguous(name)),
-            _ => Err(Refusal::NoSuchJob(name)),
+            (Some((id, _)), None) => Ok(*id),
+            (Some(_), Some(_)) => Err(Refusal::Ambiguous(name.to_owned())),
+            _ => Err(Refusal::NoSuchJob(name.to_owned())),
         }
     }
 
