@@ -11,6 +11,7 @@ use flate2::write::GzEncoder;
 use potluck_content::{ContentId, Digest};
 use potluck_plan::OriginTrouble;
 use potluck_transfer::{FileDone, FileRequest, TransferError};
+use support::asking::meta_of;
 use support::scripted_origin::{Asked, Reply, ScriptedOrigin, file, head};
 use support::test_domain::TestDomain;
 use support::test_node::TestNode;
@@ -285,6 +286,10 @@ async fn early_hints_are_passed_over_and_endless_fields_are_not() {
     })
     .await;
     check(&got.outcome.unwrap(), &content);
+
+    let only_hints = b"HTTP/1.1 103 Early Hints\r\n\r\n".repeat(20_000);
+    let waiting = meta_of(move |_| Reply::Hang(only_hints.clone())).await;
+    assert_eq!(waiting.unwrap_err().code(), "origin_timeout");
 
     let got = get("/f", |_| {
         let mut bytes = b"HTTP/1.1 200 OK\r\n".to_vec();

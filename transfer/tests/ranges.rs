@@ -209,3 +209,39 @@ async fn an_interrupted_file_of_ranges_goes_on() {
         .sum();
     assert_eq!(fetched, done.accounting.origin - kept.origin);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_before_the_parts_ended_is_counted() {
+    let content = blob(8 << 20, 8);
+    let served = content.clone();
+    let begun = AtomicU64::new(0);
+    // The first range is answered as it should be; from then on the whole comes.
+    let origin = ScriptedOrigin::start(move |asked| {
+        if asked.range().is_some() && begun.fetch_add(1, Ordering::SeqCst) == 0 {
+            return file(asked, &served, "v1");
+        }
+        let fields = [
+            ("ETag", "\"v1\"".to_owned()),
+            ("Content-Length", served.len().to_string()),
+        ];
+        let mut bytes = head("200 OK", &fields);
+        if asked.method == "GET" && asked.range().is_none() {
+            bytes.extend(&served);
+        }
+        Reply::Close(bytes)
+    })
+    .await;
+    let node = TestNode::start(&TestDomain::new()).await;
+    let done = node
+        .get(wanted(origin.url("/f"), &["0-6000000"]))
+        .await
+        .unwrap();
+    check(&done, &content[..6_000_000]);
+    let least = content.len() as u64 - 6_000_000;
+    assert!(done.accounting.discarded >= least, "{:?}", done.accounting);
+    assert!(
+        done.accounting.discarded <= least + 6_000_000,
+        "{:?}",
+        done.accounting
+    );
+}

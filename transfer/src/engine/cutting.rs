@@ -24,6 +24,7 @@ impl FileTask {
         ranges: &FileRanges,
     ) -> Result<Attempt, TransferError> {
         let meta = &whole.source.meta;
+        let mut lost = 0;
         if let Some(size) = meta.size {
             let packing = Packing::new(ranges, size).map_err(|e| invalid_range(whole, &e))?;
             let apart = meta.ranges != RangeSupport::No && meta.validator.is_some();
@@ -33,14 +34,18 @@ impl FileTask {
                 match self.attempt(&wish).await {
                     Err(error) if error.code == "origin_no_ranges" => {
                         tracing::info!(url = %meta.url, "no parts: the whole is fetched");
+                        // What came before this try is counted when the whole is begun.
+                        let came = error.accounting.total() + error.accounting.discarded;
+                        let counted = self.wasted + self.request.before.total();
+                        lost = came.saturating_sub(counted);
                     }
                     outcome => return outcome,
                 }
             }
         }
         let (lease, accounting) = match self.attempt(whole).await? {
-            Attempt::Done(lease, accounting) => (lease, accounting),
-            Attempt::Again(accounting) => return Ok(Attempt::Again(accounting)),
+            Attempt::Done(lease, accounting) => (lease, with_waste(accounting, lost)),
+            Attempt::Again(accounting) => return Ok(Attempt::Again(with_waste(accounting, lost))),
         };
         let packing = Packing::new(ranges, lease.size()).map_err(|error| {
             let mut failed = invalid_range(whole, &error);
@@ -93,6 +98,11 @@ impl FileTask {
         let lease = self.finish(wish, partial, None, accounting).await?;
         lease.ok_or_else(|| mismatch(wish, &wish.digests))
     }
+}
+
+fn with_waste(mut accounting: Accounting, lost: u64) -> Accounting {
+    accounting.discarded += lost;
+    accounting
 }
 
 /// What of the bytes of the whole makes the ranges. Where in the whole the bytes of whom
