@@ -182,3 +182,20 @@ async fn ranges_are_bounded_and_reach_the_fetcher() {
     let asked = world.fake.asked.lock().unwrap();
     assert_eq!(asked[0].ranges.as_ref().unwrap().as_slice(), right);
 }
+
+#[tokio::test]
+async fn the_log_says_which_secrets_were_sent_but_not_what_they_are() {
+    let mut world = World::new();
+    let jobs = world.start();
+    let secret = vec![("x-key".to_owned(), "hunter2".to_owned())];
+    let job = NewJob {
+        changes: vec![Change::SecretHeaders(secret)],
+        ..world.job(&["a"])
+    };
+    let job = jobs.create(ME, job).await.unwrap();
+    until(&jobs, &job.id, JobState::Transferred).await;
+    let events = world.events.read(|_| true).unwrap();
+    let sent = events.iter().find(|event| event.kind == "credentials_sent");
+    assert_eq!(sent.unwrap().fields["headers"], json!(["x-key"]));
+    assert!(!format!("{events:?}").contains("hunter2"));
+}

@@ -77,10 +77,19 @@ impl JobsTask {
                 if let Some(run) = &mut entry.run {
                     run.files.insert(file);
                 }
+                let secrets = entry.secrets.headers_of(file, &[], &[]);
                 if let Some(shown) = entry.job.files.get_mut(file) {
                     shown.error = None;
-                    let fields = json!({ "url": shown.public_url(), "path": shown.path });
+                    let url = shown.public_url();
+                    let fields = json!({ "url": url, "path": shown.path });
+                    let knows = !secrets.is_empty() && !shown.is_foreign;
                     self.record(id, "transfer_started", &fields);
+                    if knows {
+                        let names: Vec<String> =
+                            secrets.into_iter().map(|(name, _)| name).collect();
+                        let fields = json!({ "url": url, "headers": names });
+                        self.record(id, "credentials_sent", &fields);
+                    }
                 }
             }
             News::Progress(file, progress) => self.on_progress(id, file, progress).await,

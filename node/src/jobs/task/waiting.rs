@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use potluck_plan::{Condition, JobState, Rate, Retry};
+use potluck_transfer::ProxyChoice;
 use serde_json::json;
 use tokio::time::Instant;
 use url::{Host, Url};
@@ -257,10 +258,33 @@ enum Verdict {
     Wake,
 }
 
-/// Whether anything a job still lacks comes from beyond this machine.
+/// Whether anything a job still lacks comes from beyond this machine, as far as can be
+/// seen: where a proxy on this machine leads is its own business.
 fn needs_network(job: &Job) -> bool {
+    if has_proxy_here(&job.origin.proxy) {
+        return false;
+    }
     let missing = job.files.iter().filter(|file| !file.is_transferred());
     missing.into_iter().any(|file| !is_here(&file.url))
+}
+
+fn has_proxy_here(proxy: &ProxyChoice) -> bool {
+    match proxy {
+        ProxyChoice::None => false,
+        ProxyChoice::Url(url) => is_here(url),
+        ProxyChoice::Environment => {
+            let names = [
+                "http_proxy",
+                "https_proxy",
+                "HTTPS_PROXY",
+                "all_proxy",
+                "ALL_PROXY",
+            ];
+            let urls = names.iter().filter_map(|name| std::env::var(name).ok());
+            urls.into_iter()
+                .any(|url| is_here(&url) || is_here(&format!("http://{url}")))
+        }
+    }
 }
 
 /// Whether a URL names this machine.

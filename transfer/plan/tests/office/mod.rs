@@ -13,8 +13,8 @@ use std::time::{Duration, SystemTime};
 
 use fastrand::Rng;
 use potluck_plan::{
-    ErrorContext, JobAction, JobError, JobFiles, JobKey, JobLimits, JobMachine, JobState, JobTimes,
-    Priority, Retry, Schedule,
+    Condition, ErrorContext, JobAction, JobError, JobFiles, JobKey, JobLimits, JobMachine,
+    JobState, JobTimes, Priority, Retry, Schedule,
 };
 
 /// Turns of five minutes, as by default.
@@ -101,7 +101,7 @@ impl Office {
 
     /// Nobody calls and nothing fails any more, until every job has come to rest.
     pub fn end(&mut self) {
-        self.network = true;
+        self.set_network(true);
         let mut keys: Vec<JobKey> = self.jobs.keys().copied().collect();
         keys.retain(|key| !self.jobs[key].machine.state().is_final());
         for key in &keys {
@@ -148,7 +148,7 @@ impl Office {
             64..72 => self.fail(key, Retry::At(None)),
             72..74 => self.fail(key, Retry::Never),
             74..80 => self.complete(key),
-            80..84 => self.network = !self.network,
+            80..84 => self.set_network(!self.network),
             84..88 => self.restart(),
             88..92 => {
                 let owner = self.rng.u32(0..OWNERS);
@@ -244,6 +244,32 @@ impl Office {
             let error = JobError::new("http_503", ErrorContext::Origin, "busy");
             job.runs && job.machine.fail(error, retry, &times, now).is_ok()
         });
+    }
+
+    /// A job waits for the network, and for no time.
+    fn park(&mut self, key: JobKey) {
+        let times = self.times;
+        self.change(key, |job, now| {
+            let error = Condition::Network.error();
+            job.machine.fail(error, Retry::OnEvent, &times, now).is_ok()
+        });
+    }
+
+    /// The network goes, and all that may run waits for it; or it is back, and all that
+    /// waited is queued.
+    fn set_network(&mut self, network: bool) {
+        self.network = network;
+        let keys: Vec<JobKey> = self.jobs.keys().copied().collect();
+        for key in keys {
+            let machine = &self.jobs[&key].machine;
+            let may_run = machine.state() == JobState::Queued || machine.state().is_running();
+            let awaited = machine.error().and_then(Condition::awaited);
+            if !network && may_run {
+                self.park(key);
+            } else if network && awaited == Some(Condition::Network) {
+                self.change(key, |job, now| job.machine.wake(now).is_ok());
+            }
+        }
     }
 
     fn begin_again(&mut self, key: JobKey) {
@@ -369,7 +395,7 @@ impl Office {
         } else if self.network {
             self.change(key, |job, now| job.machine.connected(now).is_ok());
         } else {
-            self.fail(key, Retry::At(None));
+            self.park(key);
         }
     }
 
@@ -402,9 +428,16 @@ impl Office {
                     );
                 }
                 JobState::TransientError => {
-                    let at = job.machine.error().unwrap().retry_at.unwrap();
-                    let wakes = self.schedule.poll_timeout().unwrap();
-                    assert!(wakes <= at, "{key:?} is not tried again");
+                    let error = job.machine.error().unwrap();
+                    let awaited = Condition::awaited(error);
+                    if let Some(at) = error.retry_at {
+                        let wakes = self.schedule.poll_timeout().unwrap();
+                        assert!(wakes <= at, "{key:?} is not tried again");
+                    } else {
+                        // It waits for no time, so for something that can come.
+                        let network = awaited == Some(Condition::Network);
+                        assert!(network && !self.network, "{key:?} waits for nothing");
+                    }
                 }
                 _ => assert_eq!(self.schedule.ahead_of(*key), None, "{key:?} {state}"),
             }
