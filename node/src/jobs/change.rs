@@ -55,9 +55,10 @@ pub enum Change {
     OnComplete(Option<Hook>),
     /// Whom to tell when it fails.
     OnError(Option<Hook>),
-    /// Header fields for the origins of all files, instead of those before.
+    /// Header fields for the origins of all files, instead of those before. Such as are
+    /// always secret join the secret ones, in the place of those of the same name.
     Headers(Vec<(String, String)>),
-    /// Header fields that are shown to nobody, instead of those before.
+    /// Header fields that are shown to nobody, instead of all secret ones before.
     SecretHeaders(Vec<(String, String)>),
     /// Who it says it is to its origins.
     Credentials(Option<Credentials>),
@@ -113,7 +114,10 @@ impl Change {
             let field = Map::from_iter([(key.clone(), value)]);
             serde_json::from_value(Value::Object(field)).map_err(wrong)
         };
-        fields.into_iter().map(change).collect()
+        let mut changes: Vec<Self> = fields.into_iter().map(change).collect::<Result<_, _>>()?;
+        // Secret ones among the header fields come to those that are named as such.
+        changes.sort_by_key(|change| matches!(change, Self::Headers(_)));
+        Ok(changes)
     }
 
     /// Makes it. When it is refused, the job may be half changed.
@@ -149,7 +153,14 @@ impl Change {
             Self::OnlyLoggedIn(wanted) => job.only_logged_in = wanted,
             Self::Headers(fields) => {
                 checks::headers(&fields)?;
-                (job.headers, secrets.headers) = split_headers(fields);
+                let (plain, secret) = split_headers(fields);
+                job.headers = plain;
+                let again = |name: &str| {
+                    let mut names = secret.iter().map(|(name, _)| name);
+                    names.any(|other| other.eq_ignore_ascii_case(name))
+                };
+                secrets.headers.retain(|(name, _)| !again(name));
+                secrets.headers.extend(secret);
             }
             Self::SecretHeaders(fields) => {
                 checks::headers(&fields)?;

@@ -139,3 +139,29 @@ async fn a_job_that_is_taken_over_forgets_what_its_owner_gave_it() {
     let shown = jobs.show(ROOT, job.id.clone()).await.unwrap();
     assert_eq!(shown.owner, "uid:0");
 }
+
+#[tokio::test]
+async fn header_fields_replace_their_own_kind() {
+    let mut world = World::new();
+    let jobs = world.start();
+    let job = jobs.create(ME, NewJob::default()).await.unwrap();
+    let set = async |of: serde_json::Value| {
+        let changes = Change::read(of.as_object().unwrap().clone()).unwrap();
+        let shown = jobs.set(ME, job.id.clone(), changes).await.unwrap();
+        let plain = shown.settings.headers.iter().map(|(name, _)| name.clone());
+        (
+            plain.collect::<Vec<_>>(),
+            shown.settings.secret_headers.clone(),
+        )
+    };
+    let names = |of: &[&str]| -> Vec<String> { of.iter().map(|name| (*name).to_owned()).collect() };
+    let both = serde_json::json!({
+        "headers": [["A", "1"], ["Cookie", "2"]],
+        "secret_headers": [["B", "3"], ["cookie", "4"]],
+    });
+    assert_eq!(set(both).await, (names(&["A"]), names(&["B", "Cookie"])));
+    let plain = serde_json::json!({ "headers": [] });
+    assert_eq!(set(plain).await, (names(&[]), names(&["B", "Cookie"])));
+    let secret = serde_json::json!({ "secret_headers": [] });
+    assert_eq!(set(secret).await, (names(&[]), names(&[])));
+}
