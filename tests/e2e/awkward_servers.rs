@@ -4,8 +4,8 @@ use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Result, ensure};
-use potluck_tests::{Blob, Lab, Nginx, Node, WebServer, bytes_of};
+use anyhow::{Context as _, Result, ensure};
+use potluck_tests::{Blob, Lab, Nginx, Node, WebServer, bytes_of, until};
 
 const SIZE: usize = 3 << 20;
 
@@ -96,6 +96,34 @@ mod needs_nginx {
             // Asked for as they are, files stay as they are: with parts and all.
             let parts = |request: &potluck_tests::Request| !request.range.is_empty();
             ensure!(nginx.requests()?.iter().any(parts), "no part was asked for");
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_file_that_changes_while_it_is_fetched() {
+        Lab::run(|lab| {
+            let nginx = Nginx::start(lab, &lab.host("origin")?)?;
+            let mut node = Node::new(lab, &lab.host("a")?, &[])?;
+            node.start()?;
+            let (old, new) = (Blob::new(3, 16 << 20), Blob::new(4, 4 << 20));
+            put(nginx.root(), "file", old.bytes())?;
+            let url = nginx.url("slow/file");
+            let job = node.get_with(&url, "file", &["--detach"])?;
+            let id = job["id"].as_str().context("an id")?;
+            let limit = Duration::from_secs(60);
+            until(limit, "a part of it", || {
+                let job = node.json(&["job", "show", id])?;
+                Ok((bytes_of(&job, "bytes_transferred")? > 0).then_some(()))
+            })?;
+            // In its place, as nobody should: what was begun breaks off, or goes on with
+            // bytes of the other version.
+            put(nginx.root(), "file", new.bytes())?;
+            let done = node.await_job(id, &["acknowledged", "error"], limit)?;
+            new.check(&node.downloaded("file")?)?;
+            let troubles = serde_json::json!(["changed"]);
+            ensure!(done["files"][0]["troubles"] == troubles, "{done}");
+            ensure!(bytes_of(&done, "bytes_discarded")? > 0, "{done}");
             Ok(())
         });
     }
