@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use libp2p_identity::PeerId;
 
+use crate::dice::Dice;
 use crate::peer_state::{PeerEntry, PeerState, Setback};
 
 /// How many nodes are remembered, peers or not.
@@ -91,12 +92,15 @@ impl PeerEntries {
 
     /// Makes room for the entry of one more peer; says whether there is some. Where a
     /// site has more nodes than are remembered, the last heard take the places of others
-    /// by chance: looking for the oldest each time would cost a busy site much.
-    pub(crate) fn make_room(&mut self, peer: &PeerId, now: Instant) -> bool {
-        if self.by_id.len() < MAX_ENTRIES {
+    /// by chance: looking for the oldest each time would cost a busy site much, and if
+    /// all forgot the same nodes, all would call the same few that are left.
+    pub(crate) fn make_room(&mut self, dice: &mut Dice, now: Instant) -> bool {
+        let entries = self.by_id.len();
+        if entries < MAX_ENTRIES {
             return true;
         }
-        let mut others = self.by_id.range(*peer..).chain(self.by_id.range(..*peer));
+        let start = usize::try_from(dice.below(entries as u64)).expect("an index");
+        let mut others = self.by_id.iter().skip(start).chain(self.by_id.iter());
         let idle = others.find(|(_, entry)| {
             !entry.state.is_occupied()
                 && !matches!(entry.state, PeerState::BackedOff { why: Setback::Fault, until } if now < until)

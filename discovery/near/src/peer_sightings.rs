@@ -22,7 +22,7 @@ impl PeerTable {
             return;
         }
         let from = self.turn(&seen.peer, now);
-        if !self.entries.contains_key(&seen.peer) && !self.entries.make_room(&seen.peer, now) {
+        if !self.entries.contains_key(&seen.peer) && !self.entries.make_room(&mut self.dice, now) {
             return;
         }
         let mut entry = self.entries.get_or_insert(seen.peer, || PeerEntry {

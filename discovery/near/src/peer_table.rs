@@ -82,7 +82,8 @@ impl PeerTable {
         }
         let occupied = self.occupied();
         let known = self.entries.contains_key(&peer);
-        if !known && !self.entries.make_room(&peer, now) {
+        // Whoever is refused takes nobody's place.
+        if !known && (occupied >= self.max_peers || !self.entries.make_room(&mut self.dice, now)) {
             return Admission::Full;
         }
         let mut entry = self.entries.get_or_insert(peer, || PeerEntry {
@@ -117,13 +118,7 @@ impl PeerTable {
                 entry.state = PeerState::Connected;
                 Admission::Welcome
             }
-            _ if occupied >= self.max_peers => {
-                drop(entry);
-                if !known {
-                    self.entries.remove(&peer);
-                }
-                Admission::Full
-            }
+            _ if occupied >= self.max_peers => Admission::Full,
             _ => {
                 entry.state = PeerState::Connected;
                 Admission::Welcome

@@ -244,6 +244,25 @@ fn calls_have_a_rate() {
     assert!(table.poll_timeout().unwrap() > now);
 }
 
+/// If all forgot the same nodes, all would call the same few that are left.
+#[test]
+fn on_a_large_site_each_remembers_others() {
+    let now = Instant::now();
+    let mut tables = [7, 8].map(|seed| PeerTable::new(peer(1), 0, Vec::new(), seed, now));
+    let all: Vec<PeerId> = (10..10 + 4 * MAX_ENTRIES as u64).map(peer).collect();
+    for seen in &all {
+        for table in &mut tables {
+            table.handle_sighting(&sighting(*seen, 1), now);
+        }
+    }
+    let known = |peer: &&PeerId| tables.iter().all(|table| table.entries.contains_key(peer));
+    let by_both = all.iter().filter(known).count();
+    assert!(by_both < MAX_ENTRIES * 3 / 4, "{by_both}");
+    let early = all[..MAX_ENTRIES].iter();
+    let early = early.filter(|peer| tables[0].entries.contains_key(peer));
+    assert!(early.count() > 0);
+}
+
 #[test]
 fn memory_is_bounded() {
     let now = Instant::now();
