@@ -84,11 +84,16 @@ fn check_size(node: &Node, limit: u64, total: u64) -> Result<()> {
 fn check_others(data: &Path, at_rest: bool) -> Result<()> {
     let partials = names_below(&data.join("partial"))?;
     for name in partials.iter().filter(|_| at_rest) {
-        let other = match name.strip_suffix(".meta") {
-            Some(stem) => stem.to_owned(),
-            None => format!("{name}.meta"),
+        let data = name.strip_suffix(".meta");
+        let data = data.or_else(|| name.strip_suffix(".written"));
+        // Unfinished bytes are worth something with either of the two files beside them.
+        let is_paired = match data {
+            Some(data) => partials.contains(data),
+            None => [".meta", ".written"]
+                .iter()
+                .any(|end| partials.contains(&format!("{name}{end}"))),
         };
-        ensure!(partials.contains(&other), "partial/{name} is alone");
+        ensure!(is_paired, "partial/{name} is alone");
     }
     for dir in ["scratch", "aside"] {
         let left = names_below(&data.join(dir))?;
