@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use rustix::io::Errno;
 
-use crate::placement::place_error;
+use crate::placement::{Unsynced, place_error};
 use crate::{PlaceError, Placement};
 
 /// Makes `destination` a copy of the first `size` bytes of `source`: a clone that shares
@@ -22,10 +22,21 @@ pub fn place_file(
     destination: &Path,
     mtime: Option<SystemTime>,
 ) -> Result<(), PlaceError> {
+    place_unsynced(source, size, destination, mtime)?.sync();
+    Ok(())
+}
+
+/// As [`place_file`], but its name is not durable until its directory is synced.
+pub(crate) fn place_unsynced(
+    source: &File,
+    size: u64,
+    destination: &Path,
+    mtime: Option<SystemTime>,
+) -> Result<Unsynced, PlaceError> {
     let placement = Placement::begin(destination)?;
     copy(source, placement.file(), size).map_err(|error| place_error(destination, error))?;
     placement.seal(mtime)?;
-    placement.finish()
+    placement.name_it()
 }
 
 /// Clones; else lets the kernel copy; else copies through memory. Never moves the

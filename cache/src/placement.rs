@@ -30,6 +30,21 @@ pub struct Placement {
     temporary: Option<PathBuf>,
 }
 
+/// A directory with new names in it.
+#[must_use]
+pub(crate) struct Unsynced(PathBuf);
+
+impl Unsynced {
+    /// Makes the names durable.
+    pub(crate) fn sync(self) {
+        // The file is in its place: that its name is not on the disk yet, as where the
+        // directory may not be read, must not look as if it were not.
+        if let Err(error) = File::open(&self.0).and_then(|dir| dir.sync_all()) {
+            tracing::debug!(path = %self.0.display(), %error, "directory not synced");
+        }
+    }
+}
+
 impl Placement {
     /// Makes an empty file.
     ///
@@ -82,16 +97,17 @@ impl Placement {
     ///
     /// # Errors
     /// When it cannot have it. Then the destination is as it was.
-    pub fn finish(mut self) -> Result<(), PlaceError> {
+    pub fn finish(self) -> Result<(), PlaceError> {
+        self.name_it()?.sync();
+        Ok(())
+    }
+
+    /// Gives it its name, which is not durable until its directory is synced.
+    pub(crate) fn name_it(mut self) -> Result<Unsynced, PlaceError> {
         self.name()
             .map_err(|error| place_error(&self.destination, error))?;
         self.temporary = None;
-        // The file is in its place: that its name is not on the disk yet, as where the
-        // directory may not be read, must not look as if it were not.
-        if let Err(error) = File::open(&self.directory).and_then(|dir| dir.sync_all()) {
-            tracing::debug!(path = %self.directory.display(), %error, "directory not synced");
-        }
-        Ok(())
+        Ok(Unsynced(std::mem::take(&mut self.directory)))
     }
 
     fn name(&mut self) -> io::Result<()> {

@@ -1,9 +1,8 @@
 //! Completing jobs: files get to their places, contents may be served from then on.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use potluck_cache::{Lease, PlaceError};
+use potluck_cache::{PlaceError, Wanted, place_many};
 use potluck_plan::{Completion, ErrorContext, JobError};
 use serde_json::json;
 
@@ -86,16 +85,19 @@ impl JobsTask {
             .iter()
             .filter_map(|(index, lease)| {
                 let file = entry.job.files.get(*index).filter(|file| !file.placed)?;
-                Some((*index, lease.clone(), file.path.clone(), file.mtime))
+                Some((*index, (lease.clone(), file.path.clone(), file.mtime)))
             })
             .collect();
         self.work.spawn(async move {
             let placing = blocking(move || {
-                let place = |(index, lease, path, mtime): (_, Lease, PathBuf, _)| {
-                    let result = lease.place(&path, mtime);
-                    (index, path, result)
-                };
-                files.into_iter().map(place).collect()
+                let (places, wanted): (Vec<usize>, Vec<Wanted>) = files.into_iter().unzip();
+                let results = place_many(&wanted);
+                let wanted = wanted.into_iter().zip(results);
+                places
+                    .into_iter()
+                    .zip(wanted)
+                    .map(|(index, ((_, path, _), result))| (index, path, result))
+                    .collect()
             });
             Some(Placed {
                 job: id,
