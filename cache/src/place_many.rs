@@ -2,8 +2,7 @@
 //!
 //! Each gets its name when its bytes are durable, as with one file. The names of many are
 //! made durable together: a directory takes as long to sync for one name as for a hundred.
-//! To sync the whole filesystem once instead would be faster where nobody else writes, and
-//! ten times slower where somebody does.
+//! To sync the whole filesystem once instead would wait for what everybody else writes, too.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
