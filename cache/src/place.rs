@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use rustix::io::Errno;
 
-use crate::placement::{Unsynced, place_error};
+use crate::placement::Unsynced;
 use crate::{PlaceError, Placement};
 
 /// Makes `destination` a copy of the first `size` bytes of `source`: a clone that shares
@@ -34,14 +34,14 @@ pub(crate) fn place_unsynced(
     mtime: Option<SystemTime>,
 ) -> Result<Unsynced, PlaceError> {
     let placement = Placement::begin(destination)?;
-    copy(source, placement.file(), size).map_err(|error| place_error(destination, error))?;
+    placement.fill(source, size)?;
     placement.seal(mtime)?;
     placement.name_it()
 }
 
 /// Clones; else lets the kernel copy; else copies through memory. Never moves the
 /// cursor of `source`, which others share.
-fn copy(source: &File, target: &File, size: u64) -> io::Result<()> {
+pub(crate) fn copy(source: &File, target: &File, size: u64) -> io::Result<()> {
     if source.metadata()?.len() == size && rustix::fs::ioctl_ficlone(target, source).is_ok() {
         return Ok(());
     }
@@ -88,6 +88,7 @@ fn cut_short() -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::placement::place_error;
     use std::fs;
     use std::time::Duration;
 

@@ -14,6 +14,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 
 use crate::PlaceError;
 use crate::error::is_full;
+use crate::place::copy;
 
 /// A file in the directory of its destination that does not bear its name yet. Its bytes
 /// are synced before the one step that gives it the name, so nobody ever sees half a file,
@@ -80,6 +81,15 @@ impl Placement {
     #[must_use]
     pub const fn file(&self) -> &File {
         &self.file
+    }
+
+    /// Makes it a copy of the first `size` bytes of `source`: a clone that shares them where
+    /// the filesystem can. The cursor of `source` stays where it is.
+    ///
+    /// # Errors
+    /// When the disk fails, or `source` is shorter.
+    pub fn fill(&self, source: &File, size: u64) -> Result<(), PlaceError> {
+        copy(source, &self.file, size).map_err(|error| place_error(&self.destination, error))
     }
 
     /// Makes what was written durable. `mtime` becomes its time of the last change.

@@ -8,6 +8,7 @@
 mod authority;
 mod caller;
 mod contents;
+pub mod descriptors;
 mod doctor;
 mod documents;
 mod domain;
@@ -49,6 +50,7 @@ use crate::peering::Peering;
 pub use crate::revocation::{RevocationDocument, RevocationsDocument};
 use crate::stats::Stats;
 use caller::SocketPeer;
+use descriptors::HandedOver;
 pub use problem::{CALLER_PLACES, Problem};
 
 /// The most bytes of a request's body: 200 files of 2,200 characters and then some.
@@ -72,6 +74,8 @@ pub struct State {
     pub stats: Stats,
     /// The event log.
     pub events: EventLog,
+    /// How finished files came to their owners.
+    pub handed_over: Arc<HandedOver>,
     /// What holds.
     pub settings: Arc<Settings>,
     /// Cancelled when the node stops: streams that are followed end then.
@@ -113,15 +117,19 @@ pub fn bind(path: &Path, users: Users) -> io::Result<UnixListener> {
         std::fs::create_dir_all(directory)?;
     }
     let listener = UnixListener::bind(path)?;
-    let is_open = match users {
+    // Whoever may call has only their own jobs: the kernel says who it is.
+    let mode = if is_open(users) { 0o666 } else { 0o600 };
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+    Ok(listener)
+}
+
+/// Whether everybody may call.
+fn is_open(users: Users) -> bool {
+    match users {
         Users::Auto => rustix::process::geteuid().is_root(),
         Users::Own => false,
         Users::All => true,
-    };
-    // Whoever may call has only their own jobs: the kernel says who it is.
-    let mode = if is_open { 0o666 } else { 0o600 };
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
-    Ok(listener)
+    }
 }
 
 /// Answers on the control socket until `stop`.

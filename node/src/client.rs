@@ -3,6 +3,7 @@
 //! Every call has a connection of its own: a stream that is followed never holds up
 //! another call, and there is nothing to keep alive.
 
+mod descriptor;
 mod error;
 mod lines;
 
@@ -43,6 +44,8 @@ const MAX_DOCUMENT: usize = 64 << 20;
 #[derive(Debug, Clone)]
 pub struct Client {
     socket: PathBuf,
+    /// As whom the daemon runs.
+    daemon: u32,
     patience: Duration,
 }
 
@@ -60,20 +63,25 @@ impl Client {
     /// [`ClientError::NoDaemon`] when nobody does, [`ClientError::Socket`] when the
     /// socket is not for this user.
     pub async fn connect(socket: &Path) -> Result<Self, ClientError> {
-        let client = Self {
+        let stream = dial(socket).await?;
+        let peer = stream.peer_cred();
+        let peer = peer.map_err(|source| ClientError::Socket {
+            path: socket.to_owned(),
+            source,
+        })?;
+        Ok(Self {
             socket: socket.to_owned(),
+            daemon: peer.uid(),
             patience: PATIENCE,
-        };
-        client.dial().await?;
-        Ok(client)
+        })
     }
 
     /// The same for calls at which the daemon reads or writes whole files.
     #[must_use]
     pub fn patient(&self) -> Self {
         Self {
-            socket: self.socket.clone(),
             patience: LONG_PATIENCE,
+            ..self.clone()
         }
     }
 
@@ -189,7 +197,7 @@ impl Client {
 
     /// The answer, once it is a good one.
     async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Answer, ClientError> {
-        let stream = TokioIo::new(self.dial().await?);
+        let stream = TokioIo::new(dial(&self.socket).await?);
         let (mut sender, connection) = http1::handshake(stream).await.map_err(broken)?;
         let mut driver = JoinSet::new();
         driver.spawn(async move {
@@ -217,22 +225,6 @@ impl Client {
         Err(Refused::read(status, &bytes).into())
     }
 
-    async fn dial(&self) -> Result<UnixStream, ClientError> {
-        match timeout(PATIENCE, UnixStream::connect(&self.socket)).await {
-            Ok(Ok(stream)) => Ok(stream),
-            Ok(Err(error)) => Err(match error.kind() {
-                io::ErrorKind::NotFound
-                | io::ErrorKind::NotADirectory
-                | io::ErrorKind::ConnectionRefused => ClientError::NoDaemon(self.socket.clone()),
-                _ => ClientError::Socket {
-                    path: self.socket.clone(),
-                    source: error,
-                },
-            }),
-            Err(_) => Err(ClientError::Silent(self.socket.clone())),
-        }
-    }
-
     async fn in_time<T>(
         &self,
         limit: Duration,
@@ -241,6 +233,22 @@ impl Client {
         timeout(limit, call)
             .await
             .unwrap_or_else(|_| Err(ClientError::Silent(self.socket.clone())))
+    }
+}
+
+async fn dial(socket: &Path) -> Result<UnixStream, ClientError> {
+    match timeout(PATIENCE, UnixStream::connect(socket)).await {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(error)) => Err(match error.kind() {
+            io::ErrorKind::NotFound
+            | io::ErrorKind::NotADirectory
+            | io::ErrorKind::ConnectionRefused => ClientError::NoDaemon(socket.to_owned()),
+            _ => ClientError::Socket {
+                path: socket.to_owned(),
+                source: error,
+            },
+        }),
+        Err(_) => Err(ClientError::Silent(socket.to_owned())),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Finished files whose places the daemon may not write: it hands their bytes over,
 //! and the owner's own process puts them there with the owner's rights.
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -51,8 +52,8 @@ pub async fn complete(client: &Client, job: &str) -> Result<JobDocument, HandOve
 }
 
 /// Completes a job with the rights of this process: every finished file is written beside
-/// its destination first, and only when all are there does each get its name. Then the
-/// job is ended; files that are not finished are given up.
+/// its destination first, from its descriptor where the daemon passes that, and only when
+/// all are there does each get its name. Then the job is ended; files that are not finished are given up.
 ///
 /// # Errors
 /// As [`HandOverError`] says. The job can be completed again then.
@@ -66,8 +67,14 @@ async fn hand_over(client: &Client, job: &JobDocument) -> Result<JobDocument, Ha
             .map_err(|error| HandOverError::Destination(error.message))?;
     }
     let mut received = Vec::new();
+    let mut are_passed = true;
     for (number, file) in finished() {
-        received.push(receive(client, &job.id, number, file).await?);
+        let passed = match are_passed {
+            true => passed(client, &job.id, number).await,
+            false => None,
+        };
+        are_passed = passed.is_some();
+        received.push(receive(client, &job.id, number, file, passed).await?);
     }
     blocking("the files", move || {
         received.into_iter().try_for_each(Placement::finish)
@@ -77,15 +84,33 @@ async fn hand_over(client: &Client, job: &JobDocument) -> Result<JobDocument, Ha
     Ok(client.post(&path, &json!({ "placed": true })).await?)
 }
 
-/// Fetches one file to beside its destination, all of it on the disk.
+/// A file that the daemon passes, and its size. Where it passes none, it gives the bytes.
+async fn passed(client: &Client, job: &str, number: usize) -> Option<(File, u64)> {
+    let passed = client.descriptor(job, number).await;
+    passed
+        .inspect_err(|error| tracing::debug!(%error, number, "the file is not passed"))
+        .ok()
+}
+
+/// Gets one file to beside its destination, all of it on the disk.
 async fn receive(
     client: &Client,
     job: &str,
     number: usize,
     file: &FileDocument,
+    passed: Option<(File, u64)>,
 ) -> Result<Placement, HandOverError> {
     let destination = PathBuf::from(&file.path);
     let mtime = file.modified.as_deref().and_then(parse_rfc3339);
+    if let Some((source, size)) = passed {
+        return blocking(&file.path, move || {
+            let placement = Placement::begin(&destination)?;
+            placement.fill(&source, size)?;
+            placement.seal(mtime)?;
+            Ok(placement)
+        })
+        .await;
+    }
     let failed = |error| write_error(&destination, error);
     let beside = destination.clone();
     let placement = blocking(&file.path, move || Placement::begin(&beside)).await?;

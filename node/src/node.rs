@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use crate::api::descriptors::DescriptorSocket;
 use crate::api::{self, State};
 use crate::config::Settings;
 use crate::contents::Contents;
@@ -149,6 +150,7 @@ impl Node {
                 path: path.clone(),
                 source,
             })?;
+        let descriptors = DescriptorSocket::open(path, settings.control.users);
         let metrics = match settings.control.http {
             None => None,
             Some(address) => Some(
@@ -176,11 +178,15 @@ impl Node {
             engine,
             stats,
             events,
+            handed_over: Arc::default(),
             settings,
             stopping: stop_api.clone(),
         };
         let mut api = JoinSet::new();
         api.spawn(api::serve(listener, state.clone()));
+        if let Some(socket) = descriptors {
+            api.spawn(socket.serve(state.clone()));
+        }
         if let Some(listener) = metrics {
             api.spawn(api::serve_metrics(listener, state.clone()));
         }

@@ -266,6 +266,7 @@ pub(super) async fn content(
     Path((job, file)): Path<(String, usize)>,
 ) -> Result<Response, Problem> {
     let taken = state.jobs.take(by, job, file).await?;
+    state.handed_over.count_bytes();
     let (chunks, stream) = mpsc::channel(4);
     let size = taken.lease.size();
     tokio::task::spawn_blocking(move || send_chunks(&taken.lease, &chunks));

@@ -55,6 +55,15 @@ fn render(state: &State) -> String {
         &[("", stats.jobs_completed)],
     );
     metric(
+        "potluck_files_handed_over_total",
+        "counter",
+        "Finished files that their owners' processes wrote, by how they got them.",
+        &[
+            ("{as=\"descriptor\"}", state.handed_over.descriptors()),
+            ("{as=\"bytes\"}", state.handed_over.bytes()),
+        ],
+    );
+    metric(
         "potluck_peers",
         "gauge",
         "Peers on the list.",
