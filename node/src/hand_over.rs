@@ -81,7 +81,11 @@ async fn hand_over(client: &Client, job: &JobDocument) -> Result<JobDocument, Ha
     })
     .await?;
     let path = format!("/v1/jobs/{}/complete", job.id);
-    Ok(client.post(&path, &json!({ "placed": true })).await?)
+    // What has ended meanwhile is not among them, and nobody shall think that it is.
+    let files: Vec<usize> = finished().map(|(number, _)| number).collect();
+    Ok(client
+        .post(&path, &json!({ "placed": true, "files": files }))
+        .await?)
 }
 
 /// A file that the daemon passes, and its size. Where it passes none, it gives the bytes.
@@ -195,8 +199,11 @@ mod tests {
                 Body::from_stream(chunks),
             )
         };
+        let files = job.files.iter().enumerate();
+        let finished = files.filter(|(_, file)| file.content_id.is_some());
+        let placed: Vec<usize> = finished.map(|(number, _)| number).collect();
         let complete = move |Json(body): Json<Value>| async move {
-            assert_eq!(body, json!({ "placed": true }));
+            assert_eq!(body, json!({ "placed": true, "files": placed }));
             Json(job)
         };
         let of_job = "/v1/jobs/0123456789abcdef";

@@ -86,6 +86,8 @@ pub(super) struct ValidateBody {
 pub(super) struct CompleteBody {
     #[serde(default)]
     placed: bool,
+    #[serde(default)]
+    files: Vec<usize>,
 }
 
 type Answer = Result<Json<JobDocument>, Problem>;
@@ -228,7 +230,8 @@ pub(super) async fn complete(
     body: Result<Json<CompleteBody>, JsonRejection>,
 ) -> Answer {
     let Json(body) = body?;
-    Ok(document(state.jobs.complete(by, job, body.placed).await?))
+    let placed = body.placed.then_some(body.files);
+    Ok(document(state.jobs.complete(by, job, placed).await?))
 }
 
 pub(super) async fn why(

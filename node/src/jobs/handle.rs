@@ -118,7 +118,7 @@ pub(super) enum Command {
     Suspend(Caller, String, Reply<Arc<JobDocument>>),
     Cancel(Caller, String, Reply<Arc<JobDocument>>),
     Set(Caller, String, Vec<Change>, Reply<Arc<JobDocument>>),
-    Complete(Caller, String, bool, Reply<Arc<JobDocument>>),
+    Complete(Caller, String, Option<Vec<usize>>, Reply<Arc<JobDocument>>),
     TakeOver(Caller, String, Reply<Arc<JobDocument>>),
     Validate(Caller, String, usize, bool, Reply<Arc<JobDocument>>),
     Take(Caller, String, usize, Reply<Taken>),
@@ -254,8 +254,8 @@ impl JobsHandle {
             .await
     }
 
-    /// Puts the finished files in their places and ends the job; with `placed` the
-    /// caller has put them there.
+    /// Puts the finished files in their places and ends the job; `placed` names those
+    /// that the caller has put there: the others are given up.
     ///
     /// # Errors
     /// [`Refusal::CallerPlaces`] when only the caller may write them.
@@ -263,7 +263,7 @@ impl JobsHandle {
         &self,
         by: Caller,
         job: String,
-        placed: bool,
+        placed: Option<Vec<usize>>,
     ) -> Result<Arc<JobDocument>, Refusal> {
         self.ask(|reply| Command::Complete(by, job, placed, reply))
             .await

@@ -20,7 +20,7 @@ async fn a_job_goes_from_its_making_to_its_files() {
         !world.out("a").exists(),
         "nobody sees a file before completion"
     );
-    let done = jobs.complete(ME, job.id.clone(), false).await.unwrap();
+    let done = jobs.complete(ME, job.id.clone(), None).await.unwrap();
     assert_eq!(done.state, JobState::Acknowledged);
     assert_eq!(fs::read(world.out("b")).unwrap(), b"http://origin/b");
     assert_eq!(world.fake.validated.lock().unwrap().len(), 2);
@@ -56,13 +56,33 @@ async fn a_detached_job_completes_itself_for_its_own_user_only() {
     assert!(world.out("a").exists());
     let other = jobs.create(OTHER, detached(&world, "b")).await.unwrap();
     until(&jobs, &other.id, JobState::Transferred).await;
-    let refused = jobs.complete(OTHER, other.id.clone(), false).await;
+    let refused = jobs.complete(OTHER, other.id.clone(), None).await;
     assert!(matches!(refused, Err(Refusal::CallerPlaces)));
     let taken = jobs.take(OTHER, other.id.clone(), 0).await.unwrap();
     assert_eq!(taken.lease.size(), "http://origin/b".len() as u64);
-    let done = jobs.complete(OTHER, other.id.clone(), true).await.unwrap();
+    let done = jobs
+        .complete(OTHER, other.id.clone(), Some(vec![0]))
+        .await
+        .unwrap();
     assert_eq!(done.state, JobState::Acknowledged);
     assert!(!world.out("b").exists());
+}
+
+#[tokio::test]
+async fn what_ended_after_the_owner_looked_is_not_said_to_be_placed() {
+    let mut world = World::new();
+    let jobs = world.start();
+    let job = jobs.create(OTHER, world.job(&["a", "b"])).await.unwrap();
+    until(&jobs, &job.id, JobState::Transferred).await;
+    let missing = jobs.complete(OTHER, job.id.clone(), Some(vec![0, 2])).await;
+    assert!(matches!(missing, Err(Refusal::NoSuchFile(2))));
+    // They saw only the first when they looked.
+    let done = jobs.complete(OTHER, job.id.clone(), Some(vec![0])).await;
+    let done = done.unwrap();
+    assert_eq!(done.state, JobState::Acknowledged);
+    assert!(done.partial);
+    assert!(done.files[0].content_id.is_some());
+    assert_eq!(done.files[1].content_id, None);
 }
 
 #[tokio::test]
@@ -79,7 +99,7 @@ async fn others_neither_see_nor_touch_a_job() {
     for refused in [
         jobs.show(OTHER, job.id.clone()).await,
         jobs.cancel(OTHER, job.id.clone()).await,
-        jobs.complete(OTHER, job.id.clone(), true).await,
+        jobs.complete(OTHER, job.id.clone(), Some(vec![0])).await,
     ] {
         assert!(matches!(refused, Err(Refusal::NoSuchJob(_))));
     }
@@ -175,13 +195,13 @@ async fn a_job_that_cannot_be_placed_waits_for_its_owner() {
     let job = jobs.create(ME, world.job(&["a"])).await.unwrap();
     until(&jobs, &job.id, JobState::Transferred).await;
     fs::create_dir(world.out("a")).unwrap();
-    let refused = jobs.complete(ME, job.id.clone(), false).await.unwrap_err();
+    let refused = jobs.complete(ME, job.id.clone(), None).await.unwrap_err();
     assert!(matches!(&refused, Refusal::Destination(error) if error.code == "is_a_directory"));
     let shown = jobs.show(ME, job.id.clone()).await.unwrap();
     assert_eq!(shown.state, JobState::Transferred);
     assert!(shown.error.is_some());
     fs::remove_dir(world.out("a")).unwrap();
-    let done = jobs.complete(ME, job.id.clone(), false).await.unwrap();
+    let done = jobs.complete(ME, job.id.clone(), None).await.unwrap();
     assert_eq!(
         (done.state, done.error.is_some()),
         (JobState::Acknowledged, false)
@@ -197,13 +217,13 @@ async fn a_job_that_cannot_be_completed_early_goes_on() {
     let first_is_here = watch.wait_for(|job| job.files[0].content_id.is_some());
     first_is_here.await.unwrap();
     fs::create_dir(world.out("a")).unwrap();
-    let refused = jobs.complete(ME, job.id.clone(), false).await.unwrap_err();
+    let refused = jobs.complete(ME, job.id.clone(), None).await.unwrap_err();
     assert!(matches!(refused, Refusal::Destination(_)), "{refused}");
     let asked = |world: &World| world.fake.asked.lock().unwrap().len();
     until(&jobs, &job.id, JobState::Transferring).await;
     assert_eq!(asked(&world), 3, "the second file was begun anew");
     fs::remove_dir(world.out("a")).unwrap();
-    let done = jobs.complete(ME, job.id.clone(), false).await.unwrap();
+    let done = jobs.complete(ME, job.id.clone(), None).await.unwrap();
     assert_eq!(done.state, JobState::Acknowledged);
     assert!(world.out("a").exists() && !world.out("hang").exists());
 }

@@ -117,7 +117,11 @@ async fn a_job_that_is_taken_over_forgets_what_its_owner_gave_it() {
     let mut world = World::new();
     world.config.limits.jobs_per_user = 1;
     let jobs = world.start();
-    let job = jobs.create(ME, secretive(&world)).await.unwrap();
+    let detached = NewJob {
+        detached: true,
+        ..secretive(&world)
+    };
+    let job = jobs.create(ME, detached).await.unwrap();
     for by in [ME, OTHER] {
         let refused = jobs.take_over(by, job.id.clone()).await;
         assert!(refused.is_err(), "{by:?}");
@@ -126,6 +130,8 @@ async fn a_job_that_is_taken_over_forgets_what_its_owner_gave_it() {
     assert!(matches!(full, Err(Refusal::Limit(_))));
     let shown = jobs.take_over(ROOT, job.id.clone()).await.unwrap();
     assert_eq!(shown.owner, "uid:0");
+    // Nothing is written with root's rights before root says so.
+    assert!(!shown.settings.detached);
     assert!(shown.settings.credentials.is_none());
     assert!(shown.files[1].headers.is_empty() && shown.files[1].secret_headers.is_empty());
     let path = world.dir.path().join(format!("jobs/{}.secret", job.id));

@@ -75,6 +75,8 @@ impl JobsTask {
             job.on_complete = None;
             job.on_error = None;
             job.hook_due = None;
+            // Root's node would write where the former owner may not.
+            job.detached = false;
             job.headers.clear();
             // Files that the node would read with root's rights from now on.
             job.origin.client_certificate = None;

@@ -20,23 +20,32 @@ impl JobsTask {
         }
     }
 
-    /// Somebody wants a job completed. `placed` says that they have written the files.
+    /// Somebody wants a job completed. `placed` says which files they have written.
     pub(super) async fn complete(
         &mut self,
         id: JobId,
-        placed: bool,
+        placed: Option<Vec<usize>>,
         reply: Reply<Arc<JobDocument>>,
     ) {
         let own_uid = self.config.own_uid;
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
+        let missing = placed.iter().flatten();
+        let missing = missing
+            .copied()
+            .find(|index| !entry.leases.contains_key(index));
         let refusal = if entry.completing.is_some() {
             Some(Refusal::Busy)
         } else if entry.job.state().is_final() {
             let state = entry.job.state();
             Some(Refusal::State(potluck_plan::JobRefusal::Final(state)))
-        } else if !placed && entry.job.owner != own_uid && entry.job.progress().transferred > 0 {
+        } else if let Some(missing) = missing {
+            Some(Refusal::NoSuchFile(missing))
+        } else if placed.is_none()
+            && entry.job.owner != own_uid
+            && entry.job.progress().transferred > 0
+        {
             Some(Refusal::CallerPlaces)
         } else {
             None
@@ -47,13 +56,18 @@ impl JobsTask {
             return;
         }
         self.pause_for_completion(id);
-        if placed {
+        if let Some(placed) = placed {
             let Some(entry) = self.entries.get_mut(&id) else {
                 return;
             };
-            for file in &mut entry.job.files {
-                file.placed = file.is_transferred();
-                file.error = None;
+            for (index, file) in entry.job.files.iter_mut().enumerate() {
+                if placed.contains(&index) {
+                    file.placed = true;
+                    file.error = None;
+                } else if file.is_transferred() && !file.placed {
+                    // It ended since they looked: nobody has put it anywhere.
+                    file.reset();
+                }
             }
             let result = self.acknowledge(id).await;
             let _ = reply.send(result);
