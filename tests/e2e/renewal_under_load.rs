@@ -1,9 +1,10 @@
 //! Certificates that live for a minute renew themselves under transfers that never end.
 
 use std::collections::BTreeMap;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use potluck_tests::{Blob, Lab, Nginx, Node, bytes_of};
 use serde_json::Value;
 
@@ -61,32 +62,32 @@ mod needs_nginx_namespaces {
                 None => SHORT,
             };
             let start = Instant::now();
-            let mut number = 0;
-            let mut away: Option<Instant> = None;
-            let mut was_away = false;
-            while start.elapsed() < time {
-                // For half of a life nobody is there who could renew anything.
-                if !was_away && start.elapsed() > LIFE / 3 {
+            thread::scope(|scope| {
+                // For half of a life nobody is there who could renew anything: exactly so
+                // long, whatever a file takes.
+                let away = scope.spawn(|| {
+                    thread::sleep(LIFE / 3);
                     authority.stop()?;
-                    (away, was_away) = (Some(Instant::now()), true);
+                    thread::sleep(LIFE / 2);
+                    authority.start()
+                });
+                let mut number = 0;
+                while start.elapsed() < time {
+                    let name = format!("{number}.bin");
+                    let blob = Blob::new(number, SIZE);
+                    blob.write(nginx.root(), &name)?;
+                    giver.get(&nginx.url(&name), &name)?;
+                    let job = taker.get(&nginx.url(&name), &name)?;
+                    ensure!(
+                        bytes_of(&job, "bytes_from_peers")? == SIZE as u64,
+                        "after {:?}: {job}",
+                        start.elapsed()
+                    );
+                    blob.check(&taker.downloaded(&name)?)?;
+                    number += 1;
                 }
-                if away.is_some_and(|since| since.elapsed() > LIFE / 2) {
-                    authority.start()?;
-                    away = None;
-                }
-                let name = format!("{number}.bin");
-                let blob = Blob::new(number, SIZE);
-                blob.write(nginx.root(), &name)?;
-                giver.get(&nginx.url(&name), &name)?;
-                let job = taker.get(&nginx.url(&name), &name)?;
-                ensure!(
-                    bytes_of(&job, "bytes_from_peers")? == SIZE as u64,
-                    "after {:?}: {job}",
-                    start.elapsed()
-                );
-                blob.check(&taker.downloaded(&name)?)?;
-                number += 1;
-            }
+                away.join().map_err(|_| anyhow!("a thread panicked"))?
+            })?;
             let at_least = (time.as_secs() / LIFE.as_secs()) as usize;
             let giver_id = giver.json(&["domain", "show"])?["peer_id"].clone();
             for member in &members {
