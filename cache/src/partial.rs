@@ -269,10 +269,26 @@ impl Partial {
             Body::Pieces(map) => map.clone(),
             Body::Stream(_) => return Ok(()),
         };
-        self.disk()
-            .sync(&self.file)
-            .map_err(|e| CacheError::io(&self.path, e))?;
+        self.sync(&claimed)?;
         self.write_sidecar(&mut claimed, &map, map.held().clone())
+    }
+
+    /// Makes the bytes durable. When that fails, the system may have given up what it could
+    /// not write, and it says so only once: pieces that are not claimed are not held any
+    /// more, also where they can still be read.
+    pub(crate) fn sync(&self, claimed: &Bitfield) -> Result<(), CacheError> {
+        let Err(error) = self.disk().sync(&self.file) else {
+            return Ok(());
+        };
+        let unsure: Vec<_> = match &*self.body() {
+            Body::Pieces(map) => map.held().held().filter(|it| !claimed.has(*it)).collect(),
+            Body::Stream(_) => Vec::new(),
+        };
+        lock(&self.log).take_back(self.disk(), &unsure);
+        if let Body::Pieces(map) = &mut *self.body() {
+            map.discard(&unsure);
+        }
+        Err(CacheError::io(&self.path, error))
     }
 
     /// Deletes it.

@@ -5,6 +5,7 @@ use std::sync::PoisonError;
 use potluck_content::{Bitfield, ContentId, Manifest, PieceIndex};
 
 use crate::data_dir::meta_path;
+use crate::inner::lock;
 use crate::partial::{Body, pieces};
 use crate::piece_map::PieceMap;
 use crate::room::Room;
@@ -50,14 +51,11 @@ impl Partial {
                 found,
             });
         }
-        let admitted = self
-            .disk()
-            .sync(&self.file)
-            .map_err(|e| CacheError::io(&self.path, e))
-            .and_then(|()| {
-                self.inner
-                    .admit(&self.path, manifest, facts, Room::IfItFits)
-            });
+        let claimed = lock(&self.claimed).clone();
+        let admitted = self.sync(&claimed).and_then(|()| {
+            self.inner
+                .admit(&self.path, manifest, facts, Room::IfItFits)
+        });
         match admitted {
             Ok(open) => {
                 self.disk().discard(&meta_path(&self.path));

@@ -5,12 +5,16 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use bytes::Bytes;
 use common::{Dir, blob, manifest, piece, pieces, read, spec};
-use potluck_cache::{CacheError, Partial, PartialKey, PartialSpec, PutOutcome};
+use potluck_cache::{
+    CacheError, DiskStep, DiskWatcher, FinishError, Partial, PartialKey, PartialSpec, PutOutcome,
+};
 use potluck_content::{ContentId, PieceIndex};
 use proptest::prelude::*;
 
@@ -304,4 +308,53 @@ proptest! {
         let lease = partial.finish(Some(ContentId::of(&good))).unwrap();
         prop_assert!(read(&lease) == good);
     }
+}
+
+/// Fails to sync as long as it is told to.
+#[derive(Default)]
+struct Unsure(AtomicBool);
+
+impl DiskWatcher for Unsure {
+    fn before(&self, step: &DiskStep<'_>) -> io::Result<()> {
+        match step {
+            DiskStep::SyncFile { .. } if self.0.load(Ordering::SeqCst) => {
+                Err(io::Error::from_raw_os_error(5))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn after(&self, _: &DiskStep<'_>) {}
+}
+
+/// The system tells only once that it could not write, and then knows of nothing.
+#[test]
+fn what_a_failed_sync_leaves_unsure_is_written_again() {
+    let dir = Dir::new(100 << 20);
+    let disk = Arc::new(Unsure::default());
+    let cache = dir.open_watched(&disk);
+    let bytes = blob(1, 1_000_000);
+    let pieces = pieces(&bytes);
+    let partial = cache.partial(spec("a", bytes.len())).unwrap();
+    let _ = partial.put_hashed(pieces[0].clone()).unwrap();
+    partial.checkpoint().unwrap();
+    for piece in &pieces[1..] {
+        let _ = partial.put_hashed(piece.clone()).unwrap();
+    }
+    disk.0.store(true, Ordering::SeqCst);
+    let error = partial.finish(None).unwrap_err();
+    disk.0.store(false, Ordering::SeqCst);
+    let FinishError::Cache { partial, .. } = error else {
+        panic!("{error}");
+    };
+    // Only what an earlier sync wrote is there for sure.
+    assert_eq!(partial.held_bytes(), pieces[0].bytes().len() as u64);
+    drop(partial);
+    let partial = cache.partial(spec("a", bytes.len())).unwrap();
+    assert_eq!(partial.held_bytes(), pieces[0].bytes().len() as u64);
+    for piece in &pieces[1..] {
+        let _ = partial.put_hashed(piece.clone()).unwrap();
+    }
+    let lease = partial.finish(Some(ContentId::of(&bytes))).unwrap();
+    assert_eq!(read(&lease), *bytes);
 }
