@@ -18,6 +18,11 @@ pub enum HandOverError {
     /// The daemon did not give the bytes, or did not end the job.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// The job is somebody else's: this process must not write files where they said.
+    #[error(
+        "job {0} belongs to {1}, and this would write its files with other rights than theirs: let them complete it, or run this as them"
+    )]
+    NotOwner(String, String),
     /// A file cannot go where it should.
     #[error("{0}")]
     Destination(String),
@@ -45,7 +50,13 @@ pub async fn complete(client: &Client, job: &str) -> Result<JobDocument, HandOve
     let patient = client.patient();
     match patient.post(&format!("{path}/complete"), &by_daemon).await {
         Err(error) if error.is_caller_places() => {
-            hand_over(client, &client.get(&path).await?).await
+            let job: JobDocument = client.get(&path).await?;
+            let own = format!("uid:{}", rustix::process::geteuid().as_raw());
+            // Root may see it, but must not write where somebody else said.
+            if job.owner != own {
+                return Err(HandOverError::NotOwner(job.id, job.owner));
+            }
+            hand_over(client, &job).await
         }
         answer => Ok(answer?),
     }

@@ -107,8 +107,9 @@ async fn only_what_is_not_the_origins_is_fetched_again() {
         validator: Validator::ETag("\"v1\"".into()),
         size: content.len() as u64,
     };
+    let checksum = Digest::B3(ContentId::of(&content));
     let spec = PartialSpec {
-        key: PartialKey::Entity(entity.key()),
+        key: PartialKey::Private(format!("{} {checksum}", entity.key())),
         size: Some(content.len() as u64),
         manifest: None,
     };
@@ -120,7 +121,7 @@ async fn only_what_is_not_the_origins_is_fetched_again() {
     drop(partial);
 
     let mut request = FileRequest::new(origin.url("/f"), "job");
-    request.checksum = Some(Digest::B3(ContentId::of(&content)));
+    request.checksum = Some(checksum);
     let done = node.get(request).await.unwrap();
     assert_eq!(done.content_id, ContentId::of(&content));
     assert_eq!(done.accounting.origin, content.len() as u64);
@@ -178,4 +179,40 @@ async fn every_way_of_giving_a_digest_is_checked() {
             }
         }
     }
+}
+
+/// One user says what a URL gives, and has it in the cache. Nobody else may be given that.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_word_of_one_job_is_not_taken_by_others() {
+    let (good, evil) = (blob(400_000, 1), blob(400_000, 2));
+    let (origin, _) = counted(&good).await;
+    let (other, _) = counted(&evil).await;
+    let node = TestNode::start(&TestDomain::new()).await;
+    let made_up = node.get(FileRequest::new(other.url("/x"), "a")).await;
+    assert_eq!(made_up.unwrap().content_id, ContentId::of(&evil));
+
+    let mut request = FileRequest::new(origin.url("/f"), "b");
+    request.checksum = Some(Digest::B3(ContentId::of(&evil)));
+    let named = node.get(request).await.unwrap();
+    // It is what that job asked for, and nothing more.
+    assert_eq!(named.content_id, ContentId::of(&evil));
+    assert_eq!(named.entity, None);
+    let done = node.get(FileRequest::new(origin.url("/f"), "c")).await;
+    check(&done.unwrap(), &good);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_job_got_for_itself_is_not_found_by_its_digest() {
+    let content = blob(400_000, 3);
+    let (origin, sent) = counted(&content).await;
+    let node = TestNode::start(&TestDomain::new()).await;
+    let mut secret = FileRequest::new(origin.url("/f"), "a");
+    secret.headers = vec![("Authorization".to_owned(), "Bearer x".to_owned())];
+    let held = node.get(secret).await.unwrap();
+    assert!(!held.shareable);
+    let before = sent.load(Ordering::SeqCst);
+    let mut request = FileRequest::new(origin.url("/f"), "b");
+    request.checksum = Some(Digest::B3(ContentId::of(&content)));
+    check(&node.get(request).await.unwrap(), &content);
+    assert!(sent.load(Ordering::SeqCst) - before > 400_000);
 }

@@ -19,7 +19,8 @@ impl FileTask {
     pub(super) async fn cached(&self, wish: &Wish) -> Result<Option<Lease>, TransferError> {
         let cache = self.inner.cache.clone();
         let (digests, size) = (wish.digests.clone(), wish.size());
-        let (entity, facts) = (wish.entity.clone(), wish.facts());
+        let (entity, job_alone) = (wish.entity.clone(), wish.job_alone);
+        let facts = wish.facts(wish.share && !job_alone);
         blocking(move || {
             let by_digest = digests
                 .iter()
@@ -37,7 +38,12 @@ impl FileTask {
                 {
                     continue;
                 }
-                let known = lease.facts().entities;
+                let found = lease.facts();
+                // Whoever knows a digest does not get what another job got for itself.
+                if job_alone && !found.validated && found.entities.is_empty() {
+                    continue;
+                }
+                let known = found.entities;
                 for entity in facts.entities.iter().filter(|e| !known.contains(e)) {
                     cache.link_entity(entity, &id)?;
                 }
@@ -105,7 +111,7 @@ impl FileTask {
             progress.accounting = accounting;
         });
         let expected = wish.content().or(proven);
-        let facts = wish.facts();
+        let facts = wish.facts(wish.names(&accounting));
         let (cache, digests) = (self.inner.cache.clone(), wish.digests.clone());
         blocking(move || {
             // A stream was not checked on its way: until it is, nothing is said of it.

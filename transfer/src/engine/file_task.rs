@@ -165,6 +165,7 @@ impl FileTask {
         });
         // Parts of a file are not the file.
         let share = wish.share && self.request.ranges.is_none();
+        let known = lease.facts().entities;
         FileDone {
             content_id: lease.id(),
             size: lease.size(),
@@ -173,7 +174,7 @@ impl FileTask {
             troubles: self.shown.borrow().troubles.clone(),
             final_url: wish.source.redirected(),
             response_headers: wish.source.meta.fields.clone(),
-            entity: wish.entity.clone().filter(|_| share),
+            entity: wish.entity.clone().filter(|it| share && known.contains(it)),
             shareable: share,
             accounting,
             lease,

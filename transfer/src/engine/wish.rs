@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use potluck_cache::{Facts, PartialKey};
 use potluck_content::{ContentId, Digest, Entity};
-use potluck_plan::{ErrorContext, FileRanges, RangesError};
+use potluck_plan::{Accounting, ErrorContext, FileRanges, RangesError};
 
 use crate::engine::fetch::OriginSource;
 use crate::engine::file_task::FileTask;
@@ -20,6 +20,9 @@ pub(crate) struct Wish {
     pub(crate) share: bool,
     /// What the whole must hash to.
     pub(crate) digests: Vec<Digest>,
+    /// Only the job says what it must hash to. That is enough for the job, but does not
+    /// make any bytes those of the URL: others could be given what one user made up.
+    pub(crate) job_alone: bool,
     pub(crate) key: PartialKey,
     /// Where its bytes lie at the origin, when it is not the whole.
     pub(crate) packing: Option<Packing>,
@@ -45,7 +48,17 @@ impl FileTask {
                 .filter(|d| Some(*d) != checksum),
         );
         let name = &self.request.name;
+        let job_alone = checksum.is_some() && meta.digests.is_empty();
         let (key, resumable) = match (&entity, share) {
+            // Shared by the jobs that name the same.
+            (Some(entity), true) if job_alone => {
+                let checksum = checksum.map(|digest| digest.to_string());
+                let checksum = checksum.unwrap_or_default();
+                (
+                    PartialKey::Private(format!("{} {checksum}", entity.key())),
+                    true,
+                )
+            }
             (Some(entity), true) => (PartialKey::Entity(entity.key()), true),
             (Some(entity), false) => (
                 PartialKey::Private(format!("{name} {}", entity.key())),
@@ -64,6 +77,7 @@ impl FileTask {
             entity,
             share,
             digests,
+            job_alone,
             key,
             packing: None,
             resumable,
@@ -85,6 +99,7 @@ impl FileTask {
             entity: None,
             share: false,
             digests: self.request.checksum.into_iter().collect(),
+            job_alone: true,
             key: ranges_key(name, whole.entity.as_ref(), ranges),
             packing,
             resumable: whole.resumable,
@@ -110,11 +125,17 @@ impl Wish {
         })
     }
 
-    /// What is known of the content once it is complete and its digests are checked.
-    pub(crate) fn facts(&self) -> Facts {
+    /// Whether bytes that came so are those of the URL for everybody.
+    pub(crate) const fn names(&self, came: &Accounting) -> bool {
+        self.share && (!self.job_alone || came.peers == 0 && came.cache == 0)
+    }
+
+    /// What is known of the content once it is complete and its digests are checked;
+    /// `names` as [`Wish::names`] says.
+    pub(crate) fn facts(&self, names: bool) -> Facts {
         Facts {
-            validated: self.share && !self.digests.is_empty(),
-            entities: self.entity.iter().filter(|_| self.share).cloned().collect(),
+            validated: names && !self.digests.is_empty(),
+            entities: self.entity.iter().filter(|_| names).cloned().collect(),
             digests: if self.share {
                 self.digests.clone()
             } else {

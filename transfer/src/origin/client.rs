@@ -84,7 +84,8 @@ impl OriginClient {
         let mut meta = match answer.status() {
             StatusCode::OK => {
                 let meta = OriginMeta::of_answer((start, at), &answer, true)?;
-                if meta.size.is_none() && !meta.packed {
+                // Some say 0 to HEAD and send a body to GET.
+                if meta.size.is_none_or(|size| size == 0) && !meta.packed {
                     self.meta_by_get(request).await?
                 } else {
                     meta

@@ -9,7 +9,8 @@ use potluck_content::Digest;
 /// The digests that an answer gives of the whole content.
 ///
 /// `Repr-Digest` is of the whole, also in an answer that is a part. `Content-Digest`
-/// is of what this answer carries, so it counts only when that is the whole. The old
+/// is of what this answer carries, so it counts only when that is the whole, and not
+/// where it is of nothing, as in an answer to HEAD (RFC 9530, appendix B.2). The old
 /// `Digest` field (RFC 3230) is as `Repr-Digest`.
 pub(crate) fn read_digests(headers: &HeaderMap, whole: bool) -> Vec<Digest> {
     let mut digests = Vec::new();
@@ -25,10 +26,21 @@ pub(crate) fn read_digests(headers: &HeaderMap, whole: bool) -> Vec<Digest> {
     };
     read("repr-digest", structured_member);
     if whole {
-        read("content-digest", structured_member);
+        read("content-digest", |member| {
+            structured_member(member).filter(|digest| !is_of_nothing(digest))
+        });
     }
     read("digest", plain_member);
     digests
+}
+
+fn is_of_nothing(digest: &Digest) -> bool {
+    use aws_lc_rs::digest::{SHA256, SHA512, digest as hash};
+    match digest {
+        Digest::Sha256(bytes) => hash(&SHA256, &[]).as_ref() == bytes,
+        Digest::Sha512(bytes) => hash(&SHA512, &[]).as_ref() == bytes,
+        Digest::B3(_) => false,
+    }
 }
 
 /// `sha-256=:<base64>:`, with parameters after it left aside.
@@ -91,6 +103,9 @@ mod tests {
         )]);
         assert!(read_digests(&fields, false).is_empty());
         assert_eq!(read_digests(&fields, true), [Digest::Sha256([1; 32])]);
+        // An answer to HEAD carries nothing.
+        let nothing = "sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:";
+        assert!(read_digests(&headers(&[("content-digest", nothing.to_owned())]), true).is_empty());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use http::Method;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
-use crate::origin::{OriginError, OriginOptions};
+use crate::origin::{OriginError, OriginOptions, ProxyChoice};
 
 /// Headers that ask for nothing that only this job may see.
 const HARMLESS: [HeaderName; 9] = [
@@ -117,7 +117,13 @@ impl OriginRequest {
             let agent = HeaderValue::from_str(agent).map_err(|_| bad("the user agent"))?;
             self.headers.insert(header::USER_AGENT, agent);
         }
-        self.personal |= self.method != Method::GET || options.client_certificate.is_some();
+        // What comes by a way that the job chose is the job's: whoever answers there may
+        // give other bytes than the origin gives everybody else.
+        self.personal |= self.method != Method::GET
+            || options.client_certificate.is_some()
+            || matches!(options.proxy, ProxyChoice::Url(_))
+            || !options.ca_files.is_empty()
+            || options.allow_downgrade;
         self.options = options;
         self.owner = owner;
         Ok(self)
@@ -261,6 +267,28 @@ mod tests {
         assert!(!request("http://h/", &[("User-Agent", "x")]).is_personal());
         assert!(request("http://h/", &[("Cookie", "x")]).is_personal());
         assert!(request("http://h/", &[("X-Variant", "x")]).is_personal());
+    }
+
+    #[test]
+    fn what_comes_by_a_way_of_the_jobs_own_is_personal() {
+        let asked = |options: OriginOptions| {
+            let request = request("https://h/", &[]);
+            let request = request.with_options(Arc::new(options), None);
+            request.unwrap().is_personal()
+        };
+        assert!(!asked(OriginOptions::default()));
+        assert!(asked(OriginOptions {
+            proxy: ProxyChoice::Url("http://127.0.0.1:9/".to_owned()),
+            ..OriginOptions::default()
+        }));
+        assert!(asked(OriginOptions {
+            ca_files: vec!["/home/a/ca.pem".into()],
+            ..OriginOptions::default()
+        }));
+        assert!(asked(OriginOptions {
+            allow_downgrade: true,
+            ..OriginOptions::default()
+        }));
     }
 
     #[test]

@@ -146,6 +146,11 @@ pub fn file(asked: &Asked, body: &[u8], etag: &str) -> Reply {
         .field("if-range")
         .is_none_or(|tag| tag == format!("\"{etag}\""));
     match asked.range().filter(|_| fresh) {
+        Some(_) if asked.method == "GET" && size == 0 => {
+            fields.push(("Content-Range", "bytes */0".to_owned()));
+            fields.push(("Content-Length", "0".to_owned()));
+            Reply::Keep(head("416 Range Not Satisfiable", &fields))
+        }
         Some((first, last)) if asked.method == "GET" => {
             let last = last.min(size - 1);
             fields.push(("Content-Range", format!("bytes {first}-{last}/{size}")));
