@@ -216,3 +216,18 @@ async fn what_one_job_got_for_itself_is_not_found_by_its_digest() {
     check(&node.get(request).await.unwrap(), &content);
     assert!(sent.load(Ordering::SeqCst) - before > 400_000);
 }
+
+/// Some say to HEAD that there is nothing, and send a body to GET.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_length_of_nothing_is_asked_again() {
+    let content = blob(400_000, 6);
+    let served = content.clone();
+    let origin = ScriptedOrigin::start(move |asked| match asked.method.as_str() {
+        "HEAD" => file(asked, &[], "v1"),
+        _ => file(asked, &served, "v1"),
+    })
+    .await;
+    let node = TestNode::start(&TestDomain::new()).await;
+    let done = node.get(FileRequest::new(origin.url("/f"), "job")).await;
+    check(&done.unwrap(), &content);
+}

@@ -84,11 +84,15 @@ impl OriginClient {
         let mut meta = match answer.status() {
             StatusCode::OK => {
                 let meta = OriginMeta::of_answer((start, at), &answer, true)?;
-                // Some say 0 to HEAD and send a body to GET.
-                if meta.size.is_none_or(|size| size == 0) && !meta.packed {
-                    self.meta_by_get(request).await?
-                } else {
-                    meta
+                match meta.size {
+                    None if !meta.packed => self.meta_by_get(request).await?,
+                    // Some say so to HEAD and send a body to GET. Where there is none
+                    // indeed, parts of it need not be asked for.
+                    Some(0) => {
+                        let by_get = self.meta_by_get(request).await?;
+                        if by_get.size == Some(0) { meta } else { by_get }
+                    }
+                    _ => meta,
                 }
             }
             // Signed links refuse HEAD with 403; some frameworks do not route it.
