@@ -1,6 +1,7 @@
 //! Certificates that live for a minute renew themselves under transfers that never end.
 
 use std::collections::BTreeMap;
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -65,11 +66,16 @@ mod needs_nginx_namespaces {
             thread::scope(|scope| {
                 // For half of a life nobody is there who could renew anything: exactly so
                 // long, whatever a file takes.
-                let away = scope.spawn(|| {
+                let (over, wait) = mpsc::sync_channel::<()>(0);
+                let authority = &mut authority;
+                let away = scope.spawn(move || {
                     thread::sleep(LIFE / 3);
                     authority.stop()?;
                     thread::sleep(LIFE / 2);
-                    authority.start()
+                    let started = authority.start();
+                    // A daemon ends with the thread that started it.
+                    let _ = wait.recv();
+                    started
                 });
                 let mut number = 0;
                 while start.elapsed() < time {
@@ -86,6 +92,7 @@ mod needs_nginx_namespaces {
                     blob.check(&taker.downloaded(&name)?)?;
                     number += 1;
                 }
+                drop(over);
                 away.join().map_err(|_| anyhow!("a thread panicked"))?
             })?;
             let at_least = (time.as_secs() / LIFE.as_secs()) as usize;
