@@ -28,6 +28,10 @@ struct Bytes {
 /// Contents that go, at most, for one piece that comes.
 const AT_ONCE: usize = 64;
 
+/// The part of the cache that makes room for a content of which nobody knows where it
+/// ends: a quarter. What has no end must not empty the cache.
+const SHARE: u64 = 4;
+
 impl Ahead {
     /// For a content of this size, if it is known, of which some is there already.
     pub(crate) fn new(
@@ -60,6 +64,36 @@ impl Ahead {
         self.inner.need_disk(path, bytes as u64)
     }
 
+    /// So many bytes come in all.
+    pub(crate) fn foretell(&mut self, size: u64) {
+        self.size = Some(size);
+    }
+
+    /// Before more bytes of a stream are written. Within its share of the cache, others let
+    /// go for it. What it takes beyond that is what the disk has free anyway, and half of
+    /// that at most: the other half is for what is known to end, such as its copy in the
+    /// place where it goes.
+    pub(crate) fn need_more(&self, path: &Path, bytes: usize) -> Result<(), CacheError> {
+        let more = bytes as u64;
+        let came = lock(&self.bytes).came;
+        let taken = came.saturating_add(more);
+        if self.size.is_some() || taken <= self.share() {
+            return self.inner.need_disk(path, more);
+        }
+        if self.inner.spare_disk()? < taken {
+            return Err(CacheError::Endless { came });
+        }
+        Ok(())
+    }
+
+    /// Bytes for which others let go.
+    fn share(&self) -> u64 {
+        match self.size {
+            Some(_) => u64::MAX,
+            None => self.inner.shelf().limits.max_size / SHARE,
+        }
+    }
+
     /// Bytes were written: makes room for them under the limit, if all of the content has
     /// a chance to fit.
     pub(crate) fn wrote(&self, written: usize) {
@@ -77,7 +111,8 @@ impl Ahead {
             bytes.came
         };
         let size = self.size.unwrap_or(came);
-        let helps = {
+        let share = self.share();
+        let helps = came <= share && {
             let shelf = self.inner.shelf();
             shelf.excess() > 0 && shelf.can_make_room(size)
         };

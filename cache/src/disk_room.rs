@@ -59,6 +59,12 @@ impl Inner {
         })
     }
 
+    /// Bytes that can be taken without any content going.
+    pub(crate) fn spare_disk(&self) -> Result<u64, CacheError> {
+        let min_free = self.shelf().limits.min_free;
+        Ok(self.free()?.saturating_sub(min_free))
+    }
+
     /// Gives the disk back what it is to have free, as far as contents may go: others fill
     /// it as well.
     pub(crate) fn keep_min_free(&self) -> Result<u64, CacheError> {

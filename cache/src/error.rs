@@ -29,6 +29,15 @@ pub enum CacheError {
         /// What the cache found before the system refused anything.
         shortage: Option<Shortage>,
     },
+    /// A content of which nobody knows where it ends took all the room that it may.
+    #[error(
+        "nobody says where it ends, and it did not after {came} bytes: without its size, no file \
+         takes more than a quarter of cache.max_size or half of what the disk has free"
+    )]
+    Endless {
+        /// Bytes that came.
+        came: u64,
+    },
     /// The content is larger than the whole cache may be.
     #[error("{size} bytes are more than the {limit} that the cache may hold")]
     LargerThanCache {

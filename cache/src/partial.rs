@@ -22,7 +22,7 @@ use crate::{CacheError, PartialKey, PutOutcome};
 /// An unfinished content, open to be written. Several threads may put pieces at once.
 ///
 /// Dropping it keeps what was checkpointed, and while the machine stays up everything
-/// that was written.
+/// that was written; of a stream nothing.
 pub struct Partial {
     pub(crate) inner: Arc<Inner>,
     pub(crate) key: PartialKey,
@@ -155,17 +155,26 @@ impl Partial {
         })
     }
 
+    /// Tells how many bytes will be appended, where that is known after all: then room is
+    /// made for it as for any other content.
+    #[must_use]
+    pub fn foretold(mut self, size: u64) -> Self {
+        self.ahead.foretell(size);
+        self
+    }
+
     /// Writes the next bytes of a content whose size is not known.
     ///
     /// # Errors
-    /// [`CacheError::NotNow`] when the size is known; others when the disk fails.
+    /// [`CacheError::NotNow`] when the size is known, [`CacheError::Endless`] when it takes
+    /// more than is left to it; others when the disk fails.
     pub fn append(&self, bytes: &[u8]) -> Result<(), CacheError> {
         match &mut *self.body() {
             Body::Pieces(_) => Err(CacheError::NotNow(
                 "a content of known size comes in pieces",
             )),
             Body::Stream(hasher) => {
-                self.ahead.need(&self.path, bytes.len())?;
+                self.ahead.need_more(&self.path, bytes.len())?;
                 self.disk()
                     .write_at(&self.file, bytes, hasher.size())
                     .map_err(|e| CacheError::io(&self.path, e))?;
@@ -370,6 +379,10 @@ impl Partial {
 
 impl Drop for Partial {
     fn drop(&mut self) {
+        // Nobody can go on with a stream.
+        if matches!(&*self.body(), Body::Stream(_)) {
+            self.disk().discard(&self.path);
+        }
         self.inner.shelf().partials.remove(&self.name);
     }
 }

@@ -12,7 +12,9 @@ mod needs_root {
     use std::process::Command;
 
     use bytes::Bytes;
-    use potluck_cache::{Cache, CacheError, Config, FinishError, Lease, Partial, PartialSpec};
+    use potluck_cache::{
+        Cache, CacheError, Config, FinishError, Lease, Limits, Partial, PartialSpec,
+    };
     use potluck_content::ContentId;
     use tempfile::TempDir;
 
@@ -209,6 +211,52 @@ mod needs_root {
             let lease = cache.lease(&ContentId::of(&bytes)).unwrap();
             assert_eq!(read(&lease), bytes);
         }
+    }
+
+    /// Bytes that still fit on the disk.
+    fn free(disk: &SmallDisk) -> u64 {
+        let free = rustix::fs::statvfs(disk.path()).unwrap();
+        free.f_bavail * free.f_frsize
+    }
+
+    #[test]
+    fn what_has_no_end_empties_neither_the_cache_nor_the_disk() {
+        let disk = SmallDisk::mount();
+        let cache = disk.open();
+        let kept: Vec<_> = (0..4)
+            .map(|n| store(&cache, &blob(10 + n, MIB)).id())
+            .collect();
+        cache.set_limits(Limits {
+            max_size: 4 << 20,
+            min_free: 1 << 20,
+            ..cache.limits()
+        });
+        let free_before = free(&disk);
+        let stream = cache.partial(PartialSpec {
+            size: None,
+            ..spec("stream", 0)
+        });
+        let stream = stream.unwrap();
+        let mut came = 0;
+        let error = loop {
+            match stream.append(&blob(20, MIB)) {
+                Ok(()) => came += 1 << 20,
+                Err(error) => break error,
+            }
+        };
+        assert!(
+            matches!(error, CacheError::Endless { came: told } if told == came),
+            "{error}"
+        );
+        assert!(
+            (5 << 20..=free_before / 2 + (1 << 20)).contains(&came),
+            "{came}"
+        );
+        let left = kept.iter().filter(|id| cache.held(id).is_some()).count();
+        assert!(left >= 3, "no more went than a quarter of the cache");
+        drop(stream);
+        assert!(cache.partials().unwrap().is_empty());
+        assert!(free(&disk) + (1 << 20) >= free_before);
     }
 
     fn half_of(lease: &Lease) -> Bytes {

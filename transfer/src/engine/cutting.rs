@@ -70,7 +70,8 @@ impl FileTask {
         if let Some(lease) = self.cached(wish).await? {
             return Ok(lease);
         }
-        let partial = self.open(wish, None).await?;
+        let len = wish.size().unwrap_or_default();
+        let partial = self.open(wish, None).await?.foretold(len);
         let packing = wish.packing.clone();
         let spans = packing.map(|packing| packing.sources_of(0..packing.len));
         let cut = tokio::task::spawn_blocking(move || {

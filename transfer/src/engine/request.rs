@@ -200,9 +200,14 @@ impl From<CacheError> for TransferError {
         let (code, retryable) = match &error {
             CacheError::NoSpace { .. } => ("no_space", true),
             CacheError::TooLarge(_) => ("too_large", false),
+            CacheError::Endless { .. } => ("origin_endless", false),
             CacheError::Busy(_) => ("content_busy", true),
             _ => ("cache_failed", true),
         };
-        Self::new(code, ErrorContext::LocalFile, error.to_string(), retryable)
+        let context = match &error {
+            CacheError::Endless { .. } => ErrorContext::Origin,
+            _ => ErrorContext::LocalFile,
+        };
+        Self::new(code, context, error.to_string(), retryable)
     }
 }

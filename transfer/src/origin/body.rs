@@ -11,6 +11,11 @@ use crate::origin::OriginError;
 use crate::origin::encoding::Unpacker;
 use crate::socket::SocketHandle;
 
+/// As much as this may become of anything that is packed; of more, each packed byte becomes
+/// [`MOST_OF_ONE`] at most. gzip could make a thousand of one.
+const UNPACKED_ANYWAY: u64 = 256 << 20;
+const MOST_OF_ONE: u64 = 200;
+
 /// The bytes of an answer, as they come. Dropping it ends the request.
 #[derive(Debug)]
 pub struct OriginBody {
@@ -18,6 +23,7 @@ pub struct OriginBody {
     url: String,
     expected: Option<u64>,
     received: u64,
+    unpacked: u64,
     unpacker: Option<Unpacker>,
     ended: bool,
     idle: Duration,
@@ -38,6 +44,7 @@ impl OriginBody {
             url,
             expected,
             received: 0,
+            unpacked: 0,
             unpacker: packed.then(Unpacker::new),
             ended: false,
             idle,
@@ -89,10 +96,20 @@ impl OriginBody {
         let Some(unpacker) = &mut self.unpacker else {
             return Ok(None);
         };
-        step(unpacker).map_err(|error| OriginError::Broken {
+        let unpacked = step(unpacker).map_err(|error| OriginError::Broken {
             url: self.url.clone(),
             reason: format!("what came cannot be unpacked: {error}"),
-        })
+        })?;
+        self.unpacked += unpacked.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        let most = self.received.saturating_mul(MOST_OF_ONE);
+        if self.unpacked > most.max(UNPACKED_ANYWAY) {
+            return Err(OriginError::Bomb {
+                url: self.url.clone(),
+                packed: self.received,
+                unpacked: self.unpacked,
+            });
+        }
+        Ok(unpacked)
     }
 
     /// The next bytes as they came.

@@ -130,6 +130,19 @@ pub enum OriginError {
         /// How it is packed.
         coding: String,
     },
+    /// A little that was packed becomes more and more.
+    #[error(
+        "{url} sends {packed} bytes that unpack to more than {unpacked}: that is no file that \
+         anybody compressed to save time"
+    )]
+    Bomb {
+        /// The URL.
+        url: String,
+        /// Bytes that came.
+        packed: u64,
+        /// Bytes that they became so far.
+        unpacked: u64,
+    },
     /// The fields of the answer have no end.
     #[error("{url}: the header of the answer is too large")]
     HugeAnswer {
@@ -216,6 +229,7 @@ impl OriginError {
             Self::RedirectForbidden { .. } => "origin_redirect_forbidden",
             Self::Encoded { .. } => "origin_encoded",
             Self::BadEncoding { .. } => "origin_bad_encoding",
+            Self::Bomb { .. } => "origin_endless",
             Self::HugeAnswer { .. } => "origin_header_too_large",
             Self::Resolve { .. } => "origin_name_not_resolved",
             Self::Connect { .. } => "origin_unreachable",
@@ -269,6 +283,7 @@ impl OriginError {
             | Self::BadOption { .. }
             | Self::RedirectForbidden { .. }
             | Self::BadEncoding { .. }
+            | Self::Bomb { .. }
             | Self::HugeAnswer { .. }
             | Self::Tls { .. }
             | Self::TooManyRedirects { .. }
