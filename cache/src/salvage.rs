@@ -94,7 +94,10 @@ impl Inner {
             return Ok(0);
         }
         let _change = self.changes.note(&meta.manifest.id())?;
-        let map = PieceMap::restore(*layout, Some(meta.manifest.clone()), held, Vec::new());
+        // The pieces are what they were, and no more is said: what the next transfer brings
+        // is measured by what its origin has, not by what was here.
+        let values = meta.manifest.values().to_vec();
+        let map = PieceMap::restore(*layout, None, held, values);
         let sidecar = partial_meta::encode(&key, &map, map.held());
         // A sidecar without bytes is swept away; bytes without a sidecar would be too.
         self.dir.replace(&meta_path(&partial), &sidecar)?;

@@ -7,8 +7,10 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 
 use bytes::Bytes;
-use common::{Dir, blob, entity, piece, read, store};
-use potluck_cache::{Cache, CacheError, Checked, Damage, Notice, PartialKey, PartialSpec};
+use common::{Dir, blob, entity, manifest, piece, read, store};
+use potluck_cache::{
+    Cache, CacheError, Checked, Damage, Notice, PartialKey, PartialSpec, PutOutcome,
+};
 use potluck_content::{ContentId, MIN_PIECE_LEN, PieceIndex};
 
 const PIECE: usize = MIN_PIECE_LEN as usize;
@@ -114,6 +116,28 @@ fn flipped_bits_cost_the_pieces_that_they_are_in() {
     // Also over a restart.
     let cache = dir.open();
     complete(&cache, &bytes, &[PieceIndex(1), PieceIndex(4)]);
+}
+
+#[test]
+fn what_is_left_does_not_bind_the_next_transfer() {
+    let (dir, cache, bytes, id) = five();
+    flip(&dir, &id, PIECE + 5);
+    damage(&cache, &id);
+    let spec = PartialSpec {
+        key: PartialKey::Entity(entity("http://o/five", &bytes).key()),
+        size: Some(bytes.len() as u64),
+        manifest: None,
+    };
+    let partial = cache.partial(spec).unwrap();
+    assert_eq!(partial.manifest(), None);
+    let other = blob(6, bytes.len());
+    // What is held is known, and what is not may become what the origin has.
+    let held = partial.put_hashed(piece(&other, PieceIndex(0))).unwrap();
+    assert!(matches!(held, PutOutcome::Mismatch(_)), "{held:?}");
+    let put = partial.put_hashed(piece(&other, PieceIndex(1))).unwrap();
+    assert!(matches!(put, PutOutcome::Stored), "{put:?}");
+    let differing = partial.differing(&manifest(&other));
+    assert_eq!(differing, [0, 2, 3, 4].map(PieceIndex));
 }
 
 #[test]

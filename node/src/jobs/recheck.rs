@@ -4,9 +4,10 @@ use potluck_content::Validator;
 
 use super::fetch::{FetchError, FetchRequest, Fetcher};
 
-/// Whether both are known and not the same.
-pub(super) fn is_other(one: &Option<Validator>, other: &Option<Validator>) -> bool {
-    one.is_some() && other.is_some() && one != other
+/// Whether what an origin says now is of another version than the one it had. That it has no
+/// word for its version any more is one as well: a file that changed this very second has none.
+pub(super) fn is_other(had: &Option<Validator>, now: &Option<Validator>) -> bool {
+    had.is_some() && had != now
 }
 
 /// Asks the origin of a file whether it has another version than this one now. As soon as
@@ -26,9 +27,9 @@ pub(super) async fn has_changed(
             biased;
             outcome = &mut fetch.outcome => return Ok(is_other(version, &outcome?.validator)),
             Ok(()) = fetch.progress.changed() => {
-                let found = fetch.progress.borrow_and_update().validator.clone();
-                if found.is_some() {
-                    return Ok(is_other(version, &found));
+                let found = fetch.progress.borrow_and_update().clone();
+                if found.connected {
+                    return Ok(is_other(version, &found.validator));
                 }
             }
         }

@@ -9,10 +9,10 @@ use http::{Response, StatusCode};
 use hyper::body::Incoming;
 use url::Url;
 
-use crate::origin::answer_fields::{content_range, length, retry_after, validator, weak_tag};
+use crate::origin::answer_fields::{content_range, length, retry_after, validator};
 use crate::origin::connector::ConnectError;
 use crate::origin::encoding::{Packed, packed};
-use crate::origin::{OriginError, OriginMeta};
+use crate::origin::{OriginError, OriginMeta, VersionMarks};
 
 /// Checks an answer against what was asked; says how many bytes will come.
 pub(crate) fn check(
@@ -47,15 +47,7 @@ pub(crate) fn check(
         _ => return Err(failure(at, answer)),
     };
     let other_size = matches!((size, meta.size), (Some(now), Some(before)) if now != before);
-    let other_version = match (&meta.validator, validator(headers)) {
-        (Some(before), Some(now)) => {
-            std::mem::discriminant(before) == std::mem::discriminant(&now) && *before != now
-        }
-        _ => false,
-    };
-    let other_tag =
-        matches!((weak_tag(headers), &meta.weak_tag), (Some(now), Some(before)) if now != *before);
-    if other_size || other_version || other_tag {
+    if other_size || meta.marks.differ(&VersionMarks::of(headers)) {
         return Err(changed(at, meta, headers, size));
     }
     match (answer.status(), range) {

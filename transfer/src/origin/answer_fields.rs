@@ -84,12 +84,6 @@ pub(crate) fn is_settled(changed: &str, headers: &HeaderMap) -> bool {
     answered.is_none_or(|answered| answered >= changed + Duration::from_secs(1))
 }
 
-/// A weak entity tag, where there is no strong one.
-pub(crate) fn weak_tag(headers: &HeaderMap) -> Option<String> {
-    let tag = text(headers, header::ETAG)?.trim();
-    tag.starts_with("W/\"").then(|| tag.to_owned())
-}
-
 pub(crate) fn length(headers: &HeaderMap) -> Option<u64> {
     if headers.contains_key(header::TRANSFER_ENCODING) {
         return None;

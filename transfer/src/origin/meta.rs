@@ -7,12 +7,12 @@ use http::{HeaderMap, Response, Version};
 use potluck_content::{Digest, Entity, Validator};
 use url::Url;
 
-use crate::origin::OriginError;
 use crate::origin::answer_fields::{
-    content_range, is_for_all, length, range_support, shown_fields, text, validator, weak_tag,
+    content_range, is_for_all, length, range_support, shown_fields, text, validator,
 };
 use crate::origin::digest_fields::read_digests;
 use crate::origin::encoding::{Packed, packed};
+use crate::origin::{OriginError, VersionMarks};
 
 /// What a URL names now.
 #[derive(Clone, Debug)]
@@ -26,9 +26,8 @@ pub struct OriginMeta {
     pub size: Option<u64>,
     /// What tells this version from others, where the origin says so.
     pub validator: Option<Validator>,
-    /// A weak entity tag. Where it differs, the version does; where it does not, nothing
-    /// is known.
-    pub weak_tag: Option<String>,
+    /// All that it says of the version: where that differs, the version does.
+    pub marks: VersionMarks,
     /// Whether it comes packed by gzip, though it was asked for as it is.
     pub packed: bool,
     /// Whether the origin speaks no more than HTTP/1.0.
@@ -79,7 +78,7 @@ impl OriginMeta {
             url,
             size: None,
             validator: None,
-            weak_tag: None,
+            marks: VersionMarks::default(),
             packed: false,
             old: false,
             ranges: RangeSupport::No,
@@ -134,7 +133,7 @@ impl OriginMeta {
                 part_of.and_then(|range| range.size)
             },
             validator: validator(headers),
-            weak_tag: weak_tag(headers),
+            marks: VersionMarks::of(headers),
             packed: false,
             old: false,
             ranges: if whole {

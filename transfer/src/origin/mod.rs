@@ -20,6 +20,7 @@ mod proxy;
 mod redirect;
 mod request;
 mod roots;
+mod version_marks;
 mod wires;
 
 pub use body::OriginBody;
@@ -29,3 +30,4 @@ pub use meta::{OriginMeta, RangeSupport};
 pub use options::{ClientCertificate, OriginOptions, ProxyChoice, Redirects};
 pub use request::OriginRequest;
 pub use roots::RootsError;
+pub use version_marks::VersionMarks;

@@ -112,7 +112,7 @@ impl JobsTask {
         let Some(file) = entry.job.files.get_mut(index) else {
             return;
         };
-        if is_other(&file.validator, &progress.validator) && together {
+        if together && progress.connected && is_other(&file.validator, &progress.validator) {
             return self.on_changed(id, index).await;
         }
         let moved = progress.accounting.total() > file.accounting.total();
