@@ -58,6 +58,9 @@ pub struct Job {
     /// Whether it begins anew when one of its files changes at the origin.
     #[serde(default)]
     pub same_version: bool,
+    /// How often in a row it was begun anew for that.
+    #[serde(default)]
+    pub restarts: u32,
     /// Whether it runs only while its owner is logged in.
     #[serde(default)]
     pub only_logged_in: bool,
@@ -107,6 +110,7 @@ impl Job {
             no_progress_timeout: None,
             max_download_time: None,
             same_version: false,
+            restarts: 0,
             only_logged_in: false,
             on_complete: None,
             on_error: None,

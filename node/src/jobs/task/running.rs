@@ -259,6 +259,7 @@ impl JobsTask {
             tracing::warn!(job = %id, %error, "an end that does not fit");
         }
         entry.job.transferred_at = Some(now);
+        entry.job.restarts = 0;
         let detached = entry.job.detached;
         entry.tell();
         self.follow(id);
