@@ -6,12 +6,14 @@
 //! at `/v1/openapi.json` describes every route.
 
 mod authority;
+mod call;
 mod caller;
 mod contents;
 pub mod descriptors;
 mod doctor;
 mod documents;
 mod domain;
+mod gate;
 mod jobs;
 mod log;
 mod metrics;
@@ -19,6 +21,7 @@ mod offline;
 mod peers;
 mod problem;
 mod revocations;
+mod room;
 
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
@@ -51,13 +54,30 @@ pub use crate::revocation::{RevocationDocument, RevocationsDocument};
 use crate::stats::Stats;
 use caller::SocketPeer;
 use descriptors::HandedOver;
+use gate::Gate;
 pub use problem::{CALLER_PLACES, Problem};
+use room::Room;
+pub use room::Turns;
 
 /// The most bytes of a request's body: 200 files of 2,200 characters and then some.
 const MAX_BODY: usize = 4 << 20;
 
 /// How long callers that are being answered may hold up the end of the node.
 const CUT_OFF: Duration = Duration::from_millis(500);
+
+/// Connections to the control socket at once.
+const CONNECTIONS: usize = 512;
+/// Of these, for root and the user of the daemon alone.
+const RESERVE: usize = 64;
+/// Connections of one other user.
+const CONNECTIONS_OF_ONE: usize = 128;
+/// Connections to the port for metrics.
+const SCRAPERS: usize = 32;
+/// Finished files at once that one user reads through the control socket; each takes a
+/// buffer or two.
+pub const READINGS: usize = 16;
+/// Requests with long bodies at once of one user.
+pub const LONG_BODIES: usize = 4;
 
 /// What the API speaks for. Cheap to clone.
 #[derive(Clone)]
@@ -76,6 +96,10 @@ pub struct State {
     pub events: EventLog,
     /// How finished files came to their owners.
     pub handed_over: Arc<HandedOver>,
+    /// Callers who read finished files.
+    pub readings: Arc<Turns>,
+    /// Callers with much to say.
+    pub long_bodies: Arc<Turns>,
     /// What holds.
     pub settings: Arc<Settings>,
     /// Cancelled when the node stops: streams that are followed end then.
@@ -136,8 +160,11 @@ fn is_open(users: Users) -> bool {
 pub async fn serve(listener: UnixListener, state: State) {
     let stop = state.stopping.clone();
     let service = router(state).into_make_service_with_connect_info::<SocketPeer>();
-    let served =
-        axum::serve(listener, service).with_graceful_shutdown(stop.clone().cancelled_owned());
+    let gate = Gate::new(
+        listener,
+        Room::new(CONNECTIONS, RESERVE, CONNECTIONS_OF_ONE),
+    );
+    let served = axum::serve(gate, service).with_graceful_shutdown(stop.clone().cancelled_owned());
     let served = until_cut_off(served.into_future(), stop).await;
     if let Err(error) = served {
         tracing::error!(%error, "the control socket failed");
@@ -151,8 +178,8 @@ pub async fn serve_metrics(listener: TcpListener, state: State) {
     let router = Router::new()
         .route("/metrics", get(metrics::show))
         .with_state(state);
-    let served =
-        axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
+    let gate = Gate::new(listener, Room::new(SCRAPERS, 0, SCRAPERS));
+    let served = axum::serve(gate, router).with_graceful_shutdown(stop.clone().cancelled_owned());
     let served = until_cut_off(served.into_future(), stop).await;
     if let Err(error) = served {
         tracing::error!(%error, "the port for metrics failed");
@@ -239,6 +266,7 @@ fn router(state: State) -> Router {
         .route("/metrics", get(metrics::show))
         .fallback(async || Problem::not_found("there is no such resource"))
         .layer(from_fn_with_state(state.clone(), domain::refuse_given))
+        .layer(from_fn_with_state(state.clone(), call::take))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(state)
 }

@@ -17,7 +17,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::descriptors::DescriptorSocket;
-use crate::api::{self, State};
+use crate::api::{self, State, Turns};
 use crate::config::Settings;
 use crate::contents::Contents;
 use crate::engine_fetcher::EngineFetcher;
@@ -179,6 +179,8 @@ impl Node {
             stats,
             events,
             handed_over: Arc::default(),
+            readings: Arc::new(Turns::new(api::READINGS)),
+            long_bodies: Arc::new(Turns::new(api::LONG_BODIES)),
             settings,
             stopping: stop_api.clone(),
         };

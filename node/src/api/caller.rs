@@ -6,21 +6,30 @@ use axum::http::request::Parts;
 use axum::serve::IncomingStream;
 use tokio::net::UnixListener;
 
+use super::gate::{Activity, Gate};
 use super::problem::Problem;
 use crate::jobs::Caller;
 
 /// The user at the other end, as the kernel vouches for it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct SocketPeer {
-    uid: Option<u32>,
+    pub(super) uid: Option<u32>,
+    /// Whether their connection has a request under way.
+    pub(super) activity: Activity,
 }
 
-impl Connected<IncomingStream<'_, UnixListener>> for SocketPeer {
-    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
+impl Connected<IncomingStream<'_, Gate<UnixListener>>> for SocketPeer {
+    fn connect_info(stream: IncomingStream<'_, Gate<UnixListener>>) -> Self {
         Self {
-            uid: stream.io().peer_cred().ok().map(|peer| peer.uid()),
+            uid: stream.io().uid(),
+            activity: stream.io().activity(),
         }
     }
+}
+
+/// Whether this is root, or the user as whom the daemon runs.
+pub(super) fn is_administrator(uid: u32) -> bool {
+    uid == 0 || uid == rustix::process::geteuid().as_raw()
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Caller {
@@ -30,7 +39,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
         let peer: Result<ConnectInfo<SocketPeer>, _> =
             ConnectInfo::from_request_parts(parts, state).await;
         match peer {
-            Ok(ConnectInfo(SocketPeer { uid: Some(uid) })) => Ok(Self { uid }),
+            Ok(ConnectInfo(SocketPeer { uid: Some(uid), .. })) => Ok(Self { uid }),
             _ => Err(Problem::forbidden("the system does not say who calls")),
         }
     }
@@ -45,7 +54,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Administrator {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let caller = Caller::from_request_parts(parts, state).await?;
-        if caller.uid == 0 || caller.uid == rustix::process::geteuid().as_raw() {
+        if is_administrator(caller.uid) {
             Ok(Self)
         } else {
             Err(Problem::forbidden(

@@ -24,11 +24,15 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::State;
+use super::room::{Room, Seat};
 use crate::config::Users;
 use crate::jobs::Caller;
 
-/// Callers at once; who comes on top is sent away, and asks for the bytes.
+/// Callers at once, of whom some may be root's or the daemon's user's alone, and of one
+/// other user; who comes on top is sent away, and asks for the bytes.
 const CALLERS: usize = 64;
+const RESERVE: usize = 16;
+const CALLERS_OF_ONE: usize = 16;
 /// How long a caller may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The longest request: an id, a number and what is between.
@@ -97,6 +101,7 @@ impl DescriptorSocket {
 
     /// Answers until the node stops.
     pub async fn serve(self, state: State) {
+        let room = Room::new(CALLERS, RESERVE, CALLERS_OF_ONE);
         let mut callers = JoinSet::new();
         loop {
             let accepted = tokio::select! {
@@ -105,10 +110,14 @@ impl DescriptorSocket {
                 accepted = self.listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, _)) if callers.len() < CALLERS => {
-                    callers.spawn(answer_in_time(stream, state.clone()));
+                Ok((stream, _)) => {
+                    let uid = stream.peer_cred().ok().map(|peer| peer.uid());
+                    let Some(seat) = room.enter(uid) else {
+                        tracing::debug!("too many callers ask for descriptors");
+                        continue;
+                    };
+                    callers.spawn(answer_in_time(stream, state.clone(), seat));
                 }
-                Ok(_) => tracing::debug!("too many callers ask for descriptors"),
                 Err(error) => {
                     tracing::warn!(%error, "the socket to pass files on failed");
                     let _ = timeout(BREATHER, state.stopping.cancelled()).await;
@@ -124,7 +133,7 @@ impl Drop for DescriptorSocket {
     }
 }
 
-async fn answer_in_time(stream: UnixStream, state: State) {
+async fn answer_in_time(stream: UnixStream, state: State, _seat: Seat) {
     match timeout(PATIENCE, answer(stream, &state)).await {
         Ok(Ok(())) => {
             state

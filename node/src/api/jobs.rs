@@ -1,5 +1,6 @@
 //! Jobs.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use potluck_content::Digest;
 use potluck_plan::FileRange;
 use serde::{Deserialize, Serialize, Serializer as _};
 use serde_json::{Map, Value};
-use tokio::sync::mpsc;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::State;
 use super::problem::Problem;
@@ -268,17 +269,16 @@ pub(super) async fn content(
     Shared(state): Shared<State>,
     Path((job, file)): Path<(String, usize)>,
 ) -> Result<Response, Problem> {
+    let turn = state.readings.wait(by.uid).await?;
     let taken = state.jobs.take(by, job, file).await?;
     state.handed_over.count_bytes();
-    let (chunks, stream) = mpsc::channel(4);
     let size = taken.lease.size();
-    tokio::task::spawn_blocking(move || send_chunks(&taken.lease, &chunks));
-    let body = futures::stream::unfold(stream, |mut stream| async move {
-        stream
-            .recv()
-            .await
-            .map(|chunk: std::io::Result<Bytes>| (chunk, stream))
-    });
+    let reading = Reading {
+        lease: taken.lease,
+        at: 0,
+        turn,
+    };
+    let body = futures::stream::try_unfold(reading, Reading::next);
     let mut response = Body::from_stream(body).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_LENGTH, size.into());
@@ -294,28 +294,33 @@ pub(super) async fn content(
     Ok(response)
 }
 
-/// Reads a content from its start to its end, as fast as it is taken.
-fn send_chunks(lease: &Lease, chunks: &mpsc::Sender<std::io::Result<Bytes>>) {
-    let mut at = 0;
-    while at < lease.size() {
-        let len = usize::try_from(lease.size() - at)
-            .unwrap_or(CHUNK)
-            .min(CHUNK);
-        let mut buffer = vec![0; len];
-        let chunk = match lease.read_at(&mut buffer, at) {
-            Ok(0) => Err(std::io::ErrorKind::UnexpectedEof.into()),
-            Ok(read) => {
-                buffer.truncate(read);
-                at += read as u64;
-                Ok(Bytes::from(buffer))
-            }
-            Err(error) => Err(error),
-        };
-        let broken = chunk.is_err();
-        // The caller has gone: nothing is left to do.
-        if chunks.blocking_send(chunk).is_err() || broken {
-            return;
+/// A content that is read from its start to its end, as fast as it is taken. Between two
+/// chunks it keeps no thread.
+struct Reading {
+    lease: Lease,
+    at: u64,
+    turn: OwnedSemaphorePermit,
+}
+
+impl Reading {
+    async fn next(self) -> io::Result<Option<(Bytes, Self)>> {
+        let left = self.lease.size() - self.at;
+        if left == 0 {
+            return Ok(None);
         }
+        let Self { lease, at, turn } = self;
+        let read = tokio::task::spawn_blocking(move || {
+            let mut buffer = vec![0; usize::try_from(left).unwrap_or(CHUNK).min(CHUNK)];
+            let read = lease.read_at(&mut buffer, at)?;
+            buffer.truncate(read);
+            Ok::<_, io::Error>((buffer, lease))
+        });
+        let (buffer, lease) = read.await.map_err(io::Error::other)??;
+        if buffer.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let at = at + buffer.len() as u64;
+        Ok(Some((buffer.into(), Self { lease, at, turn })))
     }
 }
 

@@ -59,6 +59,10 @@ impl Problem {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
     }
 
+    pub(super) fn too_many(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, detail)
+    }
+
     pub(super) fn internal(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
     }
@@ -88,7 +92,7 @@ impl From<Refusal> for Problem {
         match refusal {
             Refusal::NoSuchJob(_) | Refusal::NoSuchFile(_) => Self::not_found(detail),
             Refusal::Ambiguous(_) | Refusal::State(_) | Refusal::Busy => Self::conflict(detail),
-            Refusal::Limit(_) => Self::new(StatusCode::TOO_MANY_REQUESTS, detail),
+            Refusal::Limit(_) => Self::too_many(detail),
             Refusal::Invalid(_) | Refusal::Destination(_) => Self::invalid(detail),
             Refusal::CallerPlaces => Self {
                 kind: CALLER_PLACES.to_owned(),

@@ -1,0 +1,106 @@
+use std::path::Path;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Request};
+use axum::middleware::{Next, from_fn};
+use axum::routing::get;
+
+use super::super::call::until_sent;
+use super::super::caller::SocketPeer;
+use super::*;
+
+/// A door: `/quiet` never says more than the beginning, `/long` says more than there is
+/// room for on the way.
+fn open(dir: &Path, room: Room) -> JoinSet<()> {
+    let listener = UnixListener::bind(dir.join("socket")).unwrap();
+    let quiet = async || Body::from_stream(futures::stream::pending::<io::Result<&[u8]>>());
+    let keep_busy =
+        async |ConnectInfo(peer): ConnectInfo<SocketPeer>, request: Request, next: Next| {
+            let busy = peer.activity.begin();
+            until_sent(next.run(request).await, busy)
+        };
+    let router = Router::new()
+        .route("/", get(async || "here"))
+        .route("/quiet", get(quiet))
+        .route("/long", get(async || vec![0_u8; 8 << 20]))
+        .layer(from_fn(keep_busy))
+        .into_make_service_with_connect_info::<SocketPeer>();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        axum::serve(Gate::new(listener, room), router)
+            .await
+            .unwrap();
+    });
+    tasks
+}
+
+async fn call(dir: &Path, path: &str) -> UnixStream {
+    let mut stream = UnixStream::connect(dir.join("socket")).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream
+}
+
+async fn first_line(stream: &mut UnixStream) -> String {
+    let mut line = Vec::new();
+    while !line.ends_with(b"\r\n") {
+        line.push(stream.read_u8().await.unwrap());
+    }
+    String::from_utf8(line).unwrap()
+}
+
+async fn rest(stream: &mut UnixStream) -> usize {
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).await.unwrap();
+    rest.len()
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_for_nothing_has_to_leave() {
+    let dir = tempfile::tempdir().unwrap();
+    let _door = open(dir.path(), Room::new(2, 0, 2));
+    let begun = Instant::now();
+    let mut silent = UnixStream::connect(dir.path().join("socket"))
+        .await
+        .unwrap();
+    silent.write_all(b"GET / HT").await.unwrap();
+    rest(&mut silent).await;
+    assert!(begun.elapsed() >= IDLE, "{:?}", begun.elapsed());
+    let mut answered = call(dir.path(), "/").await;
+    rest(&mut answered).await;
+    assert!(begun.elapsed() >= 2 * IDLE, "{:?}", begun.elapsed());
+    let mut quiet = call(dir.path(), "/quiet").await;
+    first_line(&mut quiet).await;
+    let more = timeout(100 * IDLE, rest(&mut quiet)).await;
+    assert!(more.is_err(), "who waits for an answer stays");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_takes_nothing_has_to_leave() {
+    let dir = tempfile::tempdir().unwrap();
+    let _door = open(dir.path(), Room::new(1, 0, 1));
+    let mut slow = call(dir.path(), "/long").await;
+    first_line(&mut slow).await;
+    tokio::time::sleep(2 * STALLED).await;
+    assert!(rest(&mut slow).await < 8 << 20, "not all of it was sent");
+}
+
+#[tokio::test]
+async fn who_finds_no_room_is_told_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let _door = open(dir.path(), Room::new(1, 0, 1));
+    let mut first = call(dir.path(), "/quiet").await;
+    assert!(first_line(&mut first).await.contains("200"));
+    let mut second = call(dir.path(), "/").await;
+    assert!(first_line(&mut second).await.contains("429"));
+    assert!(rest(&mut second).await > 0);
+    drop(first);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while first_line(&mut call(dir.path(), "/").await)
+        .await
+        .contains("429")
+    {
+        assert!(Instant::now() < deadline, "the place stays taken");
+    }
+}
