@@ -28,6 +28,7 @@ impl Fetcher for EngineFetcher {
         file.options = request.options;
         file.ranges = request.ranges;
         file.checksum = request.checksum;
+        file.for_itself = request.for_itself;
         file.use_peers = request.use_peers;
         file.priority = request.priority;
         file.job = request.job;

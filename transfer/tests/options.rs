@@ -161,6 +161,34 @@ async fn a_certificate_is_shown_by_the_job_that_names_it_only() {
     assert!(refused.to_string().contains("may not read"), "{refused}");
 }
 
+#[tokio::test]
+async fn a_certificate_is_not_shown_where_a_redirect_leads() {
+    let made = rcgen::generate_simple_self_signed(vec!["client".to_owned()]).unwrap();
+    let asking = secure_origin_for(&[b"http/1.1"], Some(made.cert.der().clone())).await;
+    let location = asking.url.clone();
+    let leading = ScriptedOrigin::start(move |_| {
+        let fields = [
+            ("Location", location.clone()),
+            ("Content-Length", "0".into()),
+        ];
+        Reply::Keep(head("302 Found", &fields))
+    });
+    let leading = leading.await;
+    let dir = tempfile::tempdir().unwrap();
+    let options = OriginOptions {
+        ca_files: vec![kept(&dir, "ca.pem", &asking.pem)],
+        client_certificate: Some(ClientCertificate {
+            certificate_file: kept(&dir, "client.pem", &made.cert.pem()),
+            key_file: kept(&dir, "client.key", &made.signing_key.serialize_pem()),
+        }),
+        ..OriginOptions::default()
+    };
+    let named = request(&asking.url, options.clone());
+    client().meta(&named).await.unwrap();
+    let led = client().meta(&request(&leading.url("/f"), options)).await;
+    assert!(led.is_err(), "{led:?}");
+}
+
 fn redirecting(asked: &Asked) -> Reply {
     match asked.path.as_str() {
         "/a" => Reply::Keep(head(
@@ -191,7 +219,7 @@ async fn redirects_are_followed_reported_or_refused() {
     assert!(allowed.response_headers.contains(&etag));
     let reported = get(Redirects::Report).await.unwrap();
     assert_eq!(reported.final_url, Some(origin.url("/b")));
-    assert_eq!(reported.entity.unwrap().url, origin.url("/b"));
+    assert_eq!(reported.entity.unwrap().url, origin.url("/a"));
     let refused = get(Redirects::Forbid).await.unwrap_err();
     assert_eq!(
         (refused.code, refused.retryable),

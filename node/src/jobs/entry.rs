@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use potluck_cache::Lease;
 use potluck_content::Validator;
 use potluck_plan::{Accounting, JobKey};
+use potluck_transfer::OriginOptions;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
@@ -118,7 +119,6 @@ impl Entry {
 
     fn requests(&self, use_peers: bool, wanted: impl Fn(&JobFile) -> bool) -> Vec<FetchRequest> {
         let options = Arc::new(self.secrets.options_of(&self.job.origin));
-        let none = JobSecrets::default();
         let files = self.job.files.iter().enumerate();
         files
             .filter(|(_, file)| wanted(file))
@@ -129,20 +129,32 @@ impl Entry {
                     true => file.url.clone(),
                     false => self.secrets.url_of(index, &file.url),
                 },
-                headers: match file.is_foreign {
-                    true => &none,
-                    false => &self.secrets,
-                }
-                .headers_of(index, &self.job.headers, &file.headers),
+                headers: self.headers_of(index, file),
                 owner: self.job.owner,
-                options: Arc::clone(&options),
+                options: match file.is_foreign {
+                    true => Arc::new(without_certificate(&options)),
+                    false => Arc::clone(&options),
+                },
                 ranges: file.ranges.clone(),
                 checksum: file.checksum,
+                for_itself: file.is_foreign,
                 use_peers: use_peers && !file.from_origin,
                 priority: self.job.priority,
                 before: file.accounting,
             })
             .collect()
+    }
+
+    /// What the origin of a file is told. One that another origin named is told no more than
+    /// what we call ourselves, as if the redirect were followed.
+    fn headers_of(&self, index: usize, file: &JobFile) -> Vec<(String, String)> {
+        let job = &self.job.headers;
+        if !file.is_foreign {
+            return self.secrets.headers_of(index, job, &file.headers);
+        }
+        let mut all = JobSecrets::default().headers_of(index, job, &file.headers);
+        all.retain(|(name, _)| name.eq_ignore_ascii_case("user-agent"));
+        all
     }
 
     pub(super) fn is_run(&self, number: u64) -> bool {
@@ -161,5 +173,13 @@ impl Entry {
             .get(file)
             .map(|file| file.accounting)
             .unwrap_or_default()
+    }
+}
+
+/// How an origin is asked that the certificate of the job is not for.
+fn without_certificate(options: &OriginOptions) -> OriginOptions {
+    OriginOptions {
+        client_certificate: None,
+        ..options.clone()
     }
 }

@@ -43,6 +43,8 @@ pub struct FetchRequest {
     pub ranges: Option<FileRanges>,
     /// What the whole must have.
     pub checksum: Option<Digest>,
+    /// Whether what comes is for this job alone.
+    pub for_itself: bool,
     /// Whether peers may be asked.
     pub use_peers: bool,
     /// How urgent it is.

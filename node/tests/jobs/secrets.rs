@@ -4,6 +4,7 @@ use std::fs;
 
 use potluck::jobs::{Change, Credentials, NewFile, NewJob, Refusal};
 use potluck_plan::JobState;
+use potluck_transfer::{ClientCertificate, Redirects};
 
 use super::world::{ME, OTHER, ROOT, World, until};
 
@@ -170,4 +171,44 @@ async fn header_fields_replace_their_own_kind() {
     assert_eq!(set(plain).await, (names(&[]), names(&["B", "Cookie"])));
     let secret = serde_json::json!({ "secret_headers": [] });
     assert_eq!(set(secret).await, (names(&[]), names(&[])));
+}
+
+#[tokio::test]
+async fn who_a_redirect_names_is_told_nothing() {
+    let mut world = World::new();
+    let jobs = world.start();
+    let file = NewFile {
+        headers: vec![pair("X-Plain", "1"), pair("User-Agent", "me")],
+        secret_headers: vec![pair("X-Token", "s3cret-field")],
+        ..world.file("redirected-peer")
+    };
+    let certificate = ClientCertificate {
+        certificate_file: "/etc/mine.pem".into(),
+        key_file: "/etc/mine.key".into(),
+    };
+    let job = NewJob {
+        files: vec![file],
+        changes: vec![
+            Change::Headers(vec![pair("X-Job", "2")]),
+            Change::ClientCertificate(Some(certificate)),
+            Change::Redirects(Redirects::Report),
+        ],
+        start: true,
+        ..NewJob::default()
+    };
+    let job = jobs.create(ME, job).await.unwrap();
+    let shown = until(&jobs, &job.id, JobState::Transferred).await;
+    assert_eq!(shown.files[0].url, "http://elsewhere/link");
+    // It came from peers and is not what it should be: its new URL is asked.
+    jobs.validate(ME, job.id.clone(), 0, false).await.unwrap();
+    until(&jobs, &job.id, JobState::Transferred).await;
+    let asked = world.fake.asked.lock().unwrap().clone();
+    let [first, second] = &asked[..] else {
+        panic!("{asked:?}");
+    };
+    assert_eq!(first.headers.len(), 4);
+    assert!(first.options.client_certificate.is_some() && !first.for_itself);
+    assert_eq!(second.url, "http://elsewhere/link");
+    assert_eq!(second.headers, [pair("User-Agent", "me")]);
+    assert!(second.options.client_certificate.is_none() && second.for_itself);
 }

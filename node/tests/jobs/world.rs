@@ -26,7 +26,7 @@ pub(super) const OTHER: Caller = Caller { uid: 2_000 };
 pub(super) const ROOT: Caller = Caller { uid: 0 };
 
 /// URLs with `hang` in them never end, those with `missing` fail for good, those with
-/// `busy`, `away` and `full` for now; those with `peer` come from peers where they may;
+/// `busy`, `away` and `full` for now; those with `redirected` lead elsewhere; those with `peer` come from peers where they may;
 /// all others are a file of the bytes of their URL.
 pub(super) struct Fake {
     pub(super) cache: Cache,
@@ -113,7 +113,10 @@ impl Fetcher for Fake {
                 accounting,
                 lease,
                 troubles: Vec::new(),
-                final_url: None,
+                final_url: match url.contains("redirected") {
+                    true => Some("http://elsewhere/link".to_owned()),
+                    false => None,
+                },
                 response_headers: Vec::new(),
                 validator,
                 mtime: None,

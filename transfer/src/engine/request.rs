@@ -30,6 +30,9 @@ pub struct FileRequest {
     pub use_peers: bool,
     /// Whether it may be shared although the origin's answer is personal.
     pub share_personal: bool,
+    /// Whether it is for this job alone whatever the origin says: its URL is a link that
+    /// was given to the job.
+    pub for_itself: bool,
     /// Of the job.
     pub priority: Priority,
     /// The job, for rates.
@@ -54,6 +57,7 @@ impl FileRequest {
             checksum: None,
             use_peers: true,
             share_personal: false,
+            for_itself: false,
             priority: Priority::Normal,
             job: JobKey(0),
             name: name.into(),

@@ -33,7 +33,8 @@ pub(crate) struct Wish {
 
 impl FileTask {
     pub(super) fn wish(&self, origin: &OriginRequest, meta: OriginMeta, use_peers: bool) -> Wish {
-        let share = meta.shareable || self.request.share_personal;
+        let request = &self.request;
+        let share = (meta.shareable || request.share_personal) && !request.for_itself;
         let entity = meta.entity();
         // Of ranges, the job's digest is of what they make.
         let checksum = self

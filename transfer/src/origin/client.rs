@@ -17,7 +17,7 @@ use crate::origin::answer_fields::content_range;
 use crate::origin::redirect::{RedirectChain, is_redirect, method_after};
 use crate::origin::roots::RootsError;
 use crate::origin::wires::{Wire, Wires};
-use crate::origin::{OriginBody, OriginError, OriginMeta, OriginRequest, Redirects};
+use crate::origin::{OriginBody, OriginError, OriginMeta, OriginRequest};
 use crate::socket::SocketHandle;
 
 /// How origins are asked.
@@ -101,9 +101,6 @@ impl OriginClient {
             }
             _ => return Err(failure(&at, &answer)),
         };
-        if request.options().redirects == Redirects::Report {
-            meta.url = meta.final_url.clone();
-        }
         meta.shareable &= !request.is_personal();
         Ok(meta)
     }
@@ -198,9 +195,9 @@ impl OriginClient {
         fields: HeaderMap,
     ) -> Result<(Url, Response<Incoming>), OriginError> {
         let mut chain = RedirectChain::new(start, request.options());
-        let wire = self.wires.of(request).await?;
         loop {
             let at = chain.at().clone();
+            let wire = self.wires.of(request, &at).await?;
             let answer = self.ask_once(&wire, &method, request, &at, fields.clone());
             let answer = answer.await?;
             if !is_redirect(answer.status()) {

@@ -17,8 +17,7 @@ use crate::origin::{OriginError, VersionMarks};
 /// What a URL names now.
 #[derive(Clone, Debug)]
 pub struct OriginMeta {
-    /// The URL that was asked for, without credentials and fragment; where the job wants
-    /// redirects reported, where they lead.
+    /// The URL that was asked for, without credentials and fragment.
     pub url: Url,
     /// Where its redirects lead.
     pub final_url: Url,

@@ -157,16 +157,21 @@ impl OriginRequest {
         self.personal
     }
 
-    /// The headers that may go to `target`: all of them to the host the job named,
-    /// by the same scheme or a safer one; none to any other.
-    pub(crate) fn headers_for(&self, target: &Url) -> HeaderMap {
+    /// Whether `target` is at the origin that the job named, reached by the same scheme or a
+    /// safer one. What the job has to show is for no other.
+    pub(crate) fn is_meant_for(&self, target: &Url) -> bool {
         let same_host = self.url.host_str() == target.host_str();
         let same_port = self.url.port_or_known_default() == target.port_or_known_default();
         let upgraded = self.url.scheme() == "http"
             && target.scheme() == "https"
             && self.url.port().is_none()
             && target.port().is_none();
-        if same_host && ((same_port && self.url.scheme() == target.scheme()) || upgraded) {
+        same_host && ((same_port && self.url.scheme() == target.scheme()) || upgraded)
+    }
+
+    /// The headers that may go to `target`: to another origin only what we call ourselves.
+    pub(crate) fn headers_for(&self, target: &Url) -> HeaderMap {
+        if self.is_meant_for(target) {
             return self.headers.clone();
         }
         let mut headers = HeaderMap::new();

@@ -11,6 +11,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::{ClientConfig, RootCertStore};
+use url::Url;
 
 use crate::origin::client_files::{certificate_and_key, certificates};
 use crate::origin::connector::SocketConnector;
@@ -65,16 +66,23 @@ impl Wires {
         })
     }
 
-    /// The connections that a request may use.
+    /// The connections that a request may use on its way to `at`: the job's certificate is
+    /// for the origin that the job named.
     ///
     /// # Errors
     /// When a file that it names cannot be used, or may not be read on its behalf.
-    pub(crate) async fn of(self: &Arc<Self>, request: &OriginRequest) -> Result<Wire, OriginError> {
+    pub(crate) async fn of(
+        self: &Arc<Self>,
+        request: &OriginRequest,
+        at: &Url,
+    ) -> Result<Wire, OriginError> {
         let options = request.options();
+        let certificate = options.client_certificate.as_ref();
+        let certificate = certificate.filter(|_| request.is_meant_for(at));
         let mut way = Way {
             proxy: options.proxy.clone(),
             ca_files: options.ca_files.clone(),
-            certificate: options.client_certificate.clone(),
+            certificate: certificate.cloned(),
             ..Way::default()
         };
         if way == Way::default() {
