@@ -7,6 +7,7 @@ mod file_run;
 mod file_task;
 mod key_locks;
 mod neighbours;
+mod once;
 mod packing;
 mod piece_run;
 mod piece_store;

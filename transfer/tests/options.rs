@@ -3,9 +3,12 @@
 
 mod support;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use potluck_transfer::origin::{OriginError, OriginRequest};
 use potluck_transfer::{ClientCertificate, FileRequest, OriginOptions, ProxyChoice, Redirects};
 use support::asking::{client, read};
@@ -249,6 +252,45 @@ async fn the_method_and_the_name_are_the_jobs() {
     assert!(!done.shareable && done.entity.is_none());
     // It may do something each time: it is sent once.
     assert_eq!(origin.asked().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_do_something_is_sent_once_whatever_comes_of_it() {
+    let mut packer = GzEncoder::new(Vec::new(), Compression::fast());
+    packer.write_all(b"what was posted").unwrap();
+    let packed = packer.finish().unwrap();
+    let origin = ScriptedOrigin::start(move |asked| {
+        let mut fields = vec![("Content-Length", packed.len().to_string())];
+        match asked.path.as_str() {
+            "/packed" => {
+                fields.push(("Content-Encoding", "gzip".into()));
+                let mut bytes = head("200 OK", &fields);
+                bytes.extend(&packed);
+                Reply::Keep(bytes)
+            }
+            "/short" => Reply::Close(head("200 OK", &fields)),
+            _ => Reply::Reset(Vec::new()),
+        }
+    })
+    .await;
+    let node = TestNode::start(&TestDomain::new()).await;
+    let post = async |path: &str, method: &str| {
+        let mut request = FileRequest::new(origin.url(path), path);
+        request.options = Arc::new(OriginOptions {
+            method: Some(method.into()),
+            ..OriginOptions::default()
+        });
+        node.get(request).await
+    };
+    check(&post("/packed", "POST").await.unwrap(), b"what was posted");
+    for path in ["/short", "/reset"] {
+        let failed = post(path, "POST").await.unwrap_err();
+        assert!(!failed.retryable, "{failed}");
+        assert!(failed.message.contains("resumed"), "{failed}");
+    }
+    assert_eq!(origin.asked().len(), 3, "each once");
+    assert!(post("/short", "PUT").await.unwrap_err().retryable);
+    assert_eq!(origin.asked().len(), 4);
 }
 
 #[test]

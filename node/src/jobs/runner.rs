@@ -90,6 +90,9 @@ impl Runner {
         let mut flights = Flights::default();
         let mut failed: Option<(usize, usize, FetchError)> = None;
         let mut ahead = 1;
+        // Whether a file that was begun ahead may be put back and asked for again.
+        let asks = line.iter().all(|(_, it)| it.options.method.is_none());
+        let most = if asks { MAX_AHEAD } else { 1 };
         loop {
             while failed.is_none()
                 && flights.told.len() < ahead
@@ -140,7 +143,7 @@ impl Runner {
                         Ok(fetched) => {
                             self.remember(flight.request, &fetched);
                             let small = fetched.lease.size() <= SMALL;
-                            ahead = if small { (ahead * 2).min(MAX_AHEAD) } else { 1 };
+                            ahead = if small { (ahead * 2).min(most) } else { 1 };
                             self.tell(News::Fetched(file, Box::new(fetched))).await;
                         }
                         Err(error) => {

@@ -351,7 +351,10 @@ impl JobsTask {
             let Some(entry) = self.entries.get_mut(&id) else {
                 continue;
             };
-            if entry.job.state().is_running() && entry.job.machine.requeue(now()).is_ok() {
+            // One that must not be asked twice is seen to have run.
+            let repeats = entry.job.origin.may_repeat();
+            if repeats && entry.job.state().is_running() && entry.job.machine.requeue(now()).is_ok()
+            {
                 self.keep(id).await;
             }
         }

@@ -89,3 +89,45 @@ async fn what_comes_before_a_missing_file_is_here_when_the_job_fails() {
     assert_eq!(here.count(), 17);
     assert!(failed.files[17].error.is_some());
 }
+
+#[tokio::test]
+async fn what_may_do_something_is_not_begun_ahead() {
+    let mut world = World::new();
+    let jobs = world.start();
+    let mut names: Vec<String> = (0..10).map(|number| format!("small-{number}")).collect();
+    names[7] = "large-7".into();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let job = NewJob {
+        changes: vec![Change::Method(Some("POST".into()))],
+        ..world.job(&names)
+    };
+    let job = jobs.create(ROOT, job).await.unwrap();
+    until(&jobs, &job.id, JobState::Transferred).await;
+    let asked = world.fake.asked.lock().unwrap();
+    let files: Vec<usize> = asked.iter().map(|request| request.file).collect();
+    assert_eq!(files, Vec::from_iter(0..10), "each once");
+}
+
+#[tokio::test]
+async fn what_may_do_something_is_not_done_again_after_a_restart() {
+    for stops in [true, false] {
+        let mut world = World::new();
+        let jobs = world.start();
+        let job = NewJob {
+            changes: vec![Change::Method(Some("POST".into()))],
+            ..world.job(&["hang"])
+        };
+        let job = jobs.create(ROOT, job).await.unwrap();
+        until(&jobs, &job.id, JobState::Transferring).await;
+        match stops {
+            true => world.stop().await,
+            false => world.kill().await,
+        }
+        let jobs = world.start();
+        let shown = until(&jobs, &job.id, JobState::Error).await;
+        assert_eq!(shown.error.as_ref().unwrap().code, "interrupted");
+        assert_eq!(world.fake.asked.lock().unwrap().len(), 1);
+        jobs.resume(ROOT, job.id.clone()).await.unwrap();
+        until(&jobs, &job.id, JobState::Transferring).await;
+    }
+}

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use http::Method;
 use potluck_cache::Lease;
 use potluck_plan::{Accounting, OriginTrouble};
 use tokio::sync::watch;
 
 use crate::engine::Inner;
 use crate::engine::key_locks::KeyGuard;
+use crate::engine::once::judged;
 use crate::engine::request::{FileDone, FileRequest, Progress, Stage, TransferError};
 use crate::engine::stream_run::stream;
 use crate::engine::wish::{Wish, mismatch};
@@ -52,6 +54,8 @@ impl FileTask {
         let origin = origin.with_options(options, self.request.owner)?;
         let mut use_peers = self.request.use_peers;
         let mut packed = false;
+        // What another method did is not done again just because something came of it.
+        let asks = *origin.method() == Method::GET;
         for left in (0..MAX_ATTEMPTS).rev() {
             let mut meta = self
                 .inner
@@ -78,7 +82,7 @@ impl FileTask {
                 Ok(Attempt::Done(lease, accounting)) => {
                     return Ok(self.done(&wish, lease, accounting));
                 }
-                Ok(Attempt::Again(accounting)) if left > 0 => {
+                Ok(Attempt::Again(accounting)) if left > 0 && asks => {
                     use_peers = false;
                     self.give_up(accounting);
                 }
@@ -86,18 +90,18 @@ impl FileTask {
                     self.give_up(accounting);
                     return Err(self.failed(mismatch(&wish, &wish.digests)));
                 }
-                Err(error) if error.code == "origin_changed" && left > 0 => {
+                Err(error) if error.code == "origin_changed" && left > 0 && asks => {
                     tracing::info!(url = %origin.url(), %error, "begun again");
                     self.show(|progress| progress.note(OriginTrouble::Changed));
                     packed = false;
                     self.give_up(error.accounting);
                 }
-                Err(error) if error.code == "origin_encoded" && left > 0 => {
+                Err(error) if error.code == "origin_encoded" && left > 0 && asks => {
                     tracing::info!(url = %origin.url(), %error, "begun again");
                     packed = true;
                     self.give_up(error.accounting);
                 }
-                Err(error) => return Err(self.failed(error)),
+                Err(error) => return Err(self.failed(judged(error, origin.method()))),
             }
         }
         unreachable!("the last attempt returns")

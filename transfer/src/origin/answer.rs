@@ -14,12 +14,14 @@ use crate::origin::connector::ConnectError;
 use crate::origin::encoding::{Packed, packed};
 use crate::origin::{OriginError, OriginMeta, VersionMarks};
 
-/// Checks an answer against what was asked; says how many bytes will come.
+/// Checks an answer against what was asked, and whether it is packed as is known; says how
+/// many bytes will come.
 pub(crate) fn check(
     at: &Url,
     answer: &Response<Incoming>,
     meta: &OriginMeta,
     range: Option<&Range<u64>>,
+    is_packed: bool,
 ) -> Result<Option<u64>, OriginError> {
     let headers = answer.headers();
     if answer.status().is_success() {
@@ -29,11 +31,11 @@ pub(crate) fn check(
                 return Err(OriginError::BadEncoding { url, coding });
             }
             // Only where it is known is the answer unpacked.
-            Packed::Gzip if !meta.packed => {
+            Packed::Gzip if !is_packed => {
                 let url = at.to_string();
                 return Err(OriginError::Encoded { url });
             }
-            Packed::No if meta.packed => return Err(changed(at, meta, headers, length(headers))),
+            Packed::No if is_packed => return Err(changed(at, meta, headers, length(headers))),
             Packed::Gzip | Packed::No => {}
         }
     }

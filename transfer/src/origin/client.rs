@@ -14,6 +14,7 @@ use url::Url;
 
 use crate::origin::answer::{check, failure, no_answer, wrong_range};
 use crate::origin::answer_fields::content_range;
+use crate::origin::encoding::{Packed, packed};
 use crate::origin::redirect::{RedirectChain, is_redirect, method_after};
 use crate::origin::roots::RootsError;
 use crate::origin::wires::{Wire, Wires};
@@ -174,13 +175,16 @@ impl OriginClient {
                 )
                 .await?;
         }
-        let expected = check(&at, &answer, meta, range.as_ref())?;
+        // What another method brings is seen when it comes, and not asked for again.
+        let packed = meta.packed
+            || *request.method() != Method::GET && packed(&at, answer.headers()) == Packed::Gzip;
+        let expected = check(&at, &answer, meta, range.as_ref(), packed)?;
         let socket = answer.extensions().get::<SocketHandle>().cloned();
         Ok(OriginBody::new(
             answer.into_body(),
             at.to_string(),
             expected,
-            meta.packed,
+            packed,
             self.config.idle_timeout,
             socket,
         ))
@@ -253,7 +257,7 @@ impl OriginClient {
         // The other end may just have closed a connection that was kept for the next
         // request: that says nothing about the origin, and asking again harms nobody.
         match self.send(wire, at, message.clone()).await {
-            Err(OriginError::Broken { reason, .. }) if method.is_idempotent() => {
+            Err(OriginError::Broken { reason, .. }) if method.is_safe() => {
                 tracing::debug!(%at, reason, "asked again");
                 self.send(wire, at, message).await
             }

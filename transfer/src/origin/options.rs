@@ -25,6 +25,17 @@ pub struct OriginOptions {
     pub client_certificate: Option<ClientCertificate>,
 }
 
+impl OriginOptions {
+    /// Whether asking twice comes to the same as asking once (RFC 9110, section 9.2.2).
+    #[must_use]
+    pub fn may_repeat(&self) -> bool {
+        let method = self.method.as_ref();
+        method.is_none_or(|text| {
+            http::Method::from_bytes(text.as_bytes()).is_ok_and(|method| method.is_idempotent())
+        })
+    }
+}
+
 /// What a redirect is met with.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use potluck_plan::JobState;
+use potluck_plan::{ErrorContext, JobError, JobState, Retry};
 
 use super::{JobsTask, now};
 use crate::jobs::entry::Entry;
@@ -30,7 +30,11 @@ impl JobsTask {
             }
         }
         self.schedule.restore(id.key(), job.owner, job.priority);
+        let was_running = job.state().is_running();
         job.machine.handle_restart(now);
+        if was_running && !job.origin.may_repeat() {
+            self.interrupt(&mut job);
+        }
         if job.state() == JobState::Transferred
             && let Err(error) = job.machine.resume(job.progress(), now)
         {
@@ -42,6 +46,18 @@ impl JobsTask {
         self.entries.insert(id, entry);
         self.remember_hook(id);
         self.follow(id);
+    }
+
+    /// What a job was doing when the process before ended may be done already: it is for
+    /// its owner to say whether it is to be done again.
+    fn interrupt(&self, job: &mut Job) {
+        let message = "the node stopped while the request was under way; whether it was carried \
+            out is not known, so it is not sent again unless the job is resumed";
+        let error = JobError::new("interrupted", ErrorContext::Origin, message);
+        let times = job.times(&self.config.times);
+        if let Err(error) = job.machine.fail(error, Retry::Never, &times, now()) {
+            tracing::warn!(job = %job.id, %error, "not interrupted");
+        }
     }
 
     /// The secrets of a job. Those that an earlier version kept in its record are taken

@@ -166,7 +166,11 @@ impl JobsTask {
             JobState::Queued | JobState::Connecting | JobState::Transferring => {
                 // What is being put in its place needs nothing from outside.
                 entry.completing.is_none().then_some(())?;
-                self.obstacle(job).map(Verdict::Park)
+                // One that must not be asked twice goes on until it fails by itself.
+                let may_stop = job.origin.may_repeat() || !job.state().is_running();
+                let obstacle = self.obstacle(job);
+                let obstacle = obstacle.filter(|it| may_stop || *it != Condition::Network);
+                obstacle.map(Verdict::Park)
             }
             JobState::TransientError if awaited.is_some() => match self.obstacle(job) {
                 Some(condition) if Some(condition) == awaited => None,
