@@ -1,16 +1,14 @@
 //! Finished files that the daemon passes to their owners' processes as descriptors.
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::{Read, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use potluck_tests::{Blob, Lab, Nginx, Node, User};
+use potluck_tests::{Lab, TwoUsers, User};
 
-const SIZE: usize = 3 << 20;
 const ANN: u32 = 64_111;
 const BOB: u32 = 64_112;
 const SOON: Duration = Duration::from_secs(60);
@@ -56,53 +54,21 @@ for number, one in enumerate(tries):
 print("only read")
 "#;
 
-struct World {
-    nginx: Nginx,
-    node: Node,
-    blob: Blob,
-    ann: User,
-    bob: User,
-}
+struct World(TwoUsers);
 
 impl World {
     fn new(lab: &Lab) -> Result<Self> {
-        let nginx = Nginx::start(lab, &lab.host("origin")?)?;
-        let blob = Blob::new(1, SIZE);
-        blob.write(nginx.root(), "file")?;
-        let mut node = Node::new(lab, &lab.host("a")?, &[])?;
-        let (ann, bob) = (User::new(lab, ANN)?, User::new(lab, BOB)?);
-        fs::set_permissions(node.dir(), Permissions::from_mode(0o711))?;
-        node.start()?;
-        Ok(Self {
-            nginx,
-            node,
-            blob,
-            ann,
-            bob,
-        })
+        TwoUsers::new(lab, [ANN, BOB], None, &[]).map(Self)
     }
 
     /// The socket that files are passed on.
     fn socket(&self) -> PathBuf {
-        self.node.dir().join("control.sock.files")
-    }
-
-    /// A user gets the file, and it is theirs.
-    fn gets(&self, user: &User) -> Result<()> {
-        let path = user.path("file");
-        let url = self.nginx.url("file");
-        let args = ["get", &url, "-o", text(&path)?];
-        let outcome = self.node.run_as(user, &args)?;
-        ensure!(outcome.status.success(), "{outcome:?}");
-        self.blob.check(&path)?;
-        let owner = fs::metadata(&path)?.uid();
-        ensure!(owner == user.uid(), "the file is of {owner}");
-        Ok(())
+        self.0.node.dir().join("control.sock.files")
     }
 
     /// How many files were passed, and how many went as bytes.
     fn handed_over(&self) -> Result<[u64; 2]> {
-        let mut stream = UnixStream::connect(self.node.socket())?;
+        let mut stream = UnixStream::connect(self.0.node.socket())?;
         stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
@@ -116,19 +82,15 @@ impl World {
 
     /// A job of a user that waits to be completed.
     fn finished_job(&self, user: &User) -> Result<String> {
-        let (url, path) = (self.nginx.url("file"), user.path("later"));
-        let args = ["--json", "get", &url, "-o", text(&path)?, "--detach"];
-        let outcome = self.node.run_as(user, &args)?;
-        let job: serde_json::Value = serde_json::from_str(&outcome.stdout)?;
-        let id = job["id"].as_str().context("an id")?.to_owned();
-        self.node.await_job(&id, &["transferred"], SOON)?;
+        let id = self.0.begun(user, "later")?;
+        self.0.node.await_job(&id, &["transferred"], SOON)?;
         Ok(id)
     }
 
     /// What [`ASK`] says of a request.
     fn asks(&self, user: &User, request: &str, copy: &Path) -> Result<String> {
         let words = user.words();
-        let mut command = self.node.host().command(&words[0]);
+        let mut command = self.0.node.host().command(&words[0]);
         command.args(&words[1..]).args(["python3", "-c", ASK]);
         // One that every user may run.
         command.env("PATH", "/usr/local/bin:/usr/bin:/bin");
@@ -139,10 +101,6 @@ impl World {
     }
 }
 
-fn text(path: &Path) -> Result<&str> {
-    path.to_str().context("a path in UTF-8")
-}
-
 mod needs_nginx_setpriv_root {
     use super::*;
 
@@ -150,18 +108,18 @@ mod needs_nginx_setpriv_root {
     fn files_come_as_descriptors_or_else_as_bytes() {
         Lab::run(|lab| {
             let mut world = World::new(lab)?;
-            world.gets(&world.ann)?;
+            world.0.gets(&world.0.ann, "file")?;
             ensure!(world.handed_over()? == [1, 0], "{:?}", world.handed_over()?);
-            fs::rename(world.socket(), world.node.dir().join("elsewhere"))?;
-            world.gets(&world.bob)?;
+            fs::rename(world.socket(), world.0.node.dir().join("elsewhere"))?;
+            world.0.gets(&world.0.bob, "file")?;
             ensure!(world.handed_over()? == [1, 1], "{:?}", world.handed_over()?);
-            fs::rename(world.node.dir().join("elsewhere"), world.socket())?;
-            world.node.stop()?;
+            fs::rename(world.0.node.dir().join("elsewhere"), world.socket())?;
+            world.0.node.stop()?;
             ensure!(!world.socket().exists(), "the socket was left behind");
             // As after a crash.
             drop(std::os::unix::net::UnixListener::bind(world.socket())?);
-            world.node.start()?;
-            world.gets(&world.bob)?;
+            world.0.node.start()?;
+            world.0.gets(&world.0.bob, "file")?;
             ensure!(world.handed_over()? == [1, 0], "{:?}", world.handed_over()?);
             Ok(())
         });
@@ -174,13 +132,13 @@ mod needs_nginx_setpriv_root {
             let silent: Result<Vec<_>, _> = (0..CROWD)
                 .map(|_| UnixStream::connect(world.socket()))
                 .collect();
-            world.gets(&world.ann)?;
+            world.0.gets(&world.0.ann, "file")?;
             for mut stream in silent? {
                 stream.set_read_timeout(Some(SOON))?;
                 let read = stream.read(&mut [0])?;
                 ensure!(read == 0, "it was answered");
             }
-            world.gets(&world.bob)?;
+            world.0.gets(&world.0.bob, "file")?;
             let [passed, bytes] = world.handed_over()?;
             ensure!(passed >= 1 && passed + bytes == 2, "{passed}, {bytes}");
             Ok(())
@@ -195,17 +153,17 @@ mod needs_nginx_python3_setpriv_root {
     fn a_passed_file_can_only_be_read_and_by_its_owner_only() {
         Lab::run(|lab| {
             let world = World::new(lab)?;
-            let job = world.finished_job(&world.ann)?;
-            let copy = world.ann.path("copy");
-            let said = world.asks(&world.ann, &format!("{job} 0\n"), &copy)?;
+            let job = world.finished_job(&world.0.ann)?;
+            let copy = world.0.ann.path("copy");
+            let said = world.asks(&world.0.ann, &format!("{job} 0\n"), &copy)?;
             ensure!(said == "only read", "{said}");
-            world.blob.check(&copy)?;
-            let by_bob = world.bob.path("copy");
-            let said = world.asks(&world.bob, &format!("{job} 0\n"), &by_bob)?;
+            world.0.blob.check(&copy)?;
+            let by_bob = world.0.bob.path("copy");
+            let said = world.asks(&world.0.bob, &format!("{job} 0\n"), &by_bob)?;
             ensure!(said == "refused", "he gets her file: {said}");
             let long = "x".repeat(65);
             for wrong in [&format!("{job} 1\n"), &format!("{job}\n"), "\n", &long] {
-                let said = world.asks(&world.ann, wrong, &copy)?;
+                let said = world.asks(&world.0.ann, wrong, &copy)?;
                 ensure!(said == "refused", "{wrong:?}: {said}");
             }
             ensure!(world.handed_over()? == [1, 0], "{:?}", world.handed_over()?);

@@ -6,102 +6,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use potluck_tests::{Blob, Lab, Nginx, Node, User, until};
-use serde_json::Value;
+use potluck_tests::{Lab, TwoUsers, User, text, until};
 
-const SIZE: usize = 3 << 20;
 const ANN: u32 = 64_101;
 const BOB: u32 = 64_102;
 const DAEMON: u32 = 64_103;
 const SOON: Duration = Duration::from_secs(60);
 
-struct World {
-    nginx: Nginx,
-    node: Node,
-    blob: Blob,
-    ann: User,
-    bob: User,
-}
-
-impl World {
-    /// A daemon of root, or of `daemon`.
-    fn new(lab: &Lab, daemon: Option<&User>, settings: &[&str]) -> Result<Self> {
-        let nginx = Nginx::start(lab, &lab.host("origin")?)?;
-        let blob = Blob::new(1, SIZE);
-        blob.write(nginx.root(), "file")?;
-        let mut node = Node::new(lab, &lab.host("a")?, settings)?;
-        for user in [ANN, BOB] {
-            User::new(lab, user)?;
-        }
-        let (ann, bob) = (User::new(lab, ANN)?, User::new(lab, BOB)?);
-        fs::set_permissions(node.dir(), Permissions::from_mode(0o711))?;
-        if let Some(daemon) = daemon {
-            daemon.own(node.dir())?;
-            let words = daemon.words();
-            let words: Vec<&str> = words.iter().map(String::as_str).collect();
-            node.run_under(&words);
-        }
-        node.start()?;
-        Ok(Self {
-            nginx,
-            node,
-            blob,
-            ann,
-            bob,
-        })
-    }
-
-    /// What a user gets into their own directory is theirs.
-    fn gets(&self, user: &User, name: &str) -> Result<()> {
-        let path = user.path(name);
-        let url = self.nginx.url("file");
-        self.ok(user, &["get", &url, "-o", text(&path)?])?;
-        self.is_of(user, &path)
-    }
-
-    fn is_of(&self, user: &User, path: &Path) -> Result<()> {
-        self.blob.check(path)?;
-        let meta = fs::metadata(path)?;
-        ensure!(
-            meta.uid() == user.uid(),
-            "{} is of {}",
-            path.display(),
-            meta.uid()
-        );
-        Ok(())
-    }
-
-    fn ok(&self, user: &User, args: &[&str]) -> Result<Value> {
-        let mut all = vec!["--json"];
-        all.extend(args);
-        let outcome = self.node.run_as(user, &all)?;
-        ensure!(outcome.status.success(), "{args:?}: {outcome:?}");
-        serde_json::from_str(&outcome.stdout).context(outcome.stdout)
-    }
-
-    fn refused(&self, user: &User, args: &[&str], words: &str) -> Result<()> {
-        let outcome = self.node.run_as(user, args)?;
-        ensure!(
-            outcome.code()? != 0,
-            "{args:?} went well: {}",
-            outcome.stdout
-        );
-        ensure!(
-            outcome.stderr.contains(words),
-            "{args:?}: {}",
-            outcome.stderr
-        );
-        Ok(())
-    }
-
-    fn jobs_of(&self, user: &User) -> Result<usize> {
-        let jobs = self.ok(user, &["job", "list"])?;
-        Ok(jobs.as_array().context("an array")?.len())
-    }
-}
-
-fn text(path: &Path) -> Result<&str> {
-    path.to_str().context("a path in UTF-8")
+/// With a daemon of root, or of `daemon`.
+fn world(lab: &Lab, daemon: Option<&User>, settings: &[&str]) -> Result<TwoUsers> {
+    TwoUsers::new(lab, [ANN, BOB], daemon, settings)
 }
 
 mod needs_nginx_setpriv_root {
@@ -110,7 +24,7 @@ mod needs_nginx_setpriv_root {
     #[test]
     fn jobs_are_their_owner_s_and_root_s() {
         Lab::run(|lab| {
-            let world = World::new(lab, None, &[])?;
+            let world = world(lab, None, &[])?;
             let (ann, bob) = (&world.ann, &world.bob);
             let job = world.ok(ann, &["job", "create", "--name", "hers"])?;
             let id = job["id"].as_str().context("an id")?;
@@ -152,7 +66,7 @@ mod needs_nginx_setpriv_root {
     #[test]
     fn files_are_of_who_asked_for_them() {
         Lab::run(|lab| {
-            let world = World::new(lab, None, &[])?;
+            let world = world(lab, None, &[])?;
             let (ann, bob) = (&world.ann, &world.bob);
             world.gets(ann, "file")?;
             // The same content again: from the cache, and his own.
@@ -161,14 +75,11 @@ mod needs_nginx_setpriv_root {
             ensure!(world.nginx.body_bytes_since(0)? == asked, "fetched twice");
 
             // Nobody is logged in, and the command has ended: the job goes on.
-            let (url, path) = (world.nginx.url("file"), bob.path("later"));
-            let path = text(&path)?;
-            let job = world.ok(bob, &["get", &url, "-o", path, "--detach"])?;
-            let id = job["id"].as_str().context("an id")?;
-            world.node.await_job(id, &["transferred"], SOON)?;
-            ensure!(!Path::new(path).exists(), "only he may write it");
-            world.ok(bob, &["job", "complete", id])?;
-            world.is_of(bob, Path::new(path))
+            let (id, path) = (world.begun(bob, "later")?, bob.path("later"));
+            world.node.await_job(&id, &["transferred"], SOON)?;
+            ensure!(!path.exists(), "only he may write it");
+            world.ok(bob, &["job", "complete", &id])?;
+            world.is_of(bob, &path)
         });
     }
 
@@ -185,7 +96,7 @@ mod needs_nginx_setpriv_root {
             fs::write(&hook, script)?;
             fs::set_permissions(&hook, Permissions::from_mode(0o755))?;
             let allowed = format!("hooks.allowed = [\"{}\"]", hook.display());
-            let world = World::new(lab, None, &[&allowed])?;
+            let world = world(lab, None, &[&allowed])?;
             let ann = &world.ann;
             let (url, path) = (world.nginx.url("file"), ann.path("file"));
             let get = ["get", &url, "-o", text(&path)?, "--detach", "--on-complete"];
@@ -216,7 +127,7 @@ mod needs_nginx_setpriv_root {
     #[test]
     fn nobody_writes_with_the_rights_of_the_daemon() {
         Lab::run(|lab| {
-            let world = World::new(lab, None, &[])?;
+            let world = world(lab, None, &[])?;
             let (ann, bob) = (&world.ann, &world.bob);
             let url = world.nginx.url("file");
             let hers = ann.path("file");
@@ -241,7 +152,7 @@ mod needs_nginx_setpriv_root {
     fn a_daemon_without_root_serves_everybody_where_it_is_told_to() {
         Lab::run(|lab| {
             let daemon = User::new(lab, DAEMON)?;
-            let world = World::new(lab, Some(&daemon), &["control.users = \"all\""])?;
+            let world = world(lab, Some(&daemon), &["control.users = \"all\""])?;
             let owner = fs::metadata(world.node.data_dir())?.uid();
             ensure!(owner == DAEMON, "the daemon runs as {owner}");
             world.gets(&world.ann, "file")?;
@@ -260,7 +171,7 @@ mod needs_nginx_setpriv_root {
     fn a_user_s_own_daemon_is_theirs_alone() {
         Lab::run(|lab| {
             let daemon = User::new(lab, DAEMON)?;
-            let world = World::new(lab, Some(&daemon), &[])?;
+            let world = world(lab, Some(&daemon), &[])?;
             let path = daemon.path("file");
             let url = world.nginx.url("file");
             let job = world

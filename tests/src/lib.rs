@@ -4,7 +4,7 @@
 //!
 //! [`Lab`] makes the hosts, as network namespaces on a bridge where it may, else as
 //! addresses in 127.0.0.0/8. [`Node`] is Potluck on one host, driven by its command
-//! line only. [`Nginx`] is an honest origin, [`BadOrigin`] one that misbehaves, [`ScriptedOrigin`] one that a
+//! line only; [`TwoUsers`] share one. [`Nginx`] is an honest origin, [`BadOrigin`] one that misbehaves, [`ScriptedOrigin`] one that a
 //! test writes, [`WebServer`] one that others wrote.
 //! Everything that was started is ended and removed when the lab is dropped.
 
@@ -27,6 +27,7 @@ mod process;
 mod scripted_origin;
 mod stranger;
 pub mod subnet;
+mod two_users;
 mod user;
 mod wait;
 mod web_server;
@@ -48,6 +49,7 @@ pub use papers::{Mistake, Papers, mistakes};
 pub use process::Process;
 pub use scripted_origin::{Asked, ScriptedOrigin, Then};
 pub use stranger::{Answer, call, call_in_plain_text};
+pub use two_users::{TwoUsers, text};
 pub use user::User;
 pub use wait::{poll, until};
 pub use web_server::WebServer;
