@@ -24,6 +24,9 @@ const MAX_OLD_FILES: u32 = 4;
 /// Events that wait to be written. More at once than the disk takes are lost, with a
 /// warning, rather than stopping the node.
 const QUEUE: usize = 4_096;
+/// Bytes of a text in an event, as long as a URL may be, and items of a list.
+const MAX_TEXT: usize = 2_200;
+const MAX_ITEMS: usize = 64;
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -91,6 +94,16 @@ impl EventLog {
     /// Notes an event; `fields` must be a JSON object.
     pub fn record(&self, kind: &str, about: Option<(String, u32)>, fields: Value) {
         let (job, owner) = about.map_or((None, None), |(job, owner)| (Some(job), Some(owner)));
+        self.note(kind, job, owner, fields);
+    }
+
+    /// Notes an event of a user that is about no job.
+    pub fn record_for(&self, owner: u32, kind: &str, fields: Value) {
+        self.note(kind, None, Some(owner), fields);
+    }
+
+    fn note(&self, kind: &str, job: Option<String>, owner: Option<u32>, mut fields: Value) {
+        shorten(&mut fields);
         let event = Event {
             time: rfc3339(SystemTime::now()),
             id: 0,
@@ -220,6 +233,23 @@ fn write_all(files: &mut Files, messages: &Receiver<Message>, told: &broadcast::
     }
 }
 
+/// Origins and users write some of what events say: no more of it than is of use.
+fn shorten(value: &mut Value) {
+    match value {
+        Value::String(text) if text.len() > MAX_TEXT => {
+            let end = (0..=MAX_TEXT).rfind(|at| text.is_char_boundary(*at));
+            text.truncate(end.unwrap_or(0));
+            text.push('…');
+        }
+        Value::Array(items) => {
+            items.truncate(MAX_ITEMS);
+            items.iter_mut().for_each(shorten);
+        }
+        Value::Object(fields) => fields.values_mut().for_each(shorten),
+        _ => {}
+    }
+}
+
 fn file_name(dir: &Path, age: u32) -> PathBuf {
     match age {
         0 => dir.join("events.jsonl"),
@@ -293,9 +323,10 @@ mod tests {
     fn old_files_go() {
         let dir = tempfile::tempdir().unwrap();
         let (log, _writer) = EventLog::open(dir.path()).unwrap();
-        let long = "x".repeat(1 << 20);
+        let long = "x".repeat(2 << 10);
+        let long: Map<String, Value> = (0..512).map(|n| (n.to_string(), json!(long))).collect();
         for _ in 0..60 {
-            log.record("big", None, json!({ "text": long }));
+            log.record("big", None, Value::Object(long.clone()));
         }
         let events = log.read(|_| true).unwrap();
         assert_eq!(events.last().unwrap().id, 60);
@@ -305,6 +336,23 @@ mod tests {
             .map(|entry| entry.unwrap().metadata().unwrap().len())
             .sum();
         assert!(total <= (MAX_FILE + (2 << 20)) * u64::from(MAX_OLD_FILES + 1));
+    }
+
+    #[test]
+    fn what_others_say_is_shortened() {
+        let dir = tempfile::tempdir().unwrap();
+        let (log, _writer) = EventLog::open(dir.path()).unwrap();
+        let text = "ü".repeat(1 << 20);
+        log.record(
+            "long",
+            None,
+            json!({ "a": text, "b": vec![text.clone(); 1_000] }),
+        );
+        let event = log.read(|_| true).unwrap().remove(0);
+        let bytes = serde_json::to_vec(&event).unwrap().len();
+        assert!(bytes < MAX_TEXT * (MAX_ITEMS + 2), "{bytes}");
+        let short = event.fields["a"].as_str().unwrap();
+        assert!(short.starts_with("üü") && short.ends_with('…'));
     }
 
     #[tokio::test]

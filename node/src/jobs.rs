@@ -22,6 +22,7 @@ mod sessions;
 mod store;
 mod surroundings;
 mod task;
+mod weight;
 mod why;
 
 pub use change::{Change, JobTime};

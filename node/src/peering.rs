@@ -6,7 +6,6 @@
 //! all that stands on the old one ends before the new begins.
 
 mod event_log;
-mod refusal_log;
 pub(crate) mod renewal;
 mod revoked;
 mod running;

@@ -76,6 +76,13 @@ pub enum Change {
         /// Where it comes from.
         url: String,
     },
+    /// Another place for a file that is not in its place yet.
+    Path {
+        /// Which, counted from 0.
+        file: usize,
+        /// Where it goes.
+        path: PathBuf,
+    },
 }
 
 /// A time as the settings have it, such as `600s` or `14d`.
@@ -136,6 +143,7 @@ impl Change {
             }
             Self::MaxDownloadTime(time) => job.max_download_time = time.map(|JobTime(time)| time),
             Self::SameVersion(wanted) => job.same_version = wanted,
+            Self::Path { file, path } => set_path(job, file, path)?,
             Self::OnComplete(hook) => job.on_complete = hook.map(checks::hook).transpose()?,
             Self::OnError(hook) => job.on_error = hook.map(checks::hook).transpose()?,
             other => {
@@ -205,11 +213,11 @@ impl Change {
                     (*url, secrets.proxy_password) = split_password(url);
                 }
             }
-            Self::CaFiles(paths) => origin.ca_files = checks::full_paths(paths)?,
+            Self::CaFiles(paths) => origin.ca_files = checks::ca_files(paths)?,
             Self::ClientCertificate(certificate) => {
                 if let Some(certificate) = &certificate {
-                    let files = [&certificate.certificate_file, &certificate.key_file];
-                    checks::full_paths(files.map(PathBuf::clone).to_vec())?;
+                    checks::full_path(&certificate.certificate_file)?;
+                    checks::full_path(&certificate.key_file)?;
                 }
                 origin.client_certificate = certificate;
             }
@@ -245,6 +253,7 @@ impl Change {
             Self::Credentials(_) => "credentials",
             Self::UrlPrefix { .. } => "url_prefix",
             Self::Url { .. } => "url",
+            Self::Path { .. } => "path",
         }
     }
 }
@@ -265,6 +274,27 @@ fn set_priority(job: &mut Job, priority: Priority) -> Result<(), Refusal> {
     Ok(())
 }
 
+fn set_path(job: &mut Job, index: usize, path: PathBuf) -> Result<(), Refusal> {
+    checks::full_path(&path)?;
+    let file = file_of(job, index)?;
+    if file.placed {
+        let message = format!("file {index} is in its place already: move it there");
+        return Err(Refusal::Invalid(message));
+    }
+    file.path = path;
+    file.path_of = None;
+    file.error = None;
+    Ok(())
+}
+
+fn file_of(job: &mut Job, index: usize) -> Result<&mut JobFile, Refusal> {
+    let files = job.files.len();
+    job.files.get_mut(index).ok_or_else(|| {
+        let message = format!("the job has no file {index}: it has {files}, counted from 0");
+        Refusal::Invalid(message)
+    })
+}
+
 fn set_url(
     job: &mut Job,
     secrets: &mut JobSecrets,
@@ -272,11 +302,7 @@ fn set_url(
     url: &str,
 ) -> Result<(), Refusal> {
     checks::url(url)?;
-    let files = job.files.len();
-    let Some(file) = job.files.get_mut(index) else {
-        let message = format!("the job has no file {index}: it has {files}, counted from 0");
-        return Err(Refusal::Invalid(message));
-    };
+    let file = file_of(job, index)?;
     if file.is_transferred() {
         let message = format!("file {index} is here already: its URL cannot change any more");
         return Err(Refusal::Invalid(message));

@@ -1,6 +1,7 @@
 //! Whether what a caller says of a job can be used.
 
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 
 use hyper::Method;
 use hyper::header::{HeaderName, HeaderValue};
@@ -15,8 +16,16 @@ const MAX_URL: usize = 2_200;
 const MAX_NAME: usize = 256;
 /// Longest description of a job, in characters, as in BITS.
 const MAX_DESCRIPTION: usize = 1_024;
-/// Header fields of a job or a file, names and values, in bytes, as in BITS.
+/// Header fields of a job or a file: how many, and names and values in bytes, as in BITS.
+const MAX_FIELDS: usize = 64;
 const MAX_HEADERS: usize = 16_384;
+/// The longest path, in bytes: Linux opens no longer one (`PATH_MAX`).
+const MAX_PATH: usize = 4_096;
+/// Longest name of a user agent, and of a method, in bytes.
+const MAX_USER_AGENT: usize = 1_024;
+const MAX_METHOD: usize = 64;
+/// Files with trust roots.
+const MAX_CA_FILES: usize = 16;
 /// Longest user name and password, in bytes, as in BITS.
 const MAX_USER: usize = 300;
 const MAX_PASSWORD: usize = 65_535;
@@ -25,10 +34,14 @@ const MAX_ARGUMENTS: usize = 64;
 const MAX_ARGUMENT_BYTES: usize = 4_096;
 
 pub(super) fn name(name: String) -> Result<String, Refusal> {
-    match name.len() {
-        0..=MAX_NAME => Ok(name),
-        _ => refuse(format!("a job's name has at most {MAX_NAME} bytes")),
+    if name.len() > MAX_NAME {
+        return refuse(format!("a job's name has at most {MAX_NAME} bytes"));
     }
+    // It stands in tables, and in what hooks are told.
+    if name.contains(char::is_control) {
+        return refuse("a job's name has no control characters".to_owned());
+    }
+    Ok(name)
 }
 
 pub(super) fn description(text: String) -> Result<String, Refusal> {
@@ -60,6 +73,12 @@ pub(super) fn url(text: &str) -> Result<(), Refusal> {
 
 /// Values are not named: they may be secret.
 pub(super) fn headers(fields: &[(String, String)]) -> Result<(), Refusal> {
+    if fields.len() > MAX_FIELDS {
+        return refuse(format!(
+            "there may be {MAX_FIELDS} header fields, these are {}",
+            fields.len()
+        ));
+    }
     for (name, value) in fields {
         let fits =
             HeaderName::from_bytes(name.as_bytes()).is_ok() && HeaderValue::from_str(value).is_ok();
@@ -80,6 +99,11 @@ pub(super) fn headers(fields: &[(String, String)]) -> Result<(), Refusal> {
 }
 
 pub(super) fn user_agent(text: String) -> Result<String, Refusal> {
+    if text.len() > MAX_USER_AGENT {
+        return refuse(format!(
+            "the name of a user agent has at most {MAX_USER_AGENT} bytes"
+        ));
+    }
     if !text.is_empty() && HeaderValue::from_str(&text).is_ok() {
         return Ok(text);
     }
@@ -87,6 +111,9 @@ pub(super) fn user_agent(text: String) -> Result<String, Refusal> {
 }
 
 pub(super) fn method(text: String) -> Result<String, Refusal> {
+    if text.len() > MAX_METHOD {
+        return refuse(format!("a method has at most {MAX_METHOD} bytes"));
+    }
     match Method::from_bytes(text.as_bytes()) {
         Ok(Method::HEAD | Method::CONNECT) | Err(_) => {
             refuse(format!("{text:?} is no method that fetches a file"))
@@ -97,6 +124,9 @@ pub(super) fn method(text: String) -> Result<String, Refusal> {
 
 /// `http://[USER[:PASSWORD]@]HOST[:PORT]`
 pub(super) fn proxy(text: &str) -> Result<(), Refusal> {
+    if text.len() > MAX_URL {
+        return refuse(format!("the URL of a proxy has at most {MAX_URL} bytes"));
+    }
     let fits = Url::parse(text).is_ok_and(|url| {
         url.scheme() == "http" && url.has_host() && url.path() == "/" && url.query().is_none()
     });
@@ -129,15 +159,34 @@ pub(super) fn credentials(credentials: &Credentials) -> Result<(), Refusal> {
     Ok(())
 }
 
-pub(super) fn full_paths(paths: Vec<PathBuf>) -> Result<Vec<PathBuf>, Refusal> {
-    match paths.iter().find(|path| !path.is_absolute()) {
-        None => Ok(paths),
-        Some(path) => refuse(format!("{} does not begin with /", path.display())),
+pub(super) fn ca_files(paths: Vec<PathBuf>) -> Result<Vec<PathBuf>, Refusal> {
+    if paths.len() > MAX_CA_FILES {
+        return refuse(format!("a job names at most {MAX_CA_FILES} ca_files"));
     }
+    paths.iter().try_for_each(|path| full_path(path))?;
+    Ok(paths)
+}
+
+pub(super) fn full_path(path: &Path) -> Result<(), Refusal> {
+    let bytes = path.as_os_str().as_bytes();
+    if bytes.len() > MAX_PATH {
+        let beginning = String::from_utf8_lossy(&bytes[..64]).into_owned();
+        return refuse(format!(
+            "a path has at most {MAX_PATH} bytes, {beginning}… has {}",
+            bytes.len()
+        ));
+    }
+    if bytes.contains(&0) {
+        return refuse(format!("{} has a zero byte in it", path.display()));
+    }
+    if !path.is_absolute() {
+        return refuse(format!("{} does not begin with /", path.display()));
+    }
+    Ok(())
 }
 
 pub(super) fn hook(hook: Hook) -> Result<Hook, Refusal> {
-    full_paths(vec![hook.program.clone()])?;
+    full_path(&hook.program)?;
     let bytes: usize = hook.arguments.iter().map(String::len).sum();
     if hook.arguments.len() > MAX_ARGUMENTS || bytes > MAX_ARGUMENT_BYTES {
         return refuse(format!(
@@ -204,5 +253,40 @@ mod tests {
         assert!(description("ü".repeat(1_024)).is_ok());
         assert!(description("u".repeat(1_025)).is_err());
         assert!(name("n".repeat(257)).is_err());
+    }
+
+    #[test]
+    fn everything_has_a_length() {
+        let says = |refused: Result<(), Refusal>, limit: &str| {
+            let words = refused.unwrap_err().to_string();
+            assert!(words.contains(limit), "{words}");
+            assert!(words.len() < 300, "{words}");
+        };
+        let long = |bytes: usize| "x".repeat(bytes);
+        let origin = |path: usize| format!("http://o/{}", long(path - 9));
+        assert!(url(&origin(2_200)).is_ok());
+        says(url(&origin(2_201)), "2200");
+        let path = |bytes: usize| format!("/{}", long(bytes - 1));
+        assert!(full_path(path(4_096).as_ref()).is_ok());
+        says(full_path(path(4_097).as_ref()), "4096");
+        says(full_path(Path::new("/a\0b")), "zero byte");
+        assert!(proxy(&format!("http://{}:1", long(200))).is_ok());
+        says(proxy(&format!("http://{}:1", long(2_200))), "2200");
+        assert!(user_agent(long(1_024)).is_ok());
+        says(user_agent(long(1_025)).map(drop), "1024");
+        assert!(method(long(64)).is_ok());
+        says(method(long(65)).map(drop), "64");
+        assert!(ca_files(vec!["/ca".into(); 16]).is_ok());
+        says(ca_files(vec!["/ca".into(); 17]).map(drop), "16");
+        let fields = |many| vec![("X".to_owned(), "1".to_owned()); many];
+        assert!(headers(&fields(64)).is_ok());
+        says(headers(&fields(65)), "64");
+        says(name("a\tb".to_owned()).map(drop), "control");
+        let hook_of = |words: usize| Hook {
+            program: "/bin/true".into(),
+            arguments: vec![long(64); words],
+        };
+        assert!(hook(hook_of(64)).is_ok());
+        says(hook(hook_of(65)).map(drop), "64");
     }
 }

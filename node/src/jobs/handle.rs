@@ -94,6 +94,27 @@ pub enum Refusal {
     Stopping,
 }
 
+impl Refusal {
+    /// Which of these it is, in a fixed word.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::NoSuchJob(_) => "no_such_job",
+            Self::Ambiguous(_) => "ambiguous",
+            Self::NoSuchFile(_) => "no_such_file",
+            Self::State(_) => "state",
+            Self::Limit(_) => "limit",
+            Self::Invalid(_) => "invalid",
+            Self::Destination(_) => "destination",
+            Self::Busy => "busy",
+            Self::CallerPlaces => "caller_places",
+            Self::NotAllowed(_) => "not_allowed",
+            Self::Store(_) => "store",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
 /// A finished file, for a caller who writes it with its own rights.
 #[derive(Debug, Clone)]
 pub struct Taken {
@@ -124,6 +145,30 @@ pub(super) enum Command {
     Take(Caller, String, usize, Reply<Taken>),
     Why(Caller, String, Reply<Why>),
     Invalidate(ContentId, Reply<Vec<JobId>>),
+}
+
+impl Command {
+    /// Whether whoever asked has gone before anything was done. What is not what it should
+    /// be is taken from the jobs all the same.
+    pub(super) fn is_abandoned(&self) -> bool {
+        match self {
+            Self::Create(_, _, reply)
+            | Self::Add(_, _, _, reply)
+            | Self::Resume(_, _, reply)
+            | Self::Suspend(_, _, reply)
+            | Self::Cancel(_, _, reply)
+            | Self::Set(_, _, _, reply)
+            | Self::Complete(_, _, _, reply)
+            | Self::TakeOver(_, _, reply)
+            | Self::Validate(_, _, _, _, reply) => reply.is_closed(),
+            Self::CreateMany(_, _, reply) => reply.is_closed(),
+            Self::List(_, _, reply) => reply.is_closed(),
+            Self::Watch(_, _, reply) => reply.is_closed(),
+            Self::Take(_, _, _, reply) => reply.is_closed(),
+            Self::Why(_, _, reply) => reply.is_closed(),
+            Self::Invalidate(_, _) => false,
+        }
+    }
 }
 
 /// A handle on the jobs of a node. Cheap to clone. Jobs are named by id or unique prefix.

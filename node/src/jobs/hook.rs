@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, SystemTime};
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde::{Deserialize, Serialize};
 
 /// How long a program may take.
@@ -60,12 +61,13 @@ impl HookDue {
     }
 
     /// It failed: the next call, each time after twice as long.
-    pub(super) fn put_off(&mut self, now: SystemTime) {
+    pub(super) fn put_off(mut self, now: SystemTime) -> Self {
         let delay = FIRST_DELAY
             .saturating_mul(1_u32.checked_shl(self.failures).unwrap_or(u32::MAX))
             .min(LONGEST_DELAY);
         self.failures = self.failures.saturating_add(1);
         self.at = now.checked_add(delay).unwrap_or(now);
+        self
     }
 }
 
@@ -120,7 +122,7 @@ pub(super) struct HookCall {
 
 impl HookCall {
     /// Calls the program and waits for its end, as its owner where this process is root.
-    /// Dropping it kills the program. The error is one sentence.
+    /// Dropping it kills the program and what it has begun. The error is one sentence.
     pub(super) async fn run(self) -> Result<(), String> {
         let Self {
             rules, hook, owner, ..
@@ -136,6 +138,7 @@ impl HookCall {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
+            .process_group(0)
             .kill_on_drop(true);
         if rules.own_uid == 0 && *owner != 0 {
             let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
@@ -143,12 +146,40 @@ impl HookCall {
             command.gid(group_of(&passwd, *owner)).uid(*owner);
         }
         let name = hook.program.display();
-        let ended = tokio::time::timeout(LIMIT, command.status()).await;
+        let not_called = |error| format!("{name} cannot be called: {error}");
+        let mut child = command.spawn().map_err(not_called)?;
+        let mut group = Group::of(&child);
+        let ended = tokio::time::timeout(LIMIT, child.wait()).await;
+        if ended.is_ok() {
+            // What it leaves running on purpose is its own business, and its number may be
+            // somebody else's from now on.
+            group.0 = None;
+        }
         match ended {
             Ok(Ok(status)) if status.success() => Ok(()),
             Ok(Ok(status)) => Err(format!("{name} ended with {status}")),
-            Ok(Err(error)) => Err(format!("{name} cannot be called: {error}")),
+            Ok(Err(error)) => Err(not_called(error)),
             Err(_) => Err(format!("{name} took longer than {} s", LIMIT.as_secs())),
+        }
+    }
+}
+
+/// A program that runs, with everything that it has begun. Dropping it kills all of them.
+struct Group(Option<Pid>);
+
+impl Group {
+    /// The program leads a group of its own.
+    fn of(child: &tokio::process::Child) -> Self {
+        let number = child.id().and_then(|id| i32::try_from(id).ok());
+        Self(number.and_then(Pid::from_raw))
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(leader) = self.0 {
+            // It may have ended by itself just now.
+            let _ = kill_process_group(leader, Signal::KILL);
         }
     }
 }
@@ -204,7 +235,7 @@ mod tests {
         let mut due = HookDue::new(HookCause::Error, SystemTime::UNIX_EPOCH);
         let mut delays = Vec::new();
         for _ in 0..40 {
-            due.put_off(SystemTime::UNIX_EPOCH);
+            due = due.put_off(SystemTime::UNIX_EPOCH);
             delays.push(
                 due.at
                     .duration_since(SystemTime::UNIX_EPOCH)
@@ -221,6 +252,55 @@ mod tests {
         let passwd = "root:x:0:0:root:/root:/bin/sh\nann:x:1000:1001::/home/ann:/bin/sh\n";
         assert_eq!(group_of(passwd, 1_000), 1_001);
         assert_eq!(group_of(passwd, 1_001), NO_GROUP);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_left_of_a_call_that_is_given_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &pipe,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+            0,
+        )
+        .unwrap();
+        let path = dir.path().join("program");
+        // A child of its own that holds the pipe open for as long as it lives.
+        let text = "#!/bin/sh\n(echo begun; exec sleep 600) >\"$1\" &\nwait\n";
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        let own_uid = rustix::process::geteuid().as_raw();
+        let call = HookCall {
+            rules: HookRules {
+                allowed: vec![path.clone()],
+                own_uid,
+            },
+            hook: Hook {
+                program: path,
+                arguments: vec![pipe.display().to_string()],
+            },
+            owner: own_uid,
+            environment: ["A", "B", "C"].map(|key| (key, String::new())),
+        };
+        let running = tokio::spawn(call.run());
+        let mut reader = tokio::net::unix::pipe::OpenOptions::new()
+            .open_receiver(&pipe)
+            .unwrap();
+        let mut begun = [0; 6];
+        // Until somebody writes there is nothing but an end.
+        while tokio::io::AsyncReadExt::read(&mut reader, &mut begun)
+            .await
+            .unwrap()
+            == 0
+        {
+            tokio::task::yield_now().await;
+        }
+        running.abort();
+        let end = tokio::io::AsyncReadExt::read(&mut reader, &mut begun);
+        let end = tokio::time::timeout(Duration::from_secs(30), end).await;
+        assert_eq!(end.expect("its child lives on").unwrap(), 0);
     }
 
     #[tokio::test]

@@ -16,6 +16,9 @@ pub struct JobFile {
     pub url: String,
     /// Where it goes.
     pub path: PathBuf,
+    /// Who chose that, where it is not the owner of the job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path_of: Option<u32>,
     /// Header fields for the origin: names and values.
     pub headers: Vec<(String, String)>,
     /// Names of the header fields that are shown to nobody.
@@ -71,6 +74,7 @@ impl JobFile {
         Self {
             url,
             path,
+            path_of: None,
             headers: Vec::new(),
             secret_headers: Vec::new(),
             ranges: None,

@@ -3,6 +3,7 @@
 mod changing;
 mod completing;
 mod creating;
+mod forgetting;
 mod hooks;
 mod invalidating;
 mod later;
@@ -17,7 +18,7 @@ mod waiting;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use potluck_cache::{Cache, PlaceError};
 use potluck_plan::{JobAction, JobLimits, JobState, JobTimes, Rate, Schedule};
@@ -32,14 +33,12 @@ use super::runner::Update;
 use super::{Fetcher, JobId, JobSecrets, JobStore, SecretStore, StoreError, Surroundings};
 use super::{HookCause, HookRules};
 use crate::events::EventLog;
+use crate::refusal_log::RefusalLog;
 use crate::stats::Stats;
-use hooks::HookDesk;
+use hooks::{HookDesk, HookNews};
 use later::Later;
 use waiting::Outlook;
 
-/// Jobs that are over and still shown; more than these are forgotten, those first that
-/// ended first.
-const MAX_FINISHED: usize = 200;
 /// The clock may be set while this task sleeps: it looks at it so often.
 const WAKE_EVERY: Duration = Duration::from_secs(60);
 
@@ -83,6 +82,7 @@ pub struct JobsTask {
     work: JoinSet<Option<Placed>>,
     outlook: Outlook,
     hooks: HookDesk,
+    refusals: RefusalLog<u32>,
     runs: u64,
     later: Later,
 }
@@ -91,6 +91,39 @@ pub struct JobsTask {
 struct Placed {
     job: JobId,
     files: Vec<(usize, PathBuf, Result<(), PlaceError>)>,
+}
+
+/// What the task has to do next.
+enum Happening {
+    Outlook,
+    Hook(HookNews),
+    Wake,
+    Placed(Option<Placed>),
+    Kept,
+    Update(Update),
+    Command(Command),
+    /// Every handle is gone.
+    Gone,
+}
+
+/// The next of what may come in floods, none of which keeps the others waiting for long: of
+/// those that are there each has the same chance. Safe to cancel.
+async fn next_of(
+    work: &mut JoinSet<Option<Placed>>,
+    later: &mut Later,
+    updates: &mut mpsc::Receiver<Update>,
+    commands: &mut mpsc::Receiver<Command>,
+) -> Happening {
+    tokio::select! {
+        Some(done) = work.join_next() => match done {
+            Ok(placed) => Happening::Placed(placed),
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => Happening::Placed(None),
+        },
+        () = JobsTask::kept(later) => Happening::Kept,
+        Some(update) = updates.recv() => Happening::Update(update),
+        command = commands.recv() => command.map_or(Happening::Gone, Happening::Command),
+    }
 }
 
 impl JobsTask {
@@ -129,6 +162,7 @@ impl JobsTask {
             updates_in,
             work: JoinSet::new(),
             outlook: Outlook::new(around),
+            refusals: RefusalLog::new(Instant::now()),
             runs: 0,
             later: Later::default(),
         };
@@ -148,25 +182,30 @@ impl JobsTask {
             self.carry_out();
             self.catch_up();
             let wake = self.next_wake();
-            tokio::select! {
+            let happened = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                Some(done) = self.work.join_next() => match done {
-                    Ok(Some(placed)) => self.on_placed(placed).await,
-                    Err(error) if error.is_panic() => {
-                        std::panic::resume_unwind(error.into_panic());
-                    }
-                    _ => {}
-                },
-                () = Self::kept(&mut self.later) => {}
-                Some(update) = self.updates.recv() => self.on_update(update).await,
-                command = self.commands.recv() => match command {
-                    Some(command) => self.on_command(command).await,
-                    None => break,
-                },
-                () = self.outlook.changed() => self.on_outlook(),
-                news = self.hooks.news() => self.on_hook_news(news).await,
-                () = tokio::time::sleep(wake) => self.on_wake().await,
+                // What is due, first: it comes seldom, and no flood of calls or of news may
+                // hold it up.
+                () = self.outlook.changed() => Happening::Outlook,
+                news = self.hooks.news() => Happening::Hook(news),
+                () = tokio::time::sleep(wake) => Happening::Wake,
+                happened = next_of(
+                    &mut self.work,
+                    &mut self.later,
+                    &mut self.updates,
+                    &mut self.commands,
+                ) => happened,
+            };
+            match happened {
+                Happening::Outlook => self.on_outlook(),
+                Happening::Hook(news) => self.on_hook_news(news).await,
+                Happening::Wake => self.on_wake().await,
+                Happening::Placed(Some(placed)) => self.on_placed(placed).await,
+                Happening::Placed(None) | Happening::Kept => {}
+                Happening::Update(update) => self.on_update(update).await,
+                Happening::Command(command) => self.on_command(command).await,
+                Happening::Gone => break,
             }
         }
         self.wind_down().await;
@@ -304,25 +343,6 @@ impl JobsTask {
             .await;
             None
         });
-    }
-
-    /// Forgets jobs that are over, those first that ended first.
-    async fn forget_finished(&mut self) {
-        let mut finished: Vec<(SystemTime, JobId)> = self
-            .entries
-            .values()
-            .filter_map(|entry| Some((entry.job.ended()?, entry.job.id)))
-            .collect();
-        finished.sort_unstable();
-        let too_many = finished.len().saturating_sub(MAX_FINISHED);
-        for (_, id) in finished.into_iter().take(too_many) {
-            self.entries.remove(&id);
-            self.settle(id).await;
-            let store = self.store.clone();
-            if let Err(error) = blocking(move || store.remove(id)).await {
-                tracing::warn!(job = %id, %error, "a finished job could not be removed");
-            }
-        }
     }
 
     fn record(&self, id: JobId, kind: &str, fields: &serde_json::Value) {

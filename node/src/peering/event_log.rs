@@ -1,5 +1,6 @@
 //! What happens among peers and new members, put into the event log.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 use potluck_discovery::{ClockTrouble, DiscoveryEvent, JoinEvent, PortKind, Rejected};
@@ -7,8 +8,8 @@ use serde_json::json;
 use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::refusal_log::RefusalLog;
 use crate::events::EventLog;
+use crate::refusal_log::RefusalLog;
 use crate::timestamp::rfc3339;
 
 /// Puts what happens to the peer list into the event log.
@@ -34,7 +35,7 @@ pub(super) async fn log_peers(
     }
 }
 
-fn log_peer(event: &DiscoveryEvent, events: &EventLog, refusals: &mut RefusalLog) {
+fn log_peer(event: &DiscoveryEvent, events: &EventLog, refusals: &mut RefusalLog<IpAddr>) {
     match event {
         DiscoveryEvent::PeerAdded(peer) => events.record(
             "peer_added",
@@ -87,7 +88,7 @@ fn log_peer(event: &DiscoveryEvent, events: &EventLog, refusals: &mut RefusalLog
     }
 }
 
-fn log_rejection(rejected: &Rejected, events: &EventLog, refusals: &mut RefusalLog) {
+fn log_rejection(rejected: &Rejected, events: &EventLog, refusals: &mut RefusalLog<IpAddr>) {
     let reason = rejected.reason.to_string();
     let Some(count) = refusals.note(rejected.address.ip(), &reason, Instant::now()) else {
         return;

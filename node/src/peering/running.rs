@@ -12,6 +12,7 @@ use potluck_plan::ServeQueueConfig;
 use potluck_transfer::{
     CacheHoldings, DomainTrust, EngineHandle, Neighbours, PeerServer, PeerServerConfig, Trust,
 };
+use serde_json::json;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -142,6 +143,12 @@ impl Running {
     /// Ends all of it.
     pub(super) async fn end(mut self, parts: &Parts) {
         parts.engine.set_domain(None);
+        let peers = self.discovery.peers().len();
+        if peers > 0 {
+            parts
+                .events
+                .record("peers_cleared", None, json!({ "count": peers }));
+        }
         self.stop.cancel();
         drop(self.server.take());
         while self.tasks.join_next().await.is_some() {}

@@ -233,6 +233,8 @@ async fn what_ended_last_is_remembered_longest() {
     let mut world = World::new();
     let jobs = world.start();
     let oldest = jobs.create(ROOT, world.job(&["hang"])).await.unwrap();
+    let others = jobs.create(ME, NewJob::default()).await.unwrap();
+    jobs.cancel(ME, others.id.clone()).await.unwrap();
     let mut first = None;
     for _ in 0..200 {
         let job = jobs.create(ROOT, NewJob::default()).await.unwrap();
@@ -245,4 +247,6 @@ async fn what_ended_last_is_remembered_longest() {
     assert!(matches!(gone, Err(Refusal::NoSuchJob(_))));
     let shown = jobs.show(ROOT, oldest.id.clone()).await.unwrap();
     assert_eq!(shown.state, JobState::Cancelled);
+    let shown = jobs.show(ME, others.id.clone()).await.unwrap();
+    assert_eq!(shown.state, JobState::Cancelled, "of each owner so many");
 }

@@ -148,6 +148,37 @@ async fn a_job_that_is_taken_over_forgets_what_its_owner_gave_it() {
 }
 
 #[tokio::test]
+async fn a_job_that_is_taken_over_writes_nothing_where_its_owner_said() {
+    let mut world = World::new();
+    // A daemon of root.
+    world.config.own_uid = ROOT.uid;
+    let jobs = world.start();
+    let job = jobs.create(ME, world.job(&["a", "b"])).await.unwrap();
+    until(&jobs, &job.id, JobState::Transferred).await;
+    jobs.take_over(ROOT, job.id.clone()).await.unwrap();
+    for placed in [None, Some(vec![0, 1])] {
+        let refused = jobs.complete(ROOT, job.id.clone(), placed).await;
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains("path 0=PATH"), "{refused}");
+    }
+    world.stop().await;
+    let jobs = world.start();
+    for (file, name) in ["here", "there"].iter().enumerate() {
+        let refused = jobs.complete(ROOT, job.id.clone(), None).await;
+        assert!(refused.is_err(), "after {file} files");
+        let path = world.out(name);
+        let change = vec![Change::Path { file, path }];
+        jobs.set(ROOT, job.id.clone(), change).await.unwrap();
+    }
+    jobs.complete(ROOT, job.id.clone(), None).await.unwrap();
+    let is_there = |name| world.out(name).exists();
+    assert_eq!(
+        ["a", "b", "here", "there"].map(is_there),
+        [false, false, true, true]
+    );
+}
+
+#[tokio::test]
 async fn header_fields_replace_their_own_kind() {
     let mut world = World::new();
     let jobs = world.start();

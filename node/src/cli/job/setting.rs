@@ -13,7 +13,7 @@ use crate::cli::get::header;
 const KEYS: &str = "name, description, priority, use_peers, retry_delay, no_progress_timeout, \
     max_download_time, user_agent, method, redirects, allow_downgrade, proxy, ca_files, \
     client_certificate, same_version, only_logged_in, on_complete, on_error, headers, \
-    secret_headers, credentials, url or url-prefix";
+    secret_headers, credentials, url, url-prefix or path";
 
 /// What is sent for a key and the words after it.
 pub(super) fn properties(key: &str, words: &[String]) -> Result<Map<String, Value>, Failure> {
@@ -82,6 +82,13 @@ fn simple(key: &str, name: &str, word: &str) -> Result<Value, Failure> {
                 json!({ "file": file.parse::<usize>().unwrap_or_default(), "url": url })
             }
             _ => return Err(wrong("write INDEX=URL, the first file being 0")),
+        },
+        "path" => match word.split_once('=') {
+            Some((file, path)) if file.parse::<usize>().is_ok() => {
+                let path = paths(&[path.to_owned()])?.pop();
+                json!({ "file": file.parse::<usize>().unwrap_or_default(), "path": path })
+            }
+            _ => return Err(wrong("write INDEX=PATH, the first file being 0")),
         },
         "url_prefix" => match word.split_once('=') {
             Some((from, to)) => json!({ "from": from, "to": to }),
@@ -201,6 +208,11 @@ mod tests {
                 "url",
                 vec!["1=http://b"],
                 json!({ "url": { "file": 1, "url": "http://b" } }),
+            ),
+            (
+                "path",
+                vec!["1=/tmp/b=c"],
+                json!({ "path": { "file": 1, "path": "/tmp/b=c" } }),
             ),
         ] {
             assert_eq!(set(key, &words), Some(sent), "{key}");

@@ -12,7 +12,7 @@ use super::{JobsTask, blocking, now};
 use crate::jobs::change::Effect;
 use crate::jobs::entry::Entry;
 use crate::jobs::handle::Caller;
-use crate::jobs::{Change, JobDocument, JobId, JobSecrets, Refusal, StoreError};
+use crate::jobs::{Change, JobDocument, JobId, JobSecrets, Refusal, StoreError, weight};
 
 impl JobsTask {
     /// Makes changes: all of them, or none when one is refused.
@@ -39,6 +39,7 @@ impl JobsTask {
                 }
                 check_sessions(&around, &entry.job)?;
                 entry.secrets.take_from(&mut entry.job);
+                weight::check(&entry.job, &entry.secrets)?;
                 entry.job.machine.handle_activity(now());
                 Ok(())
             })
@@ -83,6 +84,8 @@ impl JobsTask {
             job.origin.ca_files.clear();
             for file in &mut job.files {
                 file.headers.clear();
+                // Whose files these are root says before they are written.
+                file.path_of.get_or_insert(before);
             }
             entry.secrets.take_from(job);
             entry.job.machine.handle_activity(now());

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{JobsTask, Placed, blocking, now};
 use crate::jobs::handle::Reply;
-use crate::jobs::{JobDocument, JobId, Refusal};
+use crate::jobs::{Job, JobDocument, JobId, Refusal};
 use crate::stats::Counts;
 
 impl JobsTask {
@@ -31,6 +31,7 @@ impl JobsTask {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
+        let foreign = foreign_place(&entry.job);
         let missing = placed.iter().flatten();
         let missing = missing
             .copied()
@@ -42,6 +43,8 @@ impl JobsTask {
             Some(Refusal::State(potluck_plan::JobRefusal::Final(state)))
         } else if let Some(missing) = missing {
             Some(Refusal::NoSuchFile(missing))
+        } else if let Some(refusal) = foreign {
+            Some(refusal)
         } else if placed.is_none()
             && entry.job.owner != own_uid
             && entry.job.progress().transferred > 0
@@ -205,6 +208,21 @@ impl JobsTask {
         self.forget_finished().await;
         Ok(document)
     }
+}
+
+/// Nobody's files are written with their rights where somebody else said.
+fn foreign_place(job: &Job) -> Option<Refusal> {
+    let mut files = job.files.iter().enumerate();
+    let (index, file, before) = files.find_map(|(index, file)| {
+        let before = file.path_of.filter(|before| *before != job.owner)?;
+        (file.is_transferred() && !file.placed).then_some((index, file, before))
+    })?;
+    Some(Refusal::NotAllowed(format!(
+        "user {before}, whose job it was, said that file {index} goes to {}: say where it goes, \
+         potluck job set {} path {index}=PATH",
+        file.path.display(),
+        job.id,
+    )))
 }
 
 fn place_error(error: &PlaceError) -> JobError {

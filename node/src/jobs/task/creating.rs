@@ -1,6 +1,7 @@
 //! Making jobs.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde_json::json;
 
@@ -9,7 +10,10 @@ use super::waiting::check_sessions;
 use super::{JobsTask, blocking, now};
 use crate::jobs::entry::Entry;
 use crate::jobs::handle::{Caller, NewJob};
-use crate::jobs::{Job, JobDocument, JobFile, JobId, JobSecrets, Refusal, checks};
+use crate::jobs::{Job, JobDocument, JobFile, JobId, JobSecrets, Refusal, checks, weight};
+
+/// URLs of a new job that its event names, at most: its file numbers them all.
+const URLS_TOLD: usize = 20;
 
 /// A job that is not kept yet.
 type Made = (Job, JobSecrets);
@@ -63,6 +67,7 @@ impl JobsTask {
         check_hooks(&self.hook_rules(), &job)?;
         check_sessions(&self.surroundings(), &job)?;
         secrets.take_from(&mut job);
+        weight::check(&job, &secrets)?;
         if new.start {
             job.machine.resume(job.progress(), now)?;
         }
@@ -108,13 +113,33 @@ impl JobsTask {
         };
         for (job, secrets) in jobs {
             let id = job.id;
-            let urls: Vec<String> = job.files.iter().map(JobFile::public_url).collect();
-            let fields = json!({ "name": job.name, "urls": urls });
+            let urls = job.files.iter().take(URLS_TOLD).map(JobFile::public_url);
+            let urls: Vec<String> = urls.collect();
+            let fields = json!({ "name": job.name, "files": job.files.len(), "urls": urls });
             self.entries.insert(id, Entry::new(job, secrets));
             self.record(id, "job_created", &fields);
             self.follow(id);
         }
         Ok(())
+    }
+
+    /// Jobs that somebody wanted and did not get are events, as in BITS; who asks on and on
+    /// is told of ever more rarely.
+    pub(super) fn note_refused(&mut self, by: Caller, refusal: Option<&Refusal>) {
+        let Some(refusal) = refusal else {
+            return;
+        };
+        let kind = refusal.kind();
+        let Some(count) = self.refusals.note(by.uid, kind, Instant::now()) else {
+            return;
+        };
+        // What is wrong may be a URL with a password in it.
+        let message = match refusal {
+            Refusal::Invalid(_) => None,
+            other => Some(other.to_string()),
+        };
+        let fields = json!({ "reason": kind, "message": message, "count": count });
+        self.events.record_for(by.uid, "job_refused", fields);
     }
 
     fn withdraw(&mut self, jobs: &[JobId]) {

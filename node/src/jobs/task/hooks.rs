@@ -17,11 +17,14 @@ const AT_ONCE: usize = 4;
 pub(super) struct HookDesk {
     rules: HookRules,
     due: BTreeSet<(SystemTime, JobId)>,
-    running: JoinSet<(JobId, Result<(), String>)>,
+    running: JoinSet<Ended>,
 }
 
-/// What a call came to; nothing when one is due.
-pub(super) type HookNews = Option<(JobId, Result<(), String>)>;
+/// What a call came to: which job's, which of its calls, and how it ended.
+type Ended = (JobId, HookDue, Result<(), String>);
+
+/// A call that has ended; nothing when one is due.
+pub(super) type HookNews = Option<Ended>;
 
 impl HookDesk {
     pub(super) fn new(rules: HookRules) -> Self {
@@ -91,8 +94,8 @@ impl JobsTask {
     }
 
     pub(super) async fn on_hook_news(&mut self, news: HookNews) {
-        if let Some((id, result)) = news {
-            self.on_hook_ended(id, result).await;
+        if let Some((id, called, result)) = news {
+            self.on_hook_ended(id, called, result).await;
         }
         let now = now();
         while self.hooks.running.len() < AT_ONCE
@@ -111,7 +114,10 @@ impl JobsTask {
         let job = &entry.job;
         // Another call took its place, or the hook was taken off the job.
         let due = job.hook_due.as_ref().filter(|due| due.at == at);
-        let Some(hook) = due.and_then(|due| hook_of(job, due.cause)).cloned() else {
+        let Some(called) = due.cloned() else {
+            return;
+        };
+        let Some(hook) = hook_of(job, called.cause).cloned() else {
             return;
         };
         let call = HookCall {
@@ -120,7 +126,7 @@ impl JobsTask {
             environment: [
                 ("POTLUCK_JOB", id.to_string()),
                 ("POTLUCK_STATE", job.state().to_string()),
-                ("POTLUCK_NAME", job.name.clone()),
+                ("POTLUCK_NAME", plain(&job.name)),
             ],
             hook,
         };
@@ -128,10 +134,10 @@ impl JobsTask {
         self.record(id, "hook_started", &fields);
         self.hooks
             .running
-            .spawn(async move { (id, call.run().await) });
+            .spawn(async move { (id, called, call.run().await) });
     }
 
-    async fn on_hook_ended(&mut self, id: JobId, result: Result<(), String>) {
+    async fn on_hook_ended(&mut self, id: JobId, called: HookDue, result: Result<(), String>) {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
@@ -139,17 +145,19 @@ impl JobsTask {
             Ok(()) => json!({ "status": "done" }),
             Err(error) => json!({ "status": "failed", "error": error }),
         };
-        match result {
-            Ok(()) => entry.job.hook_due = None,
-            Err(_) => {
-                if let Some(due) = &mut entry.job.hook_due {
-                    due.put_off(now());
-                }
+        // The job may have come out in another way meanwhile: that call is still to be made.
+        let is_due = entry.job.hook_due.as_ref() == Some(&called);
+        if is_due {
+            match result {
+                Ok(()) => entry.job.hook_due = None,
+                Err(_) => entry.job.hook_due = Some(called.put_off(now())),
             }
+            self.remember_hook(id);
         }
-        self.remember_hook(id);
         self.record(id, "hook_ended", &fields);
-        self.keep(id).await;
+        if is_due {
+            self.keep(id).await;
+        }
     }
 }
 
@@ -161,6 +169,11 @@ pub(super) fn check_hooks(rules: &HookRules, job: &Job) -> Result<(), Refusal> {
         checked.map_err(Refusal::NotAllowed)?;
     }
     Ok(())
+}
+
+/// A name as a program can be told it. Names from before may have anything in them.
+fn plain(name: &str) -> String {
+    name.replace(char::is_control, " ")
 }
 
 fn hook_of(job: &Job, cause: HookCause) -> Option<&Hook> {

@@ -10,16 +10,25 @@ use crate::jobs::entry::Entry;
 use crate::jobs::handle::{Caller, Command, NewFile};
 use crate::jobs::{
     Circumstances, Job, JobDocument, JobFile, JobId, JobSecrets, Refusal, Secret, Taken, Why,
-    check_destination, checks,
+    check_destination, checks, weight,
 };
 
 impl JobsTask {
     pub(super) async fn on_command(&mut self, command: Command) {
+        if command.is_abandoned() {
+            return;
+        }
         // Whoever asked may have gone meanwhile; then nobody needs the answer.
         match command {
-            Command::Create(by, job, reply) => drop(reply.send(self.create(by, *job).await)),
+            Command::Create(by, job, reply) => {
+                let made = self.create(by, *job).await;
+                self.note_refused(by, made.as_ref().err());
+                drop(reply.send(made));
+            }
             Command::CreateMany(by, jobs, reply) => {
-                drop(reply.send(self.create_many(by, jobs).await));
+                let made = self.create_many(by, jobs).await;
+                self.note_refused(by, made.as_ref().err());
+                drop(reply.send(made));
             }
             Command::Add(by, name, files, reply) => {
                 drop(reply.send(self.add(by, &name, files).await));
@@ -90,6 +99,7 @@ impl JobsTask {
                 return Err(potluck_plan::JobRefusal::Final(state).into());
             }
             secrets.take_from(&mut job);
+            weight::check(&job, &secrets)?;
             entry.job = job;
             entry.secrets = secrets;
             entry.job.machine.handle_activity(now());
@@ -211,10 +221,7 @@ impl JobsTask {
             checks::url(&new.url)?;
             checks::headers(&new.headers)?;
             checks::headers(&new.secret_headers)?;
-            if !new.path.is_absolute() {
-                let path = new.path.display();
-                return Err(Refusal::Invalid(format!("{path} does not begin with /")));
-            }
+            checks::full_path(&new.path)?;
             // Of other users' directories this process cannot say what they may do.
             if by.uid == self.config.own_uid {
                 check_destination(&new.path).map_err(Refusal::Destination)?;

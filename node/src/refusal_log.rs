@@ -2,7 +2,7 @@
 //! and never so many that they push everything else out.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::hash::Hash;
 use std::time::{Duration, Instant};
 
 /// Refusals of a new kind that are written at once, and how soon there is one more.
@@ -12,10 +12,10 @@ const PACE: Duration = Duration::from_secs(10);
 /// many are known.
 const FORGET_AFTER: Duration = Duration::from_secs(3600);
 
-/// Counts refusals by address and reason.
+/// Counts refusals by who was refused and the reason.
 #[derive(Debug)]
-pub(super) struct RefusalLog {
-    seen: HashMap<(IpAddr, String), Seen>,
+pub(crate) struct RefusalLog<W> {
+    seen: HashMap<(W, String), Seen>,
     /// Until when the new kinds so far are paid.
     paid: Instant,
 }
@@ -26,8 +26,8 @@ struct Seen {
     last: Instant,
 }
 
-impl RefusalLog {
-    pub(super) fn new(now: Instant) -> Self {
+impl<W: Copy + Eq + Hash> RefusalLog<W> {
+    pub(crate) fn new(now: Instant) -> Self {
         Self {
             seen: HashMap::new(),
             paid: now,
@@ -36,7 +36,7 @@ impl RefusalLog {
 
     /// Counts one; the answer is how many there were, if that is to be written: the
     /// first, the tenth, the hundredth and so on.
-    pub(super) fn note(&mut self, from: IpAddr, reason: &str, now: Instant) -> Option<u64> {
+    pub(crate) fn note(&mut self, from: W, reason: &str, now: Instant) -> Option<u64> {
         if let Some(seen) = self.seen.get_mut(&(from, reason.to_owned())) {
             let forgotten = now.saturating_duration_since(seen.last) >= FORGET_AFTER;
             seen.count = if forgotten { 1 } else { seen.count + 1 };
@@ -62,6 +62,8 @@ impl RefusalLog {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
     fn address(n: u16) -> IpAddr {
