@@ -176,6 +176,7 @@ async fn a_try_that_comes_to_nothing_does_not_change_what_was_counted() {
         peers: 5,
         origin: 7,
         cache: 0,
+        unpacked: 0,
         discarded: 2,
     };
     let transfer = node.engine.transfer(request.clone());

@@ -124,21 +124,19 @@ impl JobFile {
         })
     }
 
-    /// Forgets what was transferred: it is no longer there.
+    /// Forgets what was transferred: it is no longer there. What came has come.
     pub fn reset(&mut self) {
         self.content = None;
         self.placed = false;
         self.validated = None;
         self.troubles.clear();
-        self.accounting = Accounting::default();
+        self.accounting = self.accounting.wasted();
     }
 
     /// Forgets all that is known of what its URL gives: it is asked anew, and what came is
     /// discarded.
     pub fn begin_anew(&mut self) {
-        let had = self.accounting;
         self.reset();
-        self.accounting.discarded = had.discarded + had.peers + had.origin;
         self.size = None;
         self.validator = None;
         self.mtime = None;

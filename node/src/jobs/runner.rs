@@ -126,7 +126,10 @@ impl Runner {
                     if known > SMALL && !is_first {
                         flights.told.remove(&place);
                         let at = line.partition_point(|(other, _)| *other < place);
+                        // What came of it so far came.
+                        flight.request.before = progress.accounting;
                         line.insert(at, (place, flight.request));
+                        self.tell(News::Progress(file, progress)).await;
                         continue;
                     }
                     if is_first || progress.size.is_some() {

@@ -64,6 +64,14 @@ async fn files_are_begun_in_order_and_large_ones_wait_for_their_turn() {
     let asked = world.fake.asked.lock().unwrap();
     let mut files: Vec<usize> = asked.iter().map(|request| request.file).collect();
     assert!(files.len() > 40, "a large one was begun ahead and put back");
+    for large in [20, 21] {
+        let tries = asked.iter().filter(|request| request.file == large);
+        let came: Vec<u64> = tries.map(|request| request.before.origin).collect();
+        let counted: Vec<u64> = (0..came.len() as u64)
+            .map(|put_back| 10 * put_back)
+            .collect();
+        assert_eq!(came, counted, "what came before it was put back is counted");
+    }
     let mut seen = std::collections::BTreeSet::new();
     files.retain(|file| seen.insert(*file));
     assert!(files.is_sorted(), "{files:?}");

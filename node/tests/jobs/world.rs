@@ -74,6 +74,10 @@ impl Fetcher for Fake {
                     false => request.url.len() as u64,
                 }),
                 validator: validator.clone(),
+                accounting: Accounting {
+                    origin: request.before.origin + 10 * u64::from(request.url.contains("large")),
+                    ..request.before
+                },
                 ..FetchProgress::default()
             });
             if request.url.contains("large") {

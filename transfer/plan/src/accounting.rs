@@ -8,10 +8,12 @@ use crate::Source;
 
 /// Bytes of content, each counted in exactly one place.
 ///
-/// For a finished download, `peers + origin + cache` is its size; what was received
-/// and thrown away (a piece that came twice, a piece that did not verify, the start
-/// of a piece whose request broke) is `discarded` and counts apart. Sums saturate:
-/// a count never wraps to a small one.
+/// For a finished download, `peers + origin + cache + unpacked` is its size; what was
+/// received and thrown away (a piece that came twice, a piece that did not verify, the
+/// start of a piece whose request broke) is `discarded` and counts apart. What came over
+/// the network is `peers + origin + discarded`, whatever became of it: bytes that the
+/// cache had and that turned out worthless are in no place any more. Sums saturate: a
+/// count never wraps to a small one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Accounting {
     /// Bytes that peers gave and that are part of the result.
@@ -23,18 +25,64 @@ pub struct Accounting {
     /// Bytes that were in the own cache before.
     #[serde(rename = "bytes_from_cache")]
     pub cache: u64,
+    /// Bytes that nobody sent: what came packed was less.
+    #[serde(rename = "bytes_unpacked", default, skip_serializing_if = "is_zero")]
+    pub unpacked: u64,
     /// Bytes received and thrown away.
     #[serde(rename = "bytes_discarded")]
     pub discarded: u64,
 }
 
 impl Accounting {
-    /// Bytes of the result so far: peers, origin and cache together.
+    /// Bytes of the result so far: peers, origin and cache together, and what was
+    /// unpacked.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.peers
             .saturating_add(self.origin)
             .saturating_add(self.cache)
+            .saturating_add(self.unpacked)
+    }
+
+    /// Bytes that came over the network.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.peers
+            .saturating_add(self.origin)
+            .saturating_add(self.discarded)
+    }
+
+    /// The same when everything came for nothing.
+    #[must_use]
+    pub fn wasted(&self) -> Self {
+        Self {
+            discarded: self.received(),
+            ..Self::default()
+        }
+    }
+
+    /// The same when `bytes` of the result are held, and no more is known: those of an
+    /// earlier attempt that are not lost, and those that others brought.
+    #[must_use]
+    pub fn resumed(&self, bytes: u64) -> Self {
+        let peers = self.peers.min(bytes);
+        let origin = self.origin.min(bytes - peers);
+        let lost = (self.peers - peers).saturating_add(self.origin - origin);
+        Self {
+            peers,
+            origin,
+            cache: bytes - peers - origin,
+            unpacked: 0,
+            discarded: self.discarded.saturating_add(lost),
+        }
+    }
+
+    /// What an origin sent that made `made` bytes of the result, unpacked or not.
+    pub fn add_unpacked(&mut self, sent: u64, made: u64) {
+        let origin = sent.min(made);
+        self.add(Source::Origin, origin);
+        self.unpacked = self.unpacked.saturating_add(made - origin);
+        self.add_discarded(sent - origin);
     }
 
     /// Bytes that came and are kept.
@@ -62,11 +110,16 @@ impl Accounting {
         self.add_discarded(moved);
     }
 
-    /// As [`Accounting::discard`], for bytes that the own cache had.
-    pub fn discard_cached(&mut self, bytes: u64) {
-        let moved = bytes.min(self.cache);
-        self.cache -= moved;
-        self.add_discarded(moved);
+    /// Bytes that were held turn out worthless, and whose they were is not known: those
+    /// that the own cache had go first.
+    pub fn lose(&mut self, bytes: u64) {
+        let cache = bytes.min(self.cache);
+        let origin = (bytes - cache).min(self.origin);
+        let peers = (bytes - cache - origin).min(self.peers);
+        self.cache -= cache;
+        self.origin -= origin;
+        self.peers -= peers;
+        self.add_discarded(origin.saturating_add(peers));
     }
 
     fn place(&mut self, from: Source) -> &mut u64 {
@@ -77,11 +130,17 @@ impl Accounting {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+const fn is_zero(bytes: &u64) -> bool {
+    *bytes == 0
+}
+
 impl AddAssign for Accounting {
     fn add_assign(&mut self, other: Self) {
         self.peers = self.peers.saturating_add(other.peers);
         self.origin = self.origin.saturating_add(other.origin);
         self.cache = self.cache.saturating_add(other.cache);
+        self.unpacked = self.unpacked.saturating_add(other.unpacked);
         self.discarded = self.discarded.saturating_add(other.discarded);
     }
 }
@@ -122,6 +181,7 @@ mod tests {
             peers: 1,
             origin: 2,
             cache: 3,
+            unpacked: 0,
             discarded: 4,
         };
         let job: Accounting = [file, file].into_iter().sum();
@@ -132,6 +192,36 @@ mod tests {
         };
         huge += file;
         assert_eq!(huge.peers, u64::MAX);
+    }
+
+    #[test]
+    fn what_came_is_never_forgotten() {
+        let mut file = Accounting::default();
+        file.add(Source::Peer(PeerKey(1)), 70);
+        file.add(Source::Origin, 20);
+        file.add_cached(10);
+        file.add_discarded(5);
+        assert_eq!(file.received(), 95);
+        // Of a hundred bytes, sixty are still there, or a hundred and twenty.
+        for held in [0, 60, 80, 120] {
+            let again = file.resumed(held);
+            assert_eq!((again.total(), again.received()), (held, 95), "{held}");
+        }
+        for lost in [0, 5, 10, 25, 60, 100] {
+            let mut less = file;
+            less.lose(lost);
+            assert_eq!((less.total(), less.received()), (100 - lost, 95), "{lost}");
+        }
+        assert_eq!((file.wasted().total(), file.wasted().received()), (0, 95));
+    }
+
+    #[test]
+    fn what_was_packed_is_counted_as_it_came() {
+        for (sent, made) in [(10, 1000), (30, 20), (0, 0)] {
+            let mut file = Accounting::default();
+            file.add_unpacked(sent, made);
+            assert_eq!((file.total(), file.received()), (made, sent));
+        }
     }
 
     #[test]

@@ -97,13 +97,12 @@ proptest! {
                     received += bytes;
                 }
                 2 | 3 => accounting.discard(source, bytes),
-                4 => {
-                    accounting.add_cached(bytes);
-                    received += bytes;
-                }
-                _ => accounting.discard_cached(bytes),
+                4 => accounting.add_cached(bytes),
+                _ => accounting.lose(bytes),
             }
-            prop_assert_eq!(accounting.total() + accounting.discarded, received);
+            prop_assert_eq!(accounting.received(), received);
+            let again = accounting.resumed(bytes);
+            prop_assert_eq!((again.total(), again.received()), (bytes, received));
         }
     }
 }

@@ -35,26 +35,36 @@ impl FileTask {
                     Err(error) if error.code == "origin_no_ranges" => {
                         tracing::info!(url = %meta.url, "no parts: the whole is fetched");
                         // What came before this try is counted when the whole is begun.
-                        let came = error.accounting.total() + error.accounting.discarded;
-                        let counted = self.wasted + self.request.before.total();
-                        lost = came.saturating_sub(counted);
+                        let came = error.accounting.received();
+                        lost = came.saturating_sub(self.before().received());
                     }
                     outcome => return outcome,
                 }
             }
         }
-        let (lease, accounting) = match self.attempt(whole).await? {
+        let attempted = self.attempt(whole).await.map_err(|mut error| {
+            if error.accounting == Accounting::default() {
+                error.accounting = self.before();
+            }
+            error.accounting.add_discarded(lost);
+            error
+        });
+        let (lease, accounting) = match attempted? {
             Attempt::Done(lease, accounting) => (lease, with_waste(accounting, lost)),
             Attempt::Again(accounting) => return Ok(Attempt::Again(with_waste(accounting, lost))),
         };
         let packing = Packing::new(ranges, lease.size()).map_err(|error| {
             let mut failed = invalid_range(whole, &error);
-            failed.accounting.discarded = accounting.total() + accounting.discarded;
+            failed.accounting = accounting.wasted();
             failed
         })?;
         let accounting = share_of(accounting, packing.len);
         let wish = self.packed_wish(whole, ranges, Some(packing));
-        let lease = self.cut(&wish, lease, accounting).await?;
+        let cut = self.cut(&wish, lease, accounting).await;
+        let lease = cut.map_err(|mut error| {
+            error.accounting = accounting.wasted();
+            error
+        })?;
         Ok(Attempt::Done(lease, accounting))
     }
 
@@ -112,10 +122,12 @@ fn with_waste(mut accounting: Accounting, lost: u64) -> Accounting {
 fn share_of(whole: Accounting, wanted: u64) -> Accounting {
     let origin = whole.origin.min(wanted);
     let peers = whole.peers.min(wanted - origin);
+    let unpacked = whole.unpacked.min(wanted - origin - peers);
     Accounting {
         origin,
         peers,
-        cache: wanted - origin - peers,
+        unpacked,
+        cache: wanted - origin - peers - unpacked,
         discarded: whole.discarded + (whole.origin - origin) + (whole.peers - peers),
     }
 }
@@ -130,6 +142,7 @@ mod tests {
             origin: 70,
             peers: 20,
             cache: 10,
+            unpacked: 0,
             discarded: 5,
         };
         let share = share_of(whole, 80);

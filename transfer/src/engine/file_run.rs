@@ -123,7 +123,7 @@ impl FileRun {
         }
         self.store.partial.discard_pieces(&differing)?;
         self.plan.forget(&differing, now());
-        self.accounting.discard_cached(self.bytes_of(&differing));
+        self.accounting.lose(self.bytes_of(&differing));
         self.content = Some(found.manifest.id());
         self.store.set_manifest(Some(found.manifest));
         for (peer, holding) in found.holders {
@@ -151,13 +151,13 @@ impl FileRun {
             .indices()
             .filter(|index| !self.plan.wants(*index) && good.binary_search(index).is_err())
             .collect();
-        let (before, origin) = (self.accounting.total(), self.bytes_of(&good));
+        let (before, origin) = (self.accounting.received(), self.bytes_of(&good));
         tracing::warn!(pieces = doubtful.len(), "pieces dropped");
         self.store.partial.discard_pieces(&doubtful)?;
         self.plan.forget(&doubtful, now());
         self.accounting = Accounting {
             origin,
-            discarded: self.accounting.discarded + before.saturating_sub(origin),
+            discarded: before.saturating_sub(origin),
             ..Accounting::default()
         };
         Ok(())

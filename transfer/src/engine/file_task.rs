@@ -113,17 +113,15 @@ impl FileTask {
             self.show(|progress| {
                 progress.stage = Stage::Joined;
                 progress.size = progress.size.or(other.size);
-                progress.accounting = Accounting::default();
-                progress.accounting.add_cached(other.accounting.total());
+                let theirs = other.accounting.total();
+                progress.accounting = self.before();
+                let more = theirs.saturating_sub(progress.accounting.total());
+                progress.accounting.add_cached(more);
             });
         });
         let guard = guard.await;
         if let Some(lease) = self.cached(wish).await? {
-            let mut accounting = Accounting {
-                discarded: self.wasted,
-                ..Accounting::default()
-            };
-            accounting.add_cached(lease.size());
+            let accounting = self.before().resumed(lease.size());
             return Ok(Attempt::Done(lease, accounting));
         }
         if let Some(attempt) = Box::pin(self.by_pieces(wish, guard)).await? {
@@ -137,28 +135,31 @@ impl FileTask {
     async fn by_stream(&self, wish: &Wish, _guard: KeyGuard) -> Result<Attempt, TransferError> {
         self.show(|progress| progress.stage = Stage::Transferring);
         let partial = self.open(wish, None).await?;
-        let mut accounting = Accounting {
-            discarded: self.wasted,
-            ..Accounting::default()
-        };
+        // Whatever came before, this begins at the start.
+        let mut accounting = self.before().wasted();
         let limits = (&self.inner.rates, self.request.job, self.request.priority);
         let shown = |accounting| self.show(|progress| progress.accounting = accounting);
         let streamed = stream(&wish.source, partial, limits, &mut accounting, shown).await;
-        let partial = streamed.map_err(|mut error| {
-            error.accounting = Accounting {
-                discarded: accounting.origin,
-                ..Accounting::default()
-            };
-            error
-        })?;
-        match self.finish(wish, partial, None, accounting).await? {
-            Some(lease) => Ok(Attempt::Done(lease, accounting)),
-            // All of it is the origin's, so the next time would be no better.
-            None => {
-                let mut error = mismatch(wish, &wish.digests);
-                error.accounting.discarded = accounting.total() + accounting.discarded;
+        let finished = match streamed {
+            Ok(partial) => self.finish(wish, partial, None, accounting).await,
+            Err(error) => Err(error),
+        };
+        // All of it is the origin's, so the next time would be no better.
+        let finished = finished.and_then(|lease| lease.ok_or(mismatch(wish, &wish.digests)));
+        match finished {
+            Ok(lease) => Ok(Attempt::Done(lease, accounting)),
+            Err(mut error) => {
+                error.accounting = accounting.wasted();
                 Err(error)
             }
+        }
+    }
+
+    /// What earlier tries and attempts counted.
+    pub(super) fn before(&self) -> Accounting {
+        Accounting {
+            discarded: self.wasted,
+            ..self.request.before
         }
     }
 
@@ -187,7 +188,8 @@ impl FileTask {
 
     /// Counts everything of an attempt as wasted.
     fn give_up(&mut self, accounting: Accounting) {
-        self.wasted = accounting.total() + accounting.discarded;
+        // One that moved nothing counts nothing.
+        self.wasted = accounting.received().max(self.before().received());
         self.request.before = Accounting::default();
         let discarded = self.wasted;
         self.show(|progress| {
@@ -201,10 +203,7 @@ impl FileTask {
     fn failed(&self, mut error: TransferError) -> TransferError {
         if error.accounting == Accounting::default() {
             // Nothing was moved: what earlier attempts counted still holds.
-            error.accounting = Accounting {
-                discarded: self.wasted,
-                ..self.request.before
-            };
+            error.accounting = self.before();
         }
         tracing::debug!(code = error.code, %error, "transfer failed");
         error

@@ -117,10 +117,10 @@ impl FileTask {
             self.fetch(wish, &mut run).await
         };
         run.wind_down().await;
-        // What was there and what came is either kept or was for nothing.
+        // What came is either kept or was for nothing.
         let mut accounting = run.accounting;
-        let all = start.total() + start.discarded + store.received();
-        accounting.discarded = all.saturating_sub(accounting.total());
+        let came = start.received() + store.received();
+        accounting.discarded = came.saturating_sub(accounting.peers + accounting.origin);
         let proven = run.content;
         drop(run);
         drop(store);
@@ -128,10 +128,7 @@ impl FileTask {
             error.accounting = accounting;
             if matches!(error.code, "checksum_mismatch" | "origin_changed") {
                 self.abandon(saver).await;
-                error.accounting = Accounting {
-                    discarded: accounting.total() + accounting.discarded,
-                    ..Accounting::default()
-                };
+                error.accounting = accounting.wasted();
             }
             return if named.is_none() && error.code == "no_source" {
                 Ok(None)
@@ -151,7 +148,11 @@ impl FileTask {
                 true,
             ));
         };
-        let finished = self.finish(wish, store.partial, proven, accounting).await?;
+        let finished = self.finish(wish, store.partial, proven, accounting).await;
+        let finished = finished.map_err(|mut error| {
+            error.accounting = accounting;
+            error
+        })?;
         Ok(Some(match finished {
             Some(lease) => Attempt::Done(lease, accounting),
             None => Attempt::Again(accounting),
@@ -244,16 +245,7 @@ impl FileTask {
             .held()
             .map(|index| store.layout.len_of(index) as u64)
             .sum::<u64>();
-        let before = self.request.before;
-        let peers = before.peers.min(bytes);
-        let origin = before.origin.min(bytes - peers);
-        let lost = before.total().saturating_sub(bytes);
-        Accounting {
-            peers,
-            origin,
-            cache: bytes - peers - origin,
-            discarded: self.wasted + lost,
-        }
+        self.before().resumed(bytes)
     }
 
     fn plan_config(&self, origin: OriginUse, prove_size: bool) -> FilePlanConfig {

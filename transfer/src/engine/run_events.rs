@@ -56,7 +56,7 @@ impl FileRun {
             // Held from before, and not the same: what is held may be of anything.
             self.store.partial.discard_pieces(&[index])?;
             self.plan.forget(&[index], now());
-            self.accounting.discard_cached(self.bytes_of(&[index]));
+            self.accounting.lose(self.bytes_of(&[index]));
         }
         Ok(())
     }

@@ -1,7 +1,8 @@
 //! Fetches a file whose size nobody names: from its first byte to its end.
 
+use bytes::Bytes;
 use potluck_cache::Partial;
-use potluck_plan::{Accounting, JobKey, Priority, Source};
+use potluck_plan::{Accounting, JobKey, Priority};
 
 use crate::engine::fetch::OriginSource;
 use crate::engine::request::TransferError;
@@ -18,21 +19,23 @@ pub(crate) async fn stream(
     accounting: &mut Accounting,
     mut show: impl FnMut(Accounting) + Send,
 ) -> Result<Partial, TransferError> {
+    let before = *accounting;
     let mut body = source
         .client
         .get(&source.request, &source.meta, None)
         .await?;
     let mut batch = Vec::with_capacity(BATCH);
+    let (mut sent, mut made) = (0, 0);
     loop {
-        let bytes = body.next().await?;
-        if let Some(bytes) = &bytes {
-            batch.extend_from_slice(bytes);
-            accounting.add(Source::Origin, bytes.len() as u64);
-            rates
-                .wait_to_download(job, priority, bytes.len() as u64)
-                .await;
-            show(*accounting);
-        }
+        let next = body.next().await;
+        let came = body.received() - std::mem::replace(&mut sent, body.received());
+        made += next.as_ref().map_or(0, |bytes| len(bytes.as_ref()));
+        *accounting = before;
+        accounting.add_unpacked(sent, made);
+        show(*accounting);
+        let bytes = next?;
+        rates.wait_to_download(job, priority, came).await;
+        batch.extend_from_slice(bytes.as_deref().unwrap_or_default());
         if batch.len() >= BATCH || (bytes.is_none() && !batch.is_empty()) {
             let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH));
             partial = tokio::task::spawn_blocking(move || partial.append(&full).map(|()| partial))
@@ -43,4 +46,8 @@ pub(crate) async fn stream(
             return Ok(partial);
         }
     }
+}
+
+fn len(bytes: Option<&Bytes>) -> u64 {
+    bytes.map_or(0, |bytes| bytes.len() as u64)
 }

@@ -58,6 +58,12 @@ impl OriginBody {
         self.expected
     }
 
+    /// Bytes that the origin sent so far, packed if they came so.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
     /// The socket that the bytes come through; none when the client does not know it.
     #[must_use]
     pub fn socket(&self) -> Option<&SocketHandle> {
