@@ -36,7 +36,7 @@ pub use engine::{
     Transfer, TransferError, ranges_key,
 };
 pub use holdings::CacheHoldings;
-pub use origin::{ClientCertificate, OriginOptions, ProxyChoice, Redirects};
+pub use origin::{ClientCertificate, OriginOptions, ProxyChoice, Redirects, group_of_user};
 pub use peer_client::{PeerAddress, PeerBody, PeerClient, PeerError};
 pub use peer_server::{PeerServer, PeerServerConfig};
 pub use rates::Rates;

@@ -6,13 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, SystemTime};
 
+use potluck_transfer::group_of_user;
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::{Deserialize, Serialize};
 
 /// How long a program may take.
 const LIMIT: Duration = Duration::from_secs(60);
-/// The group of a user whom `/etc/passwd` does not name: nobody's.
-const NO_GROUP: u32 = 65_534;
 /// After the first failure, and at most.
 const FIRST_DELAY: Duration = Duration::from_secs(10);
 const LONGEST_DELAY: Duration = Duration::from_secs(3_600);
@@ -141,9 +140,8 @@ impl HookCall {
             .process_group(0)
             .kill_on_drop(true);
         if rules.own_uid == 0 && *owner != 0 {
-            let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
             // Without groups of its own, a child of another user gets none of ours.
-            command.gid(group_of(&passwd, *owner)).uid(*owner);
+            command.gid(group_of_user(*owner)).uid(*owner);
         }
         let name = hook.program.display();
         let not_called = |error| format!("{name} cannot be called: {error}");
@@ -182,17 +180,6 @@ impl Drop for Group {
             let _ = kill_process_group(leader, Signal::KILL);
         }
     }
-}
-
-fn group_of(passwd: &str, uid: u32) -> u32 {
-    let of_line = |line: &str| {
-        let mut fields = line.split(':').skip(2);
-        let found: u32 = fields.next()?.parse().ok()?;
-        (found == uid)
-            .then(|| fields.next()?.parse().ok())
-            .flatten()
-    };
-    passwd.lines().find_map(of_line).unwrap_or(NO_GROUP)
 }
 
 #[cfg(test)]
@@ -245,13 +232,6 @@ mod tests {
         }
         assert_eq!(delays[..4], [10, 20, 40, 80]);
         assert_eq!(delays[39], 3_600);
-    }
-
-    #[test]
-    fn groups_are_looked_up() {
-        let passwd = "root:x:0:0:root:/root:/bin/sh\nann:x:1000:1001::/home/ann:/bin/sh\n";
-        assert_eq!(group_of(passwd, 1_000), 1_001);
-        assert_eq!(group_of(passwd, 1_001), NO_GROUP);
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Empty;
@@ -13,7 +13,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::{ClientConfig, RootCertStore};
 use url::Url;
 
-use crate::origin::client_files::{certificate_and_key, certificates};
+use crate::origin::client_files::{ClientFile, Version};
 use crate::origin::connector::SocketConnector;
 use crate::origin::proxy::Proxies;
 use crate::origin::roots::{RootsError, roots};
@@ -38,8 +38,8 @@ struct Way {
     certificate: Option<ClientCertificate>,
     /// On whose behalf the files are read.
     owner: Option<u32>,
-    /// When the files were written: a renewed certificate is another one.
-    written: Vec<Option<SystemTime>>,
+    /// Which files these were: a renewed certificate is another one.
+    versions: Vec<Version>,
 }
 
 /// All connections to origins.
@@ -97,62 +97,59 @@ impl Wires {
         })?
     }
 
-    /// Blocks.
+    /// Opens the files anew each time, with the rights of who asks now. Blocks.
     fn find(&self, mut way: Way) -> Result<Wire, OriginError> {
         let certificate = way.certificate.iter();
-        let files = certificate.flat_map(|c| [&c.certificate_file, &c.key_file]);
-        way.written = way
-            .ca_files
-            .iter()
-            .chain(files)
-            .map(|p| written(p))
-            .collect();
-        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
-        let wire = match others.iter().position(|(known, _)| *known == way) {
-            Some(place) => others.remove(place).map(|(_, wire)| wire),
-            None => None,
-        };
-        let wire = match wire {
-            Some(wire) => wire,
-            None => self.make(&way)?,
-        };
-        others.push_back((way, wire.clone()));
-        if others.len() > MOST_WIRES {
-            others.pop_front();
+        let pair = certificate.flat_map(|c| [&c.certificate_file, &c.key_file]);
+        let paths: Vec<&Path> = way.ca_files.iter().chain(pair).map(|p| &**p).collect();
+        let files = ClientFile::open(&paths, way.owner)?;
+        way.versions = files.iter().map(ClientFile::version).collect();
+        let known = self.with_others(|others| {
+            let place = others.iter().position(|(known, _)| *known == way)?;
+            let (way, wire) = others.remove(place)?;
+            others.push_back((way, wire.clone()));
+            Some(wire)
+        });
+        if let Some(wire) = known {
+            return Ok(wire);
         }
+        // Others need not wait for what is read now.
+        let wire = self.make(&way, &files)?;
+        self.with_others(|others| {
+            others.push_back((way, wire.clone()));
+            if others.len() > MOST_WIRES {
+                others.pop_front();
+            }
+        });
         Ok(wire)
     }
 
-    fn make(&self, way: &Way) -> Result<Wire, OriginError> {
+    fn with_others<T>(&self, look: impl FnOnce(&mut VecDeque<(Way, Wire)>) -> T) -> T {
+        look(&mut self.others.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn make(&self, way: &Way, files: &[ClientFile]) -> Result<Wire, OriginError> {
+        let (authorities, pair) = files.split_at(way.ca_files.len().min(files.len()));
+        let bad = |file: &ClientFile, error: rustls::Error| OriginError::BadOption {
+            what: file.path().display().to_string(),
+            reason: error.to_string(),
+        };
         let mut roots = self.roots.clone();
-        for file in &way.ca_files {
-            for certificate in certificates(file, way.owner)? {
-                roots
-                    .add(certificate)
-                    .map_err(|error| OriginError::BadOption {
-                        what: file.display().to_string(),
-                        reason: error.to_string(),
-                    })?;
+        for file in authorities {
+            for certificate in file.certificates()? {
+                roots.add(certificate).map_err(|error| bad(file, error))?;
             }
         }
         let tls = tls_builder(roots);
-        let tls = match &way.certificate {
-            None => tls.with_no_client_auth(),
-            Some(certificate) => {
-                let (chain, key) = certificate_and_key(certificate, way.owner)?;
-                let tls = tls.with_client_auth_cert(chain, key);
-                tls.map_err(|error| OriginError::BadOption {
-                    what: certificate.key_file.display().to_string(),
-                    reason: error.to_string(),
-                })?
+        let tls = match pair {
+            [certificate, key] => {
+                let tls = tls.with_client_auth_cert(certificate.certificates()?, key.key()?);
+                tls.map_err(|error| bad(key, error))?
             }
+            _ => tls.with_no_client_auth(),
         };
         Ok(wire(tls, Proxies::new(&way.proxy)?, self.connect_timeout))
     }
-}
-
-fn written(path: &Path) -> Option<SystemTime> {
-    path.metadata().ok()?.modified().ok()
 }
 
 fn tls_builder(
