@@ -16,6 +16,7 @@ mod name_pattern;
 mod query;
 mod recheck;
 mod runner;
+mod secret_binding;
 mod secret_store;
 mod secrets;
 mod sessions;

@@ -1,7 +1,7 @@
 //! What a job sends to origins and shows to nobody: passwords, tokens, secret header
 //! fields.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use potluck_transfer::{OriginOptions, ProxyChoice};
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,8 @@ pub struct JobSecrets {
     pub headers: Vec<(String, Secret)>,
     /// The password in the proxy's URL.
     pub proxy_password: Option<Secret>,
+    /// The origins that they are for; `None` where an earlier version kept them.
+    pub origins: Option<BTreeSet<String>>,
     /// Those of single files, by their place in the job.
     pub files: BTreeMap<usize, FileSecrets>,
 }

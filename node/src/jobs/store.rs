@@ -25,6 +25,9 @@ const VERSION: u32 = 1;
 pub struct JobStore {
     dir: PathBuf,
     batches: Arc<Mutex<Batches>>,
+    /// Names are not made durable.
+    #[cfg(test)]
+    sync_fails: Arc<std::sync::atomic::AtomicBool>,
 }
 
 /// A job could not be kept or read.
@@ -74,6 +77,8 @@ impl JobStore {
         Ok(Self {
             dir: dir.into(),
             batches: Arc::default(),
+            #[cfg(test)]
+            sync_fails: Arc::default(),
         })
     }
 
@@ -110,7 +115,8 @@ impl JobStore {
     /// Keeps a job; durable when it returns.
     ///
     /// # Errors
-    /// When the disk fails; then the job is kept as it was before.
+    /// When the disk fails. It may be kept all the same, where the disk failed at the last:
+    /// who goes on with the job as it was before keeps that again.
     pub fn save(&self, job: &Job) -> Result<(), StoreError> {
         let path = self.path(job.id);
         let written = Written {
@@ -123,18 +129,26 @@ impl JobStore {
         Ok(())
     }
 
-    /// Keeps jobs that were made together, in one file and with one sync; all of them are
-    /// durable when it returns.
+    /// Keeps jobs that were just made: several together in one file and with one sync. All
+    /// of them are durable when it returns.
     ///
     /// # Errors
-    /// When the disk fails; then none of them is kept, also after a crash.
+    /// When the disk fails; then none of them is kept.
     pub fn save_new(&self, jobs: &[Job]) -> Result<(), StoreError> {
         let Some(first) = jobs.first() else {
             return Ok(());
         };
+        if let [job] = jobs {
+            return self.save(job).inspect_err(|_| {
+                let _ = fs::remove_file(self.path(job.id));
+            });
+        }
         let path = self.dir.join(batch::file_name(first.id));
         let bytes = batch::encode(jobs).map_err(|error| at(&path, error.into()))?;
-        self.replace(&path, &bytes)?;
+        self.replace(&path, &bytes).inspect_err(|_| {
+            // It may have its name already.
+            let _ = fs::remove_file(&path);
+        })?;
         let ids = jobs.iter().map(|job| job.id);
         self.batches().add(path, ids.collect());
         Ok(())
@@ -185,6 +199,10 @@ impl JobStore {
     }
 
     fn sync(&self) -> io::Result<()> {
+        #[cfg(test)]
+        if self.sync_fails.load(std::sync::atomic::Ordering::Relaxed) {
+            return Err(io::ErrorKind::Other.into());
+        }
         File::open(&self.dir)?.sync_all()
     }
 

@@ -243,3 +243,44 @@ async fn who_a_redirect_names_is_told_nothing() {
     assert_eq!(second.headers, [pair("User-Agent", "me")]);
     assert!(second.options.client_certificate.is_none() && second.for_itself);
 }
+
+#[tokio::test]
+async fn a_crash_between_secrets_and_record_sends_nothing_to_the_old_origin() {
+    let mut world = World::new();
+    let jobs = world.start();
+    let waiting = NewJob {
+        start: false,
+        ..secretive(&world)
+    };
+    let job = jobs.create(ME, waiting).await.unwrap();
+    let record = world.dir.path().join(format!("jobs/{}.json", job.id));
+    let before = fs::read(&record).unwrap();
+    let credentials = Credentials::Basic {
+        user: "you".to_owned(),
+        password: "for-another".to_owned().into(),
+    };
+    let changes = vec![
+        Change::Url {
+            file: 0,
+            url: "http://another/a".to_owned(),
+        },
+        Change::Url {
+            file: 1,
+            url: "http://another/hang".to_owned(),
+        },
+        Change::Credentials(Some(credentials)),
+    ];
+    jobs.set(ME, job.id.clone(), changes).await.unwrap();
+    world.kill().await;
+    // The secrets were kept, and the record was not.
+    fs::write(&record, before).unwrap();
+    let jobs = world.start();
+    jobs.resume(ME, job.id.clone()).await.unwrap();
+    until(&jobs, &job.id, JobState::Transferring).await;
+    let asked = world.fake.asked.lock().unwrap().clone();
+    assert!(!asked.is_empty());
+    for request in asked {
+        let sent = format!("{:?}", request.headers);
+        assert!(!sent.contains("Authorization"), "{} {sent}", request.url);
+    }
+}

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,8 @@ pub(super) struct Batches {
     files: BTreeMap<u64, Batch>,
     of: BTreeMap<JobId, u64>,
     next: u64,
+    /// There are jobs that cannot be read, and nobody knows which.
+    are_unread: bool,
 }
 
 #[derive(Debug)]
@@ -91,9 +94,11 @@ impl Batches {
             Ok(read) => read,
             Err(reason) => {
                 tracing::warn!(path = %path.display(), reason, "jobs cannot be read");
+                self.are_unread = true;
                 return Vec::new();
             }
         };
+        self.are_unread |= is_broken;
         let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
         let number = self.add(path, ids);
         let unchanged: Vec<Job> = jobs
@@ -111,8 +116,11 @@ impl Batches {
 
     /// Removes what nobody needs any more.
     pub(super) fn tidy(&mut self, dir: &Path, gone: &BTreeSet<JobId>) {
-        for id in gone.iter().filter(|id| !self.of.contains_key(id)) {
-            let _ = fs::remove_file(dir.join(gone_name(*id)));
+        // What cannot be read now may be another time, and must not bring jobs back.
+        if !self.are_unread {
+            for id in gone.iter().filter(|id| !self.of.contains_key(id)) {
+                let _ = fs::remove_file(dir.join(gone_name(*id)));
+            }
         }
         let numbers: Vec<u64> = self.files.keys().copied().collect();
         for number in numbers {
@@ -167,24 +175,25 @@ impl Batches {
         if !self.files.get(&number).is_some_and(unneeded) {
             return;
         }
-        let Some(batch) = self.files.remove(&number) else {
+        let Some(batch) = self.files.get(&number) else {
             return;
         };
+        // What says that jobs are gone goes last: the file must not bring them back. As long
+        // as it is there, it is remembered.
+        let removed = match fs::remove_file(&batch.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => File::open(dir).and_then(|dir| dir.sync_all()),
+        };
+        if let Err(error) = removed {
+            tracing::warn!(path = %batch.path.display(), %error, "jobs made together stay on disk");
+            return;
+        }
         for id in &batch.jobs {
             self.of.remove(id);
         }
-        // What says that jobs are gone goes last: the file must not bring them back.
-        let removed =
-            fs::remove_file(&batch.path).and_then(|()| File::open(dir).and_then(|d| d.sync_all()));
-        match removed {
-            Ok(()) => {
-                for id in batch.gone {
-                    let _ = fs::remove_file(dir.join(gone_name(id)));
-                }
-            }
-            Err(error) => {
-                tracing::warn!(path = %batch.path.display(), %error, "jobs made together stay on disk");
-            }
+        for id in &batch.gone {
+            let _ = fs::remove_file(dir.join(gone_name(*id)));
         }
+        self.files.remove(&number);
     }
 }

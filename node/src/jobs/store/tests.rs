@@ -1,5 +1,6 @@
 //! Writing, reading and what crashes leave.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime};
 
 use super::*;
@@ -167,6 +168,60 @@ fn a_broken_line_costs_one_of_the_jobs_made_together() {
     assert_eq!(store.load().unwrap(), jobs[1..]);
     store.remove(jobs[1].id).unwrap();
     assert!(path.exists(), "for whoever wants to look");
+}
+
+#[test]
+fn what_could_not_be_made_durable_is_not_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = JobStore::open(dir.path()).unwrap();
+    let jobs = [job("00000000000000aa", 1), job("00000000000000bb", 2)];
+    store.sync_fails.store(true, Relaxed);
+    store.save_new(&jobs).unwrap_err();
+    store.save_new(&jobs[..1]).unwrap_err();
+    assert!(files(dir.path()).is_empty(), "{:?}", files(dir.path()));
+    store.sync_fails.store(false, Relaxed);
+    store.save_new(&jobs).unwrap();
+    assert_eq!(store.load().unwrap(), jobs);
+}
+
+#[test]
+fn what_cannot_be_read_brings_no_job_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = JobStore::open(dir.path()).unwrap();
+    let jobs = [job("00000000000000aa", 1), job("00000000000000bb", 2)];
+    store.save_new(&jobs).unwrap();
+    store.remove(jobs[0].id).unwrap();
+    let path = dir.path().join("00000000000000aa.jobs");
+    let whole = fs::read(&path).unwrap();
+    for broken in ["{", "{\"version\":1}\n{"] {
+        fs::write(&path, broken).unwrap();
+        let store = JobStore::open(dir.path()).unwrap();
+        assert!(store.load().unwrap().is_empty());
+    }
+    fs::write(&path, whole).unwrap();
+    let store = JobStore::open(dir.path()).unwrap();
+    assert_eq!(store.load().unwrap(), jobs[1..]);
+}
+
+#[test]
+fn a_file_that_stays_is_not_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = JobStore::open(dir.path()).unwrap();
+    let jobs = [job("00000000000000aa", 1), job("00000000000000bb", 2)];
+    store.save_new(&jobs).unwrap();
+    // Nobody needs it when both have files of their own, and it cannot be removed.
+    let path = dir.path().join("00000000000000aa.jobs");
+    let aside = dir.path().join("aside");
+    fs::rename(&path, &aside).unwrap();
+    fs::create_dir(&path).unwrap();
+    for job in &jobs {
+        store.save(job).unwrap();
+    }
+    fs::remove_dir(&path).unwrap();
+    fs::rename(&aside, &path).unwrap();
+    store.remove(jobs[0].id).unwrap();
+    let store = JobStore::open(dir.path()).unwrap();
+    assert_eq!(store.load().unwrap(), jobs[1..]);
 }
 
 fn files(dir: &Path) -> Vec<String> {

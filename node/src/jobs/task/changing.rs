@@ -110,18 +110,20 @@ impl JobsTask {
         let entry = entry.ok_or_else(|| Refusal::NoSuchJob(id.to_string()))?;
         let before = (entry.job.clone(), entry.secrets.clone());
         let changed = change(&self.schedule, entry);
+        if let Err(refusal) = changed {
+            (entry.job, entry.secrets) = before;
+            return Err(refusal);
+        }
+        entry.secrets.bind_to(&entry.job, &before.1);
         let others = entry.secrets != before.1;
-        let kept = match changed {
-            Ok(()) => self.save_both(id, others).await.map_err(Refusal::from),
-            Err(refusal) => Err(refusal),
-        };
-        if let Err(refusal) = kept {
+        if let Err(error) = self.save_both(id, others).await {
             let entry = self.entry(id)?;
             (entry.job, entry.secrets) = before;
-            if others && let Err(error) = self.save_secrets(id).await {
-                tracing::warn!(job = %id, %error, "secrets from before cannot be kept");
+            // A disk that failed at the last has kept what nobody was told of.
+            if let Err(error) = self.save_both(id, others).await {
+                tracing::warn!(job = %id, %error, "the job from before cannot be kept");
             }
-            return Err(refusal);
+            return Err(error.into());
         }
         let entry = self.entry(id)?;
         Ok(entry.show())

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{JobsTask, Placed, blocking, now};
 use crate::jobs::handle::Reply;
-use crate::jobs::{Job, JobDocument, JobId, Refusal};
+use crate::jobs::{Job, JobDocument, JobFile, JobId, Refusal};
 use crate::stats::Counts;
 
 impl JobsTask {
@@ -60,19 +60,7 @@ impl JobsTask {
         }
         self.pause_for_completion(id);
         if let Some(placed) = placed {
-            let Some(entry) = self.entries.get_mut(&id) else {
-                return;
-            };
-            for (index, file) in entry.job.files.iter_mut().enumerate() {
-                if placed.contains(&index) {
-                    file.placed = true;
-                    file.error = None;
-                } else if file.is_transferred() && !file.placed {
-                    // It ended since they looked: nobody has put it anywhere.
-                    file.reset();
-                }
-            }
-            let result = self.acknowledge(id).await;
+            let result = self.acknowledge(id, Some(placed)).await;
             let _ = reply.send(result);
         } else {
             self.place(id, Some(reply));
@@ -147,7 +135,7 @@ impl JobsTask {
             }
         }
         let result = match failed {
-            None => self.acknowledge(id).await,
+            None => self.acknowledge(id, None).await,
             Some(error) => {
                 // Its owner makes room and completes it again; what is missing goes on.
                 entry.tell();
@@ -163,8 +151,13 @@ impl JobsTask {
         }
     }
 
-    /// The files are in their places: the job is over.
-    async fn acknowledge(&mut self, id: JobId) -> Result<Arc<JobDocument>, Refusal> {
+    /// The files are in their places: the job is over. `placed` says which files somebody
+    /// else has put there.
+    async fn acknowledge(
+        &mut self,
+        id: JobId,
+        placed: Option<Vec<usize>>,
+    ) -> Result<Arc<JobDocument>, Refusal> {
         let Some(entry) = self.entries.get(&id) else {
             return Err(Refusal::NoSuchJob(id.to_string()));
         };
@@ -172,8 +165,9 @@ impl JobsTask {
             .job
             .files
             .iter()
-            .filter(|file| file.shareable)
-            .filter_map(|file| Some((file.content?, file.entity.clone())))
+            .enumerate()
+            .filter(|(index, file)| file.shareable && is_taken(placed.as_deref(), *index, file))
+            .filter_map(|(_, file)| Some((file.content?, file.entity.clone())))
             .collect();
         // Completing a job vouches for what it brought. Before the leases go: what is
         // not cached goes with them.
@@ -187,6 +181,15 @@ impl JobsTask {
         let mut completion = Completion::Whole;
         let completed = self
             .change(id, |_, entry| {
+                for (index, file) in entry.job.files.iter_mut().enumerate() {
+                    let said = placed.as_ref();
+                    if said.is_some_and(|placed| placed.contains(&index)) {
+                        file.placed = true;
+                        file.error = None;
+                    } else if !is_taken(placed.as_deref(), index, file) {
+                        file.reset();
+                    }
+                }
                 completion = entry.job.machine.complete(entry.job.progress(), now())?;
                 Ok(())
             })
@@ -223,6 +226,12 @@ fn foreign_place(job: &Job) -> Option<Refusal> {
         file.path.display(),
         job.id,
     )))
+}
+
+/// Whether a file is where it goes. One that ended since somebody else looked is not: nobody
+/// has put it anywhere.
+fn is_taken(placed: Option<&[usize]>, index: usize, file: &JobFile) -> bool {
+    placed.is_none_or(|placed| placed.contains(&index)) || file.placed || !file.is_transferred()
 }
 
 fn place_error(error: &PlaceError) -> JobError {

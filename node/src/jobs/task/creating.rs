@@ -67,6 +67,7 @@ impl JobsTask {
         check_hooks(&self.hook_rules(), &job)?;
         check_sessions(&self.surroundings(), &job)?;
         secrets.take_from(&mut job);
+        secrets.bind_to(&job, &JobSecrets::default());
         weight::check(&job, &secrets)?;
         if new.start {
             job.machine.resume(job.progress(), now)?;
@@ -95,11 +96,8 @@ impl JobsTask {
                     secret_store.save(job.id, secrets)?;
                 }
             }
-            match &jobs[..] {
-                [job] => store.save(job),
-                jobs => store.save_new(jobs),
-            }
-            .map(|()| jobs.into_iter().zip(secrets))
+            let saved = store.save_new(&jobs);
+            saved.map(|()| jobs.into_iter().zip(secrets))
         });
         let jobs = match saved.await {
             Ok(jobs) => jobs,

@@ -64,6 +64,9 @@ impl JobsTask {
     /// out of it. Blocks.
     fn take_up_secrets(&self, job: &mut Job) -> JobSecrets {
         let mut secrets = self.secrets.load(job.id);
+        if secrets.keep_bound(job) {
+            tracing::warn!(job = %job.id, "its secrets are for other origins than it has: not sent");
+        }
         if !JobSecrets::may_be_in(job) {
             return secrets;
         }
