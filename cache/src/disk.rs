@@ -112,6 +112,14 @@ impl Disk {
     }
 }
 
+/// Has the disk begin with what was written to a file, and waits for nothing: who syncs
+/// many files begins with all before it waits for the first.
+pub(crate) fn begin_sync(file: &File) {
+    // The kernel writes what it is told it need not keep, and keeps what is on its way.
+    // Where this cannot be done, the sync does all of it.
+    let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
+}
+
 /// How files of the cache are opened to be written: for their owner only, because
 /// they may hold what others on this machine must not read.
 pub(crate) fn private_file() -> OpenOptions {

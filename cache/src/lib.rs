@@ -65,6 +65,7 @@ mod standing;
 mod start;
 mod sync;
 mod tables;
+mod together;
 mod victims;
 mod written_log;
 

@@ -33,10 +33,16 @@ pub(crate) fn place_unsynced(
     destination: &Path,
     mtime: Option<SystemTime>,
 ) -> Result<Unsynced, PlaceError> {
-    let placement = Placement::begin(destination)?;
-    placement.fill(source, size)?;
+    let placement = fill(source, size, destination)?;
     placement.seal(mtime)?;
     placement.name_it()
+}
+
+/// A file with the bytes that has no name yet.
+pub(crate) fn fill(source: &File, size: u64, destination: &Path) -> Result<Placement, PlaceError> {
+    let placement = Placement::begin(destination)?;
+    placement.fill(source, size)?;
+    Ok(placement)
 }
 
 /// Clones; else lets the kernel copy; else copies through memory. Never moves the

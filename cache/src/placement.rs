@@ -13,6 +13,7 @@ use std::time::SystemTime;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 
 use crate::PlaceError;
+use crate::disk::begin_sync;
 use crate::error::is_full;
 use crate::place::copy;
 
@@ -90,6 +91,11 @@ impl Placement {
     /// When the disk fails, or `source` is shorter.
     pub fn fill(&self, source: &File, size: u64) -> Result<(), PlaceError> {
         copy(source, &self.file, size).map_err(|error| place_error(&self.destination, error))
+    }
+
+    /// Has the disk begin with what was written, and waits for nothing.
+    pub(crate) fn begin_sync(&self) {
+        begin_sync(&self.file);
     }
 
     /// Makes what was written durable. `mtime` becomes its time of the last change.
