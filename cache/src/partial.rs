@@ -22,12 +22,14 @@ use crate::{CacheError, PartialKey, PutOutcome};
 /// An unfinished content, open to be written. Several threads may put pieces at once.
 ///
 /// Dropping it keeps what was checkpointed, and while the machine stays up everything
-/// that was written; of a stream nothing.
+/// that was written; of a stream, and of a content of one piece, nothing.
 pub struct Partial {
     pub(crate) inner: Arc<Inner>,
     pub(crate) key: PartialKey,
     pub(crate) name: String,
     pub(crate) path: PathBuf,
+    /// Of one piece: when that is there, it is complete. Nothing is ever resumed.
+    pub(crate) is_brief: bool,
     pub(crate) file: File,
     pub(crate) body: Mutex<Body>,
     pub(crate) ahead: Ahead,
@@ -267,11 +269,14 @@ impl Partial {
     }
 
     /// Makes the pieces that are held now survive a crash. Does nothing while the size is
-    /// not known.
+    /// not known, or where there is only one.
     ///
     /// # Errors
     /// When the disk fails.
     pub fn checkpoint(&self) -> Result<(), CacheError> {
+        if self.is_brief {
+            return Ok(());
+        }
         let mut claimed = lock(&self.claimed);
         // What is held before the sync is on disk after it; what comes later may not be.
         let map = match &*self.body() {
@@ -302,6 +307,9 @@ impl Partial {
 
     /// Deletes it.
     pub fn abandon(self) {
+        if self.is_brief {
+            return;
+        }
         // The sidecar first: it must not claim bytes that are gone.
         self.disk().discard(&meta_path(&self.path));
         self.disk().discard(&written_path(&self.path));
@@ -379,8 +387,9 @@ impl Partial {
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        // Nobody can go on with a stream.
-        if matches!(&*self.body(), Body::Stream(_)) {
+        // Nobody can go on with a stream, nor with one piece. When it is complete, it is not
+        // there any more.
+        if self.is_brief || matches!(&*self.body(), Body::Stream(_)) {
             self.disk().discard(&self.path);
         }
         self.inner.shelf().partials.remove(&self.name);

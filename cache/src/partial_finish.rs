@@ -58,8 +58,10 @@ impl Partial {
         });
         match admitted {
             Ok(open) => {
-                self.disk().discard(&meta_path(&self.path));
-                self.disk().discard(&written_path(&self.path));
+                if !self.is_brief {
+                    self.disk().discard(&meta_path(&self.path));
+                    self.disk().discard(&written_path(&self.path));
+                }
                 self.inner.sync_if_many();
                 Ok(Lease::new(open))
             }

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 
-use potluck_content::{Bitfield, Layout};
+use potluck_content::{Bitfield, Layout, Manifest};
 
 use crate::ahead::Ahead;
 use crate::data_dir::{DataDir, meta_path, read};
@@ -35,6 +35,10 @@ impl Partial {
             (None, size) => size,
         };
         let wanted = size.map(Layout::for_size).transpose()?;
+        if let Some(layout) = wanted.filter(|layout| is_brief(layout, &path)) {
+            let partial = Self::begin_brief(claim, spec.key, layout)?;
+            return partial.with_manifest(spec.manifest);
+        }
         let resumed = resume(&inner.dir, &spec.key, &path, wanted);
         let came = resumed
             .as_ref()
@@ -67,6 +71,7 @@ impl Partial {
             key: spec.key,
             name,
             path,
+            is_brief: false,
             file,
             body: Mutex::new(body),
             ahead,
@@ -75,16 +80,53 @@ impl Partial {
             written: Condvar::new(),
             claimed: Mutex::new(claimed),
         };
-        if let Some(manifest) = spec.manifest {
-            partial.set_manifest(manifest)?;
-        }
-        Ok(partial)
+        partial.with_manifest(spec.manifest)
     }
+
+    /// Begins a content of one piece: a file in `scratch`, without sidecar and log.
+    fn begin_brief(
+        claim: NameClaim<'_>,
+        key: PartialKey,
+        layout: Layout,
+    ) -> Result<Self, CacheError> {
+        let (inner, name) = (claim.inner, claim.name.to_owned());
+        let (path, file) = inner.dir.scratch_file()?;
+        let ahead = Ahead::new(inner, &path, Some(layout.size()), 0)
+            .inspect_err(|_| inner.dir.disk.discard(&path))?;
+        std::mem::forget(claim);
+        Ok(Self {
+            inner: Arc::clone(inner),
+            key,
+            name,
+            log: Mutex::new(WrittenLog::none(&path)),
+            path,
+            is_brief: true,
+            file,
+            body: Mutex::new(Body::Pieces(PieceMap::new(layout, None))),
+            ahead,
+            writing: Mutex::new(()),
+            written: Condvar::new(),
+            claimed: Mutex::new(Bitfield::empty(layout.pieces())),
+        })
+    }
+
+    fn with_manifest(self, manifest: Option<Manifest>) -> Result<Self, CacheError> {
+        if let Some(manifest) = manifest {
+            self.set_manifest(manifest)?;
+        }
+        Ok(self)
+    }
+}
+
+/// Whether there is nothing to resume and never will be: of one piece all is there or
+/// nothing.
+fn is_brief(layout: &Layout, path: &Path) -> bool {
+    layout.pieces() <= 1 && !path.exists() && !meta_path(path).exists()
 }
 
 /// Gives the name of a partial back when it goes.
 pub(crate) struct NameClaim<'a> {
-    pub(crate) inner: &'a Inner,
+    pub(crate) inner: &'a Arc<Inner>,
     pub(crate) name: &'a str,
 }
 

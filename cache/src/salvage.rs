@@ -70,7 +70,7 @@ impl Inner {
 
     /// Makes an unfinished content of the good pieces. Says how many bytes they have; 0
     /// when there is nothing to keep or nobody who would go on with it.
-    fn keep_good(&self, meta: &Meta, bad: &[PieceIndex]) -> Result<u64, CacheError> {
+    fn keep_good(self: &Arc<Self>, meta: &Meta, bad: &[PieceIndex]) -> Result<u64, CacheError> {
         let layout = meta.manifest.layout();
         let mut held = Bitfield::full(layout.pieces());
         for index in bad {

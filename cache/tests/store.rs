@@ -188,7 +188,7 @@ fn age_takes_what_nobody_uses() {
     let pinned = store(&cache, &blob(2, 10)).id();
     cache.set_pinned(&pinned, true).unwrap();
     let idle = store(&cache, &blob(3, 10)).id();
-    let partial = filled(&cache, &blob(4, 10));
+    let partial = filled(&cache, &blob(4, 300_000));
     partial.checkpoint().unwrap();
     drop(partial);
 
