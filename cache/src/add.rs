@@ -11,6 +11,7 @@ use potluck_content::{ContentHasher, Manifest};
 use crate::inner::Inner;
 use crate::lease::OpenContent;
 use crate::room::Room;
+use crate::unsynced::When;
 use crate::{CacheError, Facts};
 
 /// Bytes that are read at once: enough for the hash to run at full speed.
@@ -48,7 +49,7 @@ impl Inner {
                 return Err(CacheError::Changed(path.to_owned()));
             }
             disk.sync(&copy).map_err(|e| CacheError::io(&scratch, e))?;
-            self.admit(&scratch, manifest, facts, room)
+            self.admit(&scratch, manifest, facts, room, When::Now)
         });
         added.inspect_err(|_| disk.discard(&scratch))
     }

@@ -9,6 +9,7 @@ use potluck_content::{ContentId, Digest, Entity, EntityKey, PieceIndex};
 use crate::disk::Disk;
 use crate::inner::Inner;
 use crate::shelf::{from_micros, micros};
+use crate::unsynced::When;
 use crate::{
     CacheError, Checked, CheckedPart, Config, ContentRecord, DiskWatcher, Evicted, Facts, Held,
     Lease, Limits, Notice, Partial, PartialSpec, Usage,
@@ -185,15 +186,39 @@ impl Cache {
     pub fn link_entity(&self, entity: &Entity, id: &ContentId) -> Result<(), CacheError> {
         let before = self.find_entity(&entity.key());
         self.update(id, |facts| facts.add_entity(entity))?;
-        // Otherwise an index made again could lead back to the old bytes.
-        if let Some(before) = before.filter(|before| before != id) {
-            let unlinked = self.update(&before, |facts| facts.entities.retain(|e| e != entity));
-            match unlinked {
-                Err(CacheError::NotHeld(_)) => {}
-                other => other?,
-            }
+        match before.filter(|before| before != id) {
+            Some(before) => self.unlink(entity, &before),
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Notes that an entity has other bytes now: an index made again could lead back to
+    /// the old ones.
+    fn unlink(&self, entity: &Entity, before: &ContentId) -> Result<(), CacheError> {
+        match self.update(before, |facts| facts.entities.retain(|e| e != entity)) {
+            Err(CacheError::NotHeld(_)) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Vouches for a content that came for a job, and notes which entity it is. Of a
+    /// content of one piece this is durable after the next [`Cache::sync_contents`] or
+    /// [`Cache::flush`]; until then a loss of power may take it.
+    ///
+    /// # Errors
+    /// When the content is not held, or the disk fails.
+    pub fn vouch(&self, id: &ContentId, entity: Option<&Entity>) -> Result<(), CacheError> {
+        let before = entity.and_then(|entity| self.find_entity(&entity.key()));
+        self.change(id, When::Soon, |facts| {
+            facts.validated = true;
+            if let Some(entity) = entity {
+                facts.add_entity(entity);
+            }
+        })?;
+        match (entity, before) {
+            (Some(entity), Some(before)) if before != *id => self.unlink(entity, &before),
+            _ => Ok(()),
+        }
     }
 
     /// Notes that a content has a digest that was checked.
@@ -213,9 +238,18 @@ impl Cache {
         id: &ContentId,
         change: impl FnOnce(&mut Facts),
     ) -> Result<(), CacheError> {
+        self.change(id, When::Now, change)
+    }
+
+    fn change(
+        &self,
+        id: &ContentId,
+        when: When,
+        change: impl FnOnce(&mut Facts),
+    ) -> Result<(), CacheError> {
         {
             let _edit = self.inner.edit(id);
-            self.inner.change_facts(id, change)?;
+            self.inner.change_facts(id, when, change)?;
         }
         if self.inner.shelf().surplus() > 0 {
             self.inner.enforce_limit();
@@ -342,8 +376,17 @@ impl Cache {
         self.inner.shelf().closing = true;
     }
 
-    /// Makes access times and the index durable. Contents are durable anyway. Call it
-    /// now and then, and before the end.
+    /// Makes durable all contents that are here. Those of more than one piece are so
+    /// anyway, the others with the next [`Cache::flush`] at the latest. Blocks.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn sync_contents(&self) -> Result<(), CacheError> {
+        self.inner.sync_contents_only()
+    }
+
+    /// Makes contents, access times and the index durable. Call it now and then, and
+    /// before the end.
     pub fn flush(&self) {
         self.inner.sync();
     }

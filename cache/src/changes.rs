@@ -44,6 +44,8 @@ struct State {
     noted: HashMap<ContentId, bool>,
     /// How many changes are being made, by the journal that names them.
     running: HashMap<u64, usize>,
+    /// The contents whose removal may not be durable, and the journal that names it.
+    removed: HashMap<ContentId, u64>,
 }
 
 /// While it lives, a change is being made. It is noted before it is in the index.
@@ -87,6 +89,7 @@ impl Changes {
                 dirs: BTreeSet::new(),
                 noted: HashMap::new(),
                 running: HashMap::new(),
+                removed: HashMap::new(),
             }),
             ended: Condvar::new(),
             syncing: Mutex::new(()),
@@ -121,6 +124,16 @@ impl Changes {
         Ok(change)
     }
 
+    /// Notes that a content is about to be changed, in a way that a loss of power may undo.
+    ///
+    /// Then its files tell what became of it, or that they are not to be believed: the note
+    /// only saves looking for them, and is there after the death of the process.
+    pub(crate) fn note_unsynced(&self, id: &ContentId) -> Result<Change<'_>, CacheError> {
+        let mut state = self.state();
+        (state.append(&self.disk, id)).map_err(|e| CacheError::io(&self.dir, e))?;
+        Ok(self.change(&mut state))
+    }
+
     /// Notes that a content is about to be removed.
     ///
     /// This needs not be durable: when the machine goes down, the files that are left are
@@ -131,7 +144,20 @@ impl Changes {
         if let Err(error) = state.append(&self.disk, id) {
             tracing::debug!(content = %id, %error, "removal not noted");
         }
+        let generation = state.generation;
+        state.removed.insert(*id, generation);
         self.change(&mut state)
+    }
+
+    /// Whether files of this content that were removed may come back when the power goes.
+    pub(crate) fn may_come_back(&self, id: &ContentId) -> bool {
+        self.state().removed.contains_key(id)
+    }
+
+    /// The directories of a journal are synced: what it says was removed stays so.
+    pub(crate) fn removals_are_durable(&self, ended: &Ended) {
+        let is_later = |_: &ContentId, generation: &mut u64| *generation > ended.generation;
+        self.state().removed.retain(is_later);
     }
 
     /// Whether the index should be synced.

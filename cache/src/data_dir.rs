@@ -3,12 +3,14 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use potluck_content::ContentId;
 
 use crate::CacheError;
 use crate::disk::{Disk, private_file};
+use crate::inner::lock;
 use crate::notice::Notices;
 use crate::plain::{is_behind_link, is_link, open_plain};
 
@@ -31,6 +33,8 @@ pub(crate) struct DataDir {
     pub(crate) notices: Notices,
     root: PathBuf,
     scratch_count: AtomicU64,
+    /// Whether directories were made in `contents` whose names may not be durable.
+    new_shelves: Mutex<bool>,
     _lock: File,
 }
 
@@ -44,6 +48,7 @@ impl DataDir {
             notices: Notices::default(),
             root: root.to_owned(),
             scratch_count: AtomicU64::new(0),
+            new_shelves: Mutex::new(false),
             _lock: lock,
         };
         for name in ["contents", "partial", "scratch", "aside", "changes"] {
@@ -105,7 +110,8 @@ impl DataDir {
         Ok((path, file))
     }
 
-    /// Makes sure that the directory of a content exists, also after a crash.
+    /// Makes sure that the directory of a content exists; after a crash only once
+    /// [`DataDir::sync_shelves`] was called.
     pub(crate) fn prepare_content(&self, id: &ContentId) -> Result<(), CacheError> {
         let path = self.content(id);
         if let Some(parent) = path.parent()
@@ -115,8 +121,29 @@ impl DataDir {
                 tracing::warn!(path = %parent.display(), "symbolic link set aside: it is not followed");
                 self.set_aside(parent);
             }
+            let mut made = lock(&self.new_shelves);
             self.make_dir(parent)?;
+            *made = true;
+        }
+        Ok(())
+    }
+
+    /// Makes the names of new directories of contents durable.
+    pub(crate) fn sync_shelves(&self) -> Result<(), CacheError> {
+        // Who finds nothing to do may rely on it: the lock is held until it is done.
+        let mut made = lock(&self.new_shelves);
+        if *made {
             self.sync_dir(&self.contents())?;
+            *made = false;
+        }
+        Ok(())
+    }
+
+    /// Makes durable which names are in a directory of contents.
+    pub(crate) fn sync_shelf(&self, first: u8) -> Result<(), CacheError> {
+        let path = self.contents().join(format!("{first:02x}"));
+        if path.is_dir() {
+            self.sync_dir(&path)?;
         }
         Ok(())
     }
@@ -124,11 +151,25 @@ impl DataDir {
     /// Writes a whole file so that after a crash it is either the old or the new one.
     /// Its directory is not synced: see [`DataDir::sync_dir`].
     pub(crate) fn replace(&self, path: &Path, bytes: &[u8]) -> Result<(), CacheError> {
+        self.replace_with(path, bytes, |file| self.disk.sync(file))
+    }
+
+    /// As [`DataDir::replace`], but after a loss of power it may be anything.
+    pub(crate) fn replace_unsynced(&self, path: &Path, bytes: &[u8]) -> Result<(), CacheError> {
+        self.replace_with(path, bytes, |_| Ok(()))
+    }
+
+    fn replace_with(
+        &self,
+        path: &Path,
+        bytes: &[u8],
+        sync: impl FnOnce(&File) -> io::Result<()>,
+    ) -> Result<(), CacheError> {
         let (scratch, file) = self.scratch_file()?;
         let disk = &self.disk;
         let written = disk
             .write_at(&file, bytes, 0)
-            .and_then(|()| disk.sync(&file))
+            .and_then(|()| sync(&file))
             .and_then(|()| disk.rename(&scratch, path));
         written.map_err(|error| {
             disk.discard(&scratch);
@@ -162,6 +203,19 @@ impl DataDir {
         if self.disk.rename(path, &self.aside().join(name)).is_err() {
             self.disk.discard(path);
         }
+    }
+
+    /// Makes everything durable. Takes as long as all that others write to the disk.
+    pub(crate) fn sync_all(&self) -> Result<(), CacheError> {
+        let contents = self.contents();
+        let synced = File::open(&contents).and_then(|dir| Ok(rustix::fs::syncfs(dir)?));
+        synced.map_err(|e| CacheError::io(&contents, e))
+    }
+
+    /// Makes the bytes of a file durable.
+    pub(crate) fn sync_file(&self, path: &Path) -> Result<(), CacheError> {
+        let synced = open_plain(path).and_then(|file| self.disk.sync(&file));
+        synced.map_err(|e| CacheError::io(path, e))
     }
 
     /// Makes the names in a directory durable.

@@ -1,5 +1,6 @@
 //! What caches, leases and partials share.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,11 +12,12 @@ use crate::data_dir::{DataDir, meta_path};
 use crate::disk::Disk;
 use crate::index::Index;
 use crate::lease::{OpenContent, OpenEntry};
-use crate::meta::Meta;
+use crate::meta::{Meta, MetaError};
 use crate::plain::is_gone;
 use crate::scan::entry;
 use crate::shelf::Shelf;
-use crate::start::start;
+use crate::start::{Started, start};
+use crate::unsynced::When;
 use crate::{CacheError, Config, Damage, Facts, Limits, Notice, Usage};
 
 /// The state of an open cache.
@@ -27,6 +29,8 @@ pub(crate) struct Inner {
     pub(crate) index: Index,
     pub(crate) changes: Changes,
     shelf: Mutex<Shelf>,
+    /// Contents that may not be durable.
+    pub(crate) unsynced: Mutex<BTreeSet<ContentId>>,
     /// Who changes a sidecar holds the lock that the content's id falls on.
     pub(crate) edits: [Mutex<()>; 16],
 }
@@ -56,12 +60,17 @@ impl Inner {
         };
         let dir = DataDir::open(&dir, disk)?;
         let index = Index::open(&dir.index(), &dir.disk)?;
-        let (changes, totals) = start(&dir, &index)?;
+        let Started {
+            changes,
+            totals,
+            unsynced,
+        } = start(&dir, &index)?;
         let inner = Self {
             dir,
             index,
             changes,
             shelf: Mutex::new(Shelf::new(limits, eviction.policy())),
+            unsynced: Mutex::new(unsynced),
             edits: [const { Mutex::new(()) }; 16],
         };
         // Also where the clock was set back since.
@@ -118,6 +127,7 @@ impl Inner {
     pub(crate) fn change_facts(
         &self,
         id: &ContentId,
+        when: When,
         change: impl FnOnce(&mut Facts),
     ) -> Result<(), CacheError> {
         let not_held = || CacheError::NotHeld(*id);
@@ -127,10 +137,9 @@ impl Inner {
         if meta.facts == before {
             return Ok(());
         }
-        let _change = self.changes.note(id)?;
         // What is pinned stays, also when it did not fit before.
         meta.cached |= meta.facts.pinned;
-        self.write_meta(id, &meta)?;
+        let _change = self.keep_meta(id, &mut meta, when)?;
         let mut shelf = self.shelf();
         // Evicted while its sidecar was written?
         let Some(known) = self.index.get(id) else {
@@ -168,6 +177,11 @@ impl Inner {
         };
         let shelf = self.shelf();
         if self.index.get(id).is_none() {
+            return Err(Unusable::NotHeld);
+        }
+        if matches!(error, MetaError::Lost) {
+            tracing::info!(content = %id, "content lost with the power");
+            self.lose(shelf, id);
             return Err(Unusable::NotHeld);
         }
         // While the index knows it, both files must be there.

@@ -66,6 +66,7 @@ mod start;
 mod sync;
 mod tables;
 mod together;
+mod unsynced;
 mod victims;
 mod written_log;
 

@@ -1,20 +1,25 @@
 //! The sidecar of a complete content.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::Path;
 use std::time::SystemTime;
 
-use potluck_content::{ChainingValue, ContentId, Manifest};
+use potluck_content::{ChainingValue, ContentHasher, ContentId, Manifest};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::Facts;
 use crate::data_dir::{meta_path, read};
+use crate::plain::open_plain;
 use crate::sidecar::{Sidecar, SidecarError};
+use crate::start::this_boot;
 
 const KIND: &str = "content";
 const VERSION: u32 = 1;
+/// Of the sidecars that say that the bytes may not be on the disk: who does not know that
+/// must not believe them.
+const VERSION_UNSYNCED: u32 = 2;
 
 /// Everything that the disk says about a complete content.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +28,9 @@ pub(crate) struct Meta {
     pub(crate) cached: bool,
     pub(crate) added: SystemTime,
     pub(crate) facts: Facts,
+    /// The run of the kernel in which the bytes were written, where they were not synced
+    /// before this was. In a later run they are believed only when they are right.
+    pub(crate) unsynced: Option<String>,
 }
 
 /// Why a content on disk cannot be served.
@@ -38,6 +46,8 @@ pub(crate) enum MetaError {
     NotAFile,
     #[error("it has {found} bytes, not {expected}")]
     Size { expected: u64, found: u64 },
+    #[error("it was on its way to the disk when the machine went down")]
+    Lost,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -46,6 +56,8 @@ struct Text {
     size: u64,
     cached: bool,
     added: SystemTime,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unsynced: Option<String>,
     #[serde(flatten)]
     facts: Facts,
 }
@@ -57,6 +69,7 @@ impl Meta {
             size: self.manifest.size(),
             cached: self.cached,
             added: self.added.max(SystemTime::UNIX_EPOCH),
+            unsynced: self.unsynced.clone(),
             facts: self.facts.clone(),
         };
         // Times before 1970 have no written form; origins with a broken clock send them.
@@ -71,11 +84,14 @@ impl Meta {
             text: serde_json::to_vec(&text).expect("plain data has a JSON form"),
             blob,
         }
-        .encode(KIND, VERSION)
+        .encode(
+            KIND,
+            self.unsynced.as_ref().map_or(VERSION, |_| VERSION_UNSYNCED),
+        )
     }
 
     pub(crate) fn decode(id: &ContentId, bytes: &[u8]) -> Result<Self, SidecarError> {
-        let sidecar = Sidecar::decode(bytes, KIND, VERSION)?;
+        let sidecar = Sidecar::decode(bytes, KIND, VERSION_UNSYNCED)?;
         let text: Text = serde_json::from_slice(&sidecar.text).map_err(senseless)?;
         if text.id != *id {
             return Err(senseless(format!("it belongs to {}", text.id)));
@@ -90,13 +106,15 @@ impl Meta {
             cached: text.cached || text.facts.pinned,
             added: text.added,
             facts: text.facts,
+            unsynced: text.unsynced,
         })
     }
 
     /// Reads the sidecar of the content at `data` and checks that the bytes are as
-    /// many as it says.
+    /// many as it says; also that they are right, where they may never have got to the
+    /// disk.
     pub(crate) fn read(id: &ContentId, data: &Path) -> Result<Self, MetaError> {
-        let meta = Self::read_sidecar(id, data)?;
+        let mut meta = Self::read_sidecar(id, data)?;
         let file = fs::symlink_metadata(data).map_err(io_error)?;
         if !file.is_file() {
             return Err(MetaError::NotAFile);
@@ -104,9 +122,25 @@ impl Meta {
         let found = file.len();
         let expected = meta.manifest.size();
         if found != expected {
-            return Err(MetaError::Size { expected, found });
+            // Its length may have been on its way as well.
+            return Err(match meta.is_doubtful() {
+                true => MetaError::Lost,
+                false => MetaError::Size { expected, found },
+            });
+        }
+        if meta.is_doubtful() {
+            if hash(data).map_err(io_error)? != *id {
+                return Err(MetaError::Lost);
+            }
+            // They were read from the disk.
+            meta.unsynced = None;
         }
         Ok(meta)
+    }
+
+    /// Whether the machine went down since the bytes were written.
+    fn is_doubtful(&self) -> bool {
+        self.unsynced.is_some() && self.unsynced.as_deref() != this_boot()
     }
 
     /// Reads the sidecar of the content at `data`, whatever bytes there are.
@@ -120,7 +154,9 @@ impl MetaError {
     /// Whether the files are there but cannot be trusted.
     pub(crate) const fn is_damage(&self) -> bool {
         match self {
-            Self::Missing | Self::Io(_) | Self::Sidecar(SidecarError::Newer(_)) => false,
+            Self::Missing | Self::Io(_) | Self::Sidecar(SidecarError::Newer(_)) | Self::Lost => {
+                false
+            }
             Self::Sidecar(_) | Self::NotAFile | Self::Size { .. } => true,
         }
     }
@@ -145,6 +181,17 @@ pub(crate) fn bytes_to_values(bytes: &[u8]) -> Result<Vec<ChainingValue>, Sideca
 #[allow(clippy::needless_pass_by_value, reason = "made for map_err")]
 pub(crate) fn senseless(error: impl ToString) -> SidecarError {
     SidecarError::Senseless(error.to_string())
+}
+
+fn hash(data: &Path) -> io::Result<ContentId> {
+    let mut file = open_plain(data)?;
+    let (mut hasher, mut block) = (ContentHasher::new(), vec![0; 1 << 16]);
+    loop {
+        match file.read(&mut block)? {
+            0 => return Ok(hasher.finish().id()),
+            read => hasher.update(&block[..read]).map_err(io::Error::other)?,
+        }
+    }
 }
 
 fn io_error(error: io::Error) -> MetaError {
@@ -172,6 +219,7 @@ mod tests {
                 origin_mtime: Some(SystemTime::UNIX_EPOCH),
                 ..Facts::default()
             },
+            unsynced: None,
         }
     }
 
@@ -197,5 +245,38 @@ mod tests {
             // A sidecar of one piece carries no value, so the id in its text decides.
             assert!(Meta::decode(&other, &bytes).is_err(), "{len}");
         }
+    }
+
+    #[test]
+    fn bytes_that_may_not_have_got_to_the_disk_are_believed_when_they_are_right() {
+        let temp = tempfile::tempdir().unwrap();
+        let data = temp.path().join("data");
+        let write = |meta: &Meta, bytes: &[u8]| {
+            fs::write(&data, bytes).unwrap();
+            fs::write(meta_path(&data), meta.encode()).unwrap();
+        };
+        let here = Meta {
+            unsynced: Some(this_boot().unwrap().to_owned()),
+            ..meta(9)
+        };
+        let before = Meta {
+            unsynced: Some("another run".to_owned()),
+            ..here.clone()
+        };
+        let id = here.manifest.id();
+        // While the machine is up, what was written can be read.
+        write(&here, &[0; 9]);
+        assert_eq!(Meta::read(&id, &data).unwrap(), here);
+        for lost in [&[0; 9][..], &[7; 8], b""] {
+            write(&before, lost);
+            assert!(matches!(Meta::read(&id, &data), Err(MetaError::Lost)));
+        }
+        write(&before, &[7; 9]);
+        let found = Meta::read(&id, &data).unwrap();
+        assert_eq!(found.unsynced, None);
+        // One that does not know of this does not believe it.
+        let newer = Sidecar::decode(&before.encode(), KIND, VERSION);
+        assert_eq!(newer, Err(SidecarError::Newer(VERSION_UNSYNCED)));
+        assert!(Sidecar::decode(&found.encode(), KIND, VERSION).is_ok());
     }
 }

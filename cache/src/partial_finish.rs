@@ -9,6 +9,7 @@ use crate::inner::lock;
 use crate::partial::{Body, pieces};
 use crate::piece_map::PieceMap;
 use crate::room::Room;
+use crate::unsynced::When;
 use crate::written_log::written_path;
 use crate::{CacheError, Facts, FinishError, Lease, Partial};
 
@@ -23,6 +24,10 @@ impl Partial {
 
     /// Makes it a complete content of which `facts` are known, and leases it. When it
     /// does not fit under the limit, it stays only until the last lease is dropped.
+    ///
+    /// It is durable when this returns; a content of one piece only after the next
+    /// [`Cache::sync_contents`](crate::Cache::sync_contents) or
+    /// [`Cache::flush`](crate::Cache::flush). Until then a loss of power may take it.
     ///
     /// # Errors
     /// When pieces are missing, when they make another content than `expected`, or when
@@ -52,9 +57,14 @@ impl Partial {
             });
         }
         let claimed = lock(&self.claimed).clone();
-        let admitted = self.sync(&claimed).and_then(|()| {
+        let (ready, when) = if self.is_brief {
+            (Ok(()), When::Soon)
+        } else {
+            (self.sync(&claimed), When::Now)
+        };
+        let admitted = ready.and_then(|()| {
             self.inner
-                .admit(&self.path, manifest, facts, Room::IfItFits)
+                .admit(&self.path, manifest, facts, Room::IfItFits, when)
         });
         match admitted {
             Ok(open) => {

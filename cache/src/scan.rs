@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use potluck_content::ContentId;
 
-use crate::data_dir::{DataDir, list, meta_path};
+use crate::data_dir::{DataDir, list, meta_path, read};
 use crate::index::Index;
 use crate::index_row::Entry;
 use crate::inner::Inner;
@@ -16,17 +16,23 @@ use crate::meta::{Meta, MetaError};
 use crate::plain::is_gone;
 use crate::rank::Rank;
 use crate::shelf::micros;
+use crate::sidecar::SidecarError;
 use crate::written_log::{is_of_this_boot, written_path};
 use crate::{CacheError, Damage, Notice};
 
-/// Makes the index say of one content what its files say.
-pub(crate) fn settle(dir: &DataDir, index: &Index, id: &ContentId) {
+/// Makes the index say of one content what its files say. Says whether it may not be
+/// durable.
+pub(crate) fn settle(dir: &DataDir, index: &Index, id: &ContentId) -> bool {
     match usable(dir, id) {
         Some(meta) => {
             let known = index.get(id);
             index.put(id, entry(&meta, known.as_ref()), &meta.facts);
+            meta.unsynced.is_some()
         }
-        None => index.remove(id),
+        None => {
+            index.remove(id);
+            false
+        }
     }
 }
 
@@ -59,6 +65,13 @@ pub(crate) fn usable(dir: &DataDir, id: &ContentId) -> Option<Meta> {
         dir.disk.discard(&meta_path(&data));
         return None;
     }
+    if is_lost(&data, &error) {
+        tracing::info!(content = %id, "content lost with the power");
+        // The bytes first: a sidecar alone is a leftover.
+        dir.disk.discard(&data);
+        dir.disk.discard(&meta_path(&data));
+        return None;
+    }
     tracing::warn!(content = %id, %error, "content cannot be served");
     if error.is_damage() || matches!(error, MetaError::Missing) {
         dir.set_aside(&data);
@@ -72,6 +85,18 @@ pub(crate) fn usable(dir: &DataDir, id: &ContentId) -> Option<Meta> {
         }));
     }
     None
+}
+
+/// Whether a content was on its way to the disk when the machine went down: no damage that
+/// anybody need look at. A sidecar that was on its way is found empty, or as zeros.
+fn is_lost(data: &Path, error: &MetaError) -> bool {
+    match error {
+        MetaError::Lost => true,
+        MetaError::Sidecar(SidecarError::Damaged) => {
+            read(&meta_path(data)).is_ok_and(|bytes| bytes.iter().all(|byte| *byte == 0))
+        }
+        _ => false,
+    }
 }
 
 impl Inner {

@@ -1,7 +1,9 @@
 //! How much of the index can be believed when the cache is opened.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::process;
+use std::sync::LazyLock;
 use std::time::SystemTime;
 
 use potluck_content::ContentId;
@@ -14,6 +16,7 @@ use crate::rebuild::rebuild;
 use crate::scan::{compare_names, settle};
 use crate::shelf::micros;
 use crate::standing::{Standing, Totals};
+use crate::together::together;
 use crate::{CacheError, Notice};
 
 /// What the journals say of the index.
@@ -36,25 +39,37 @@ enum Verdict {
     Doubtful(&'static str),
 }
 
-/// Brings the index in line with the files and begins to note changes. Gives the totals
-/// where they need not be counted.
-pub(crate) fn start(dir: &DataDir, index: &Index) -> Result<(Changes, Option<Totals>), CacheError> {
+/// What a cache begins with.
+pub(crate) struct Started {
+    pub(crate) changes: Changes,
+    /// Where they need not be counted.
+    pub(crate) totals: Option<Totals>,
+    /// Contents that may not be durable.
+    pub(crate) unsynced: BTreeSet<ContentId>,
+}
+
+/// Brings the index in line with the files and begins to note changes.
+pub(crate) fn start(dir: &DataDir, index: &Index) -> Result<Started, CacheError> {
     let boot = this_boot();
     let header = |cache| Header {
         cache,
-        boot: boot.clone().unwrap_or_else(|| "-".to_owned()),
+        boot: boot.unwrap_or("-").to_owned(),
     };
     let verdict = match (read_journals(dir)?, index.standing()) {
         (None, _) => Verdict::Doubtful("a journal cannot be read"),
-        (Some(journals), standing) => judge(journals, standing, boot.as_deref()),
+        (Some(journals), standing) => judge(journals, standing, boot),
     };
+    let mut unsynced = BTreeSet::new();
     let (cache, generation) = match verdict {
         Verdict::Closed {
             standing,
             generation,
         } => {
-            let changes = Changes::begin(dir, header(standing.cache), generation);
-            return Ok((changes?, standing.totals));
+            return Ok(Started {
+                changes: Changes::begin(dir, header(standing.cache), generation)?,
+                totals: standing.totals,
+                unsynced: BTreeSet::new(),
+            });
         }
         Verdict::CutOff {
             standing,
@@ -67,8 +82,10 @@ pub(crate) fn start(dir: &DataDir, index: &Index) -> Result<(Changes, Option<Tot
                 machine_down,
                 "index is settled after a crash"
             );
-            for id in &ids {
-                settle(dir, index, id);
+            for id in ids {
+                if settle(dir, index, &id) {
+                    unsynced.insert(id);
+                }
             }
             if machine_down {
                 compare_names(dir, index)?;
@@ -82,10 +99,15 @@ pub(crate) fn start(dir: &DataDir, index: &Index) -> Result<(Changes, Option<Tot
                 let reason = reason.to_owned();
                 dir.notices.add(Notice::IndexRebuilt { reason });
             }
+            // Which contents are not durable nobody knows any more.
+            dir.sync_all()?;
             // Whatever turns up of the old one is then another's.
             (new_name(), last_generation(dir))
         }
     };
+    // What is gone by now must not come back when something of that name is here again.
+    let shelves = together((0..=u8::MAX).collect(), |first| dir.sync_shelf(first));
+    shelves.into_iter().collect::<Result<(), _>>()?;
     let changes = Changes::begin(dir, header(cache.clone()), generation + 1)?;
     let standing = Standing {
         cache,
@@ -95,7 +117,11 @@ pub(crate) fn start(dir: &DataDir, index: &Index) -> Result<(Changes, Option<Tot
     // Where it is not durable, the new name of the cache makes the next start doubt it.
     index.sync(&standing);
     changes.forget(generation);
-    Ok((changes, None))
+    Ok(Started {
+        changes,
+        totals: None,
+        unsynced,
+    })
 }
 
 fn judge(journals: Vec<Journal>, standing: Option<Standing>, boot: Option<&str>) -> Verdict {
@@ -135,9 +161,12 @@ fn judge(journals: Vec<Journal>, standing: Option<Standing>, boot: Option<&str>)
 }
 
 /// Tells the runs of the kernel apart.
-pub(crate) fn this_boot() -> Option<String> {
-    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    Some(id.trim().to_owned()).filter(|id| !id.is_empty())
+pub(crate) fn this_boot() -> Option<&'static str> {
+    static BOOT: LazyLock<Option<String>> = LazyLock::new(|| {
+        let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        Some(id.trim().to_owned()).filter(|id| !id.is_empty())
+    });
+    BOOT.as_deref()
 }
 
 /// A name that no other cache has.

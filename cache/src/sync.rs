@@ -5,6 +5,7 @@ use crate::changes::Ended;
 use crate::inner::{Inner, lock};
 use crate::rebuild::rebuild;
 use crate::standing::{Standing, Totals};
+use crate::together::together;
 
 /// Bytes that must be free before an index in memory is brought back to the disk: enough
 /// for that of a small cache, and a sign that somebody made room.
@@ -22,6 +23,12 @@ impl Inner {
         }
         self.shelf().write_touched(&self.index);
         self.make_durable(None);
+    }
+
+    /// Makes the contents durable, and leaves the index to the next [`Inner::sync`].
+    pub(crate) fn sync_contents_only(&self) -> Result<(), CacheError> {
+        let _one = self.changes.syncing();
+        self.sync_unsynced()
     }
 
     /// The same, when so much changed that it should not wait.
@@ -66,12 +73,20 @@ impl Inner {
         } else {
             None
         };
-        if let Some(ended) = &ended
-            && let Err(error) = self.sync_dirs(ended)
-        {
-            tracing::warn!(%error, "directory not synced");
-            self.changes.take_back(ended);
+        if let Err(error) = self.sync_unsynced() {
+            tracing::warn!(%error, "contents not synced");
+            if let Some(ended) = &ended {
+                self.changes.take_back(ended);
+            }
             return false;
+        }
+        if let Some(ended) = &ended {
+            if let Err(error) = self.sync_dirs(ended) {
+                tracing::warn!(%error, "directory not synced");
+                self.changes.take_back(ended);
+                return false;
+            }
+            self.changes.removals_are_durable(ended);
         }
         let standing = Standing {
             cache: self.changes.cache().to_owned(),
@@ -90,13 +105,9 @@ impl Inner {
     /// Makes durable which names are in the directories of the contents that changed:
     /// those that were removed must not come back when no journal tells of them.
     fn sync_dirs(&self, ended: &Ended) -> Result<(), CacheError> {
-        for first in &ended.dirs {
-            let path = self.dir.contents().join(format!("{first:02x}"));
-            if path.is_dir() {
-                self.dir.sync_dir(&path)?;
-            }
-        }
-        Ok(())
+        let dirs = ended.dirs.iter().copied().collect();
+        let synced = together(dirs, |first| self.dir.sync_shelf(first));
+        synced.into_iter().collect()
     }
 
     /// Makes the index again, in a new database if need be. Nothing else is done

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use potluck_cache::{CacheError, PartialKey, PartialSpec};
 use potluck_content::{ContentId, Entity};
-use potluck_plan::{JobError, Retry};
+use potluck_plan::{ErrorContext, JobError, Retry};
 use potluck_transfer::{EngineHandle, FileDone, Progress, Stage, TransferError};
 use tokio::sync::watch;
 
@@ -49,6 +49,14 @@ impl Fetcher for EngineFetcher {
             outcome.map(fetched).map_err(failed)
         });
         Fetch { progress, outcome }
+    }
+
+    fn sync(&self) -> Result<(), JobError> {
+        let synced = self.0.cache().sync_contents();
+        synced.map_err(|error| {
+            let context = ErrorContext::LocalFile;
+            JobError::new("cache_failed", context, error.to_string())
+        })
     }
 
     fn validate(&self, content: &ContentId, entity: Option<&Entity>) {

@@ -182,11 +182,7 @@ impl EngineHandle {
     /// # Errors
     /// When the content is no longer held, or the disk fails.
     pub fn validate(&self, content: &ContentId, entity: Option<&Entity>) -> Result<(), CacheError> {
-        self.0.cache.set_validated(content, true)?;
-        match entity {
-            Some(entity) => self.0.cache.link_entity(entity, content),
-            None => Ok(()),
-        }
+        self.0.cache.vouch(content, entity)
     }
 
     /// Waits until every transfer has ended and what came of those that were stopped is

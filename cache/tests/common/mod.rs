@@ -153,8 +153,32 @@ pub(crate) fn copy_dir(from: &Path, to: &Path) {
     }
 }
 
-/// Makes the journals those of an earlier run of the kernel.
+/// Makes the sidecars of contents those of an earlier run of the kernel, as far as they say
+/// of which one they are.
+pub(crate) fn reboot_sidecars(contents: &Path) {
+    let boot = fs::read("/proc/sys/kernel/random/boot_id").unwrap();
+    let boot = boot.trim_ascii();
+    let shelves = fs::read_dir(contents).into_iter().flatten();
+    let files = shelves.flat_map(|shelf| fs::read_dir(shelf.unwrap().path()).unwrap());
+    let paths = files.map(|file| file.unwrap().path());
+    for path in paths.filter(|path| path.extension().is_some_and(|end| end == "meta")) {
+        let mut bytes = fs::read(&path).unwrap();
+        let Some((body, sum)) = bytes.split_last_chunk_mut::<32>() else {
+            continue;
+        };
+        let at = body.windows(boot.len()).position(|part| part == boot);
+        // What is torn stays torn.
+        if let Some(at) = at.filter(|_| ContentId::of(body).as_bytes() == sum) {
+            body[at] = b'x';
+            *sum = *ContentId::of(body).as_bytes();
+            fs::write(&path, bytes).unwrap();
+        }
+    }
+}
+
+/// Makes the journals those of an earlier run of the kernel, and the sidecars.
 pub(crate) fn reboot(dir: &Dir) {
+    reboot_sidecars(&dir.path().join("contents"));
     for journal in fs::read_dir(dir.path().join("changes")).unwrap() {
         let path = journal.unwrap().path();
         let number = path.file_name().unwrap().to_str().unwrap().to_owned();

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use fastrand::Rng;
 use potluck_content::ContentId;
 
+use crate::common::reboot_sidecars;
 use crate::recorder::{Event, FileId, Moment};
 
 /// How a node ends without being asked.
@@ -52,6 +53,7 @@ impl Moment {
         self.leave_index(crash, root, &mut rng);
         if crash == Crash::PowerLoss {
             boot_again(&root.join("changes"));
+            reboot_sidecars(&root.join("contents"));
             forget_boot(&root.join("partial"));
         }
     }

@@ -7,6 +7,9 @@ use potluck_cache::Usage;
 pub(crate) const LIMIT: u64 = 1_000_000;
 pub(crate) const SIZES: [usize; 7] = [0, 1, 200_000, 262_145, 400_000, 700_000, 1_200_000];
 
+/// A blob of so many bytes comes at once.
+pub(crate) const ONE_PIECE: usize = 1 << 18;
+
 /// The blobs that also come piece by piece.
 pub(crate) const PARTIALS: [usize; 2] = [3, 5];
 
@@ -27,6 +30,8 @@ pub(crate) struct Model {
     /// When each came: making room for a content may evict that same content. Only known
     /// where it was observed.
     pub(crate) lives: [Option<SystemTime>; SIZES.len()],
+    /// What a loss of power may take, or some of what is known of it.
+    pub(crate) unsynced: [bool; SIZES.len()],
     /// What is begun of the blobs that come in pieces.
     pub(crate) unfinished: [Unfinished; PARTIALS.len()],
 }
@@ -108,6 +113,12 @@ impl Model {
         }
     }
 
+    /// Contents of one piece are not durable at once.
+    pub(crate) fn push_unsynced(&mut self, blob: usize, cached: bool) {
+        self.push(blob, cached, false);
+        self.unsynced[blob] = SIZES[blob] <= ONE_PIECE;
+    }
+
     pub(crate) fn push(&mut self, blob: usize, cached: bool, validated: bool) {
         self.items.push(Item {
             blob,
@@ -115,6 +126,7 @@ impl Model {
             validated,
             pinned: false,
         });
+        self.unsynced[blob] = false;
     }
 
     /// The last lease went.

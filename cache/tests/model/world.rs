@@ -10,7 +10,7 @@ use potluck_content::{Bitfield, ContentId, Layout, PieceIndex};
 use crate::Op;
 use crate::common::{Dir, blob, copy_dir, entity, filled, piece, read, spec};
 use crate::recorder::Recorder;
-use crate::reference::{Item, LIMIT, Model, PARTIALS, SIZES, Unfinished};
+use crate::reference::{Item, LIMIT, Model, ONE_PIECE, PARTIALS, SIZES, Unfinished};
 
 pub(crate) struct World {
     pub(crate) dir: Dir,
@@ -96,16 +96,40 @@ impl World {
             }
             Op::Validate(i, on) => {
                 let done = self.cache().set_validated(&self.id(i), on);
-                let item = self.model.find(i).map(|item| item.validated = on);
-                assert_eq!(done.is_ok(), item.is_some());
+                let item = self.model.find(i);
+                let before = item.map(|item| std::mem::replace(&mut item.validated, on));
+                assert_eq!(done.is_ok(), before.is_some());
+                self.model.unsynced[i] &= before == Some(on);
+            }
+            Op::Vouch(i) => {
+                let link = entity("http://o/x", &self.blobs[0]);
+                let done = self.cache().vouch(&self.id(i), Some(&link));
+                let pinned = self.model.find(i).map(|item| {
+                    item.validated = true;
+                    item.pinned
+                });
+                assert_eq!(done.is_ok(), pinned.is_some());
+                if let Some(pinned) = pinned {
+                    self.model.linked = Some(i);
+                    self.model.unsynced[i] |= SIZES[i] <= ONE_PIECE && !pinned;
+                }
+            }
+            Op::Sync => {
+                self.cache().sync_contents().unwrap();
+                self.model.unsynced = Default::default();
+            }
+            Op::Flush => {
+                self.cache().flush();
+                self.model.unsynced = Default::default();
             }
             Op::Pin(i, on) => {
                 let done = self.cache().set_pinned(&self.id(i), on);
-                let item = self.model.find(i).map(|item| {
-                    item.pinned = on;
+                let before = self.model.find(i).map(|item| {
                     item.cached |= on;
+                    std::mem::replace(&mut item.pinned, on)
                 });
-                assert_eq!(done.is_ok(), item.is_some());
+                assert_eq!(done.is_ok(), before.is_some());
+                self.model.unsynced[i] &= before == Some(on);
                 self.model.enforce();
             }
             Op::Link(i) => {
@@ -138,6 +162,7 @@ impl World {
                 self.cache = None;
                 self.cache = Some(self.dir.open_watched(&self.recorder));
                 self.model.leases = [0; SIZES.len()];
+                self.model.unsynced = Default::default();
             }
             Op::Crash => {
                 let copy = Dir::in_memory(LIMIT);
@@ -150,7 +175,7 @@ impl World {
     fn finished(&mut self, i: usize, lease: Lease) {
         if !self.model.touch(i) {
             let cached = self.model.make_room(i);
-            self.model.push(i, cached, false);
+            self.model.push_unsynced(i, cached);
         }
         self.model.leases[i] += 1;
         self.leases[i].push(lease);
@@ -225,6 +250,7 @@ impl World {
             assert_eq!(added.unwrap().id, self.id(i));
             if self.model.touch(i) {
                 self.model.find(i).unwrap().validated = true;
+                self.model.unsynced[i] = false;
                 if self.model.leases[i] == 0 {
                     self.model.settle(i);
                 }

@@ -16,6 +16,12 @@ pub trait Fetcher: Send + Sync + 'static {
     /// Begins or resumes. Dropping the outcome stops it; what came stays.
     fn fetch(&self, request: FetchRequest) -> Fetch;
 
+    /// Makes what was fetched durable: its job is about to say that it is here. Blocks.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn sync(&self) -> Result<(), JobError>;
+
     /// Vouches for a content: its job is completed. Blocks.
     fn validate(&self, content: &ContentId, entity: Option<&Entity>);
 

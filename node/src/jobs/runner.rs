@@ -13,6 +13,7 @@ use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use potluck_content::Validator;
+use potluck_plan::JobError;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -45,6 +46,8 @@ pub(super) enum News {
     Failed(usize, FetchError),
     /// This file is here, and its origin has another version of it now.
     Changed(usize),
+    /// All files are here, and the disk fails.
+    Unsynced(JobError),
     /// All files are here.
     Finished,
 }
@@ -56,6 +59,9 @@ pub(super) struct Runner {
     pub(super) files: Vec<FetchRequest>,
     /// Where all files are to be of one time: those that are here, with their versions.
     pub(super) finished: Option<Vec<(FetchRequest, Option<Validator>)>>,
+    /// Whether what came must be durable before all are said to be here: otherwise it is
+    /// put in its place at once, and durable there.
+    pub(super) syncs: bool,
     pub(super) fetcher: Arc<dyn Fetcher>,
     pub(super) updates: mpsc::Sender<Update>,
 }
@@ -184,7 +190,23 @@ impl Runner {
                 Err(error) => return self.tell(News::Failed(file, error)).await,
             }
         }
+        if self.syncs
+            && let Err(failed) = self.sync().await
+        {
+            return self.tell(failed).await;
+        }
         self.tell(News::Finished).await;
+    }
+
+    /// Makes what came durable.
+    async fn sync(&self) -> Result<(), News> {
+        let fetcher = Arc::clone(&self.fetcher);
+        let synced = tokio::task::spawn_blocking(move || fetcher.sync()).await;
+        match synced {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(News::Unsynced(error)),
+            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        }
     }
 
     /// Tells that a file is on its way, once.

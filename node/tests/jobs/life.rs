@@ -250,3 +250,26 @@ async fn what_ended_last_is_remembered_longest() {
     let shown = jobs.show(ME, others.id.clone()).await.unwrap();
     assert_eq!(shown.state, JobState::Cancelled, "of each owner so many");
 }
+
+#[tokio::test]
+async fn what_came_is_durable_before_a_job_says_so() {
+    let mut world = World::new();
+    let jobs = world.start();
+    *world.fake.sync_failures.lock().unwrap() = 1;
+    let job = jobs.create(ME, world.job(&["a", "b"])).await.unwrap();
+    let job = until(&jobs, &job.id, JobState::TransientError).await;
+    assert_eq!(job.error.as_ref().unwrap().code, "cache_failed");
+    jobs.resume(ME, job.id.clone()).await.unwrap();
+    until(&jobs, &job.id, JobState::Transferred).await;
+    assert_eq!(*world.fake.syncs.lock().unwrap(), 2);
+    // Nothing was fetched again for that.
+    assert_eq!(world.fake.asked.lock().unwrap().len(), 2);
+    // What is put in its place at once is synced there.
+    let detached = NewJob {
+        detached: true,
+        ..world.job(&["c"])
+    };
+    let detached = jobs.create(ME, detached).await.unwrap();
+    until(&jobs, &detached.id, JobState::Acknowledged).await;
+    assert_eq!(*world.fake.syncs.lock().unwrap(), 2);
+}

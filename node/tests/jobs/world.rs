@@ -37,6 +37,9 @@ pub(super) struct Fake {
     /// The version of all files with `versioned` in their URL, and after how many requests
     /// each next one is there. The origin has no word for the ninth.
     pub(super) versions: Mutex<(u32, Vec<usize>)>,
+    /// How often what came was made durable, and how often that fails from now on.
+    pub(super) syncs: Mutex<u32>,
+    pub(super) sync_failures: Mutex<u32>,
 }
 
 impl Fake {
@@ -131,6 +134,19 @@ impl Fetcher for Fake {
         Fetch { progress, outcome }
     }
 
+    fn sync(&self) -> Result<(), JobError> {
+        let mut failures = self.sync_failures.lock().unwrap();
+        *self.syncs.lock().unwrap() += 1;
+        match failures.checked_sub(1) {
+            Some(left) => {
+                *failures = left;
+                let context = ErrorContext::LocalFile;
+                Err(JobError::new("cache_failed", context, "made up"))
+            }
+            None => Ok(()),
+        }
+    }
+
     fn validate(&self, content: &ContentId, _: Option<&Entity>) {
         self.validated.lock().unwrap().push(*content);
     }
@@ -162,6 +178,8 @@ impl World {
             validated: Mutex::default(),
             forgotten: Mutex::default(),
             versions: Mutex::default(),
+            syncs: Mutex::default(),
+            sync_failures: Mutex::default(),
         });
         let (events, _writer) = EventLog::open(&dir.path().join("events")).unwrap();
         fs::create_dir(dir.path().join("out")).unwrap();

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use potluck_plan::{Condition, JobError, JobState, OriginTrouble, Retry};
+use potluck_plan::{Condition, JobError, JobState, JobTimes, OriginTrouble, Retry};
 use potluck_transfer::Redirects;
 use serde_json::json;
 
@@ -12,7 +12,7 @@ use crate::jobs::entry::Run;
 use crate::jobs::fetch::{FetchError, Fetched};
 use crate::jobs::recheck::is_other;
 use crate::jobs::runner::{News, Runner, Update};
-use crate::jobs::{FetchPhase, FetchProgress, HookCause, JobId};
+use crate::jobs::{FetchPhase, FetchProgress, HookCause, Job, JobId};
 use crate::stats::Counts;
 
 impl JobsTask {
@@ -32,11 +32,13 @@ impl JobsTask {
         }
         self.runs += 1;
         let use_peers = use_peers(entry.job.use_peers);
+        let is_placed = entry.job.detached && entry.job.owner == self.config.own_uid;
         let runner = Runner {
             job: id,
             run: self.runs,
             files: entry.unfinished(use_peers),
             finished: entry.finished_versions(),
+            syncs: !is_placed,
             fetcher: Arc::clone(&self.fetcher),
             updates: self.updates_in.clone(),
         };
@@ -95,6 +97,7 @@ impl JobsTask {
             News::Progress(file, progress) => self.on_progress(id, file, progress).await,
             News::Fetched(file, fetched) => self.on_fetched(id, file, *fetched).await,
             News::Failed(file, error) => self.on_failed(id, file, error).await,
+            News::Unsynced(error) => self.on_unsynced(id, error).await,
             News::Changed(file) => self.on_changed(id, file).await,
             News::Finished => self.on_finished(id).await,
         }
@@ -208,8 +211,20 @@ impl JobsTask {
         self.keep_soon(id).await;
     }
 
+    /// Everything came, and the disk does not take it: it is tried again later.
+    async fn on_unsynced(&mut self, id: JobId, error: JobError) {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        let times = entry.job.times(&self.config.times);
+        entry.run = None;
+        fail(&mut entry.job, error, Retry::At(None), &times);
+        entry.tell();
+        self.follow(id);
+        self.keep(id).await;
+    }
+
     async fn on_failed(&mut self, id: JobId, index: usize, mut failed: FetchError) {
-        let now = now();
         if failed.retry != Retry::Never
             && let Some(condition) = self.condition_of(id, &failed.error)
         {
@@ -225,11 +240,7 @@ impl JobsTask {
         let run = entry.run.take();
         let others = run.into_iter().flat_map(|run| run.files);
         let others: Vec<usize> = others.filter(|other| *other != index).collect();
-        let (error, retry) = (failed.error, failed.retry);
-        if let Err(error) = entry.job.machine.fail(error, retry, &times, now) {
-            tracing::warn!(job = %id, %error, "a failure that does not fit");
-        }
-        let error: Option<JobError> = entry.job.machine.error().cloned();
+        let error = fail(&mut entry.job, failed.error, failed.retry, &times);
         if let Some(file) = entry.job.files.get_mut(index) {
             file.accounting = failed.accounting;
             file.error.clone_from(&error);
@@ -290,4 +301,12 @@ impl JobsTask {
         });
         self.record(id, "transfer_stopped", &fields);
     }
+}
+
+/// Notes a failure; gives what the job says of it.
+fn fail(job: &mut Job, error: JobError, retry: Retry, times: &JobTimes) -> Option<JobError> {
+    if let Err(error) = job.machine.fail(error, retry, times, now()) {
+        tracing::warn!(job = %job.id, %error, "a failure that does not fit");
+    }
+    job.machine.error().cloned()
 }
