@@ -3,9 +3,10 @@
 //! One thread owns the files. It writes in the order in which events were recorded
 //! and tells followers after the write, so nobody hears of what the log may not know.
 
-use std::collections::VecDeque;
+mod reader;
+
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
@@ -16,6 +17,9 @@ use serde_json::{Map, Value};
 use tokio::sync::broadcast;
 
 use crate::timestamp::rfc3339;
+use reader::events_in;
+
+pub use reader::EventReader;
 
 /// A file that is larger is put aside and a new one begun: 8 MiB are some 30,000 events.
 const MAX_FILE: u64 = 8 << 20;
@@ -125,24 +129,29 @@ impl EventLog {
     /// # Errors
     /// When a file cannot be read.
     pub fn read(&self, wanted: impl Fn(&Event) -> bool) -> io::Result<Vec<Event>> {
+        let mut reader = self.reader(0)?;
+        let mut events = Vec::new();
+        loop {
+            let batch = reader.read()?;
+            if batch.is_empty() {
+                return Ok(events);
+            }
+            events.extend(batch.into_iter().filter(|event| wanted(event)));
+        }
+    }
+
+    /// Reads what there is, a little at a time: everything after the event of this number.
+    /// Blocks.
+    ///
+    /// # Errors
+    /// When a file cannot be opened.
+    pub fn reader(&self, after: u64) -> io::Result<EventReader> {
         let (done, written) = sync_channel(1);
         if self.queue.send(Message::Flush(done)).is_ok() {
             // An error means that the writer has stopped; then all is written too.
             let _ = written.recv();
         }
-        let mut events = VecDeque::new();
-        for path in (0..=MAX_OLD_FILES)
-            .rev()
-            .map(|age| file_name(&self.dir, age))
-        {
-            let file = match File::open(&path) {
-                Ok(file) => file,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(error),
-            };
-            events.extend(events_in(file).filter(|event| wanted(event)));
-        }
-        Ok(events.into())
+        EventReader::open(&self.dir, after)
     }
 
     /// Hears of every event from now on. Who reads too slowly loses the oldest.
@@ -272,13 +281,6 @@ fn last_id(path: &Path) -> Option<u64> {
         .map(|event| event.id)
 }
 
-/// The events of a file. What a crash or a full disk left of others is passed over,
-/// whatever bytes it is.
-fn events_in(file: File) -> impl Iterator<Item = Event> {
-    let lines = BufReader::new(file).split(b'\n').map_while(Result::ok);
-    lines.filter_map(|line| serde_json::from_slice(&line).ok())
-}
-
 fn ends_with_newline(path: &Path) -> io::Result<bool> {
     use std::io::{Read, Seek, SeekFrom};
     let mut file = File::open(path)?;
@@ -289,79 +291,4 @@ fn ends_with_newline(path: &Path) -> io::Result<bool> {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn kinds(log: &EventLog) -> Vec<(u64, String)> {
-        let events = log.read(|_| true).unwrap();
-        events
-            .into_iter()
-            .map(|event| (event.id, event.kind))
-            .collect()
-    }
-
-    #[test]
-    fn ids_go_on_after_a_restart_and_a_torn_line() {
-        let dir = tempfile::tempdir().unwrap();
-        let (log, writer) = EventLog::open(dir.path()).unwrap();
-        log.record("one", None, json!({ "a": 1 }));
-        log.record("two", Some(("aa".into(), 7)), json!({}));
-        log.stop();
-        writer.join();
-        let mut file = append_to(&file_name(dir.path(), 0)).unwrap();
-        file.write_all(b"{\"time\":\"torn \xff\xfe").unwrap();
-        let (log, _writer) = EventLog::open(dir.path()).unwrap();
-        log.record("three", None, json!({}));
-        let expected = [(1, "one".into()), (2, "two".into()), (3, "three".into())];
-        assert_eq!(kinds(&log), expected);
-        assert_eq!(log.read(|event| event.owner == Some(7)).unwrap().len(), 1);
-    }
-
-    #[test]
-    fn old_files_go() {
-        let dir = tempfile::tempdir().unwrap();
-        let (log, _writer) = EventLog::open(dir.path()).unwrap();
-        let long = "x".repeat(2 << 10);
-        let long: Map<String, Value> = (0..512).map(|n| (n.to_string(), json!(long))).collect();
-        for _ in 0..60 {
-            log.record("big", None, Value::Object(long.clone()));
-        }
-        let events = log.read(|_| true).unwrap();
-        assert_eq!(events.last().unwrap().id, 60);
-        assert!(events.len() < 45, "{}", events.len());
-        let total: u64 = fs::read_dir(dir.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().metadata().unwrap().len())
-            .sum();
-        assert!(total <= (MAX_FILE + (2 << 20)) * u64::from(MAX_OLD_FILES + 1));
-    }
-
-    #[test]
-    fn what_others_say_is_shortened() {
-        let dir = tempfile::tempdir().unwrap();
-        let (log, _writer) = EventLog::open(dir.path()).unwrap();
-        let text = "ü".repeat(1 << 20);
-        log.record(
-            "long",
-            None,
-            json!({ "a": text, "b": vec![text.clone(); 1_000] }),
-        );
-        let event = log.read(|_| true).unwrap().remove(0);
-        let bytes = serde_json::to_vec(&event).unwrap().len();
-        assert!(bytes < MAX_TEXT * (MAX_ITEMS + 2), "{bytes}");
-        let short = event.fields["a"].as_str().unwrap();
-        assert!(short.starts_with("üü") && short.ends_with('…'));
-    }
-
-    #[tokio::test]
-    async fn followers_hear_what_is_written() {
-        let dir = tempfile::tempdir().unwrap();
-        let (log, _writer) = EventLog::open(dir.path()).unwrap();
-        let mut follower = log.follow();
-        log.record("one", None, json!({ "a": 1 }));
-        let event = follower.recv().await.unwrap();
-        assert_eq!((event.id, event.fields["a"].as_u64()), (1, Some(1)));
-    }
-}
+mod tests;

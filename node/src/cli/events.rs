@@ -78,17 +78,21 @@ fn past(settings: &Settings, args: &EventsArgs, output: &Output) -> Result<(), F
         (Some(_), None) => false,
         (None, _) => true,
     };
-    let events = log.read(wanted);
     log.stop();
     writer.join();
-    for event in events.map_err(failed)? {
-        if output.json {
-            output.json_line(&event)?;
-        } else {
-            output.line(&line(&event))?;
+    let mut reader = log.reader(0).map_err(failed)?;
+    loop {
+        let events = reader.read().map_err(failed)?;
+        if events.is_empty() {
+            return Ok(());
+        }
+        for event in events.iter().filter(|event| wanted(event)) {
+            match output.json {
+                true => output.json_line(event)?,
+                false => output.line(&line(event))?,
+            }
         }
     }
-    Ok(())
 }
 
 fn line(event: &Event) -> String {
