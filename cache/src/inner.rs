@@ -33,6 +33,8 @@ pub(crate) struct Inner {
     pub(crate) unsynced: Mutex<BTreeSet<ContentId>>,
     /// Who changes a sidecar holds the lock that the content's id falls on.
     pub(crate) edits: [Mutex<()>; 16],
+    /// Has one owner more for each early copy.
+    pub(crate) early_copies: Arc<()>,
 }
 
 /// Why a content cannot be opened.
@@ -72,6 +74,7 @@ impl Inner {
             shelf: Mutex::new(Shelf::new(limits, eviction.policy())),
             unsynced: Mutex::new(unsynced),
             edits: [const { Mutex::new(()) }; 16],
+            early_copies: Arc::default(),
         };
         // Also where the clock was set back since.
         inner.shelf().stamp_after(inner.index.last_stamp());

@@ -11,11 +11,12 @@ use std::time::SystemTime;
 
 use potluck_content::{ContentId, Manifest};
 
+use crate::early_copy::EarlyCopy;
 use crate::inner::Inner;
 use crate::meta::Meta;
-use crate::place::place_file;
+use crate::place::fill;
 use crate::plain::open_plain;
-use crate::{CacheError, Facts, PlaceError};
+use crate::{CacheError, Facts, PlaceError, Placement};
 
 /// The right to read a complete content. While one lives, the content is not evicted;
 /// and even if it is removed, the bytes can still be read.
@@ -23,11 +24,16 @@ use crate::{CacheError, Facts, PlaceError};
 /// Cheap to clone. Dropping the last lease of a content that is not cached deletes it,
 /// which takes as long as the filesystem needs.
 #[derive(Clone)]
-pub struct Lease(Arc<OpenContent>);
+pub struct Lease(Arc<OpenContent>, Option<EarlyCopy>);
 
 impl Lease {
     pub(crate) const fn new(open: Arc<OpenContent>) -> Self {
-        Self(open)
+        Self(open, None)
+    }
+
+    /// With the copy for the user that grew with the content, if there is one.
+    pub(crate) fn with_copy(self, copy: Option<EarlyCopy>) -> Self {
+        Self(self.0, copy)
     }
 
     /// The content.
@@ -100,12 +106,21 @@ impl Lease {
         Ok(read)
     }
 
-    /// Puts a copy where the user wants it: see [`place_file`].
+    /// Puts a copy where the user wants it: see [`place_file`](crate::place_file).
     ///
     /// # Errors
     /// When it cannot be put there; then nothing is.
     pub fn place(&self, destination: &Path, mtime: Option<SystemTime>) -> Result<(), PlaceError> {
-        place_file(&self.0.file, self.size(), destination, mtime)
+        let placement = self.fill(destination)?;
+        placement.seal(mtime)?;
+        placement.finish()
+    }
+
+    /// A copy beside the destination that is not durable and has no name yet.
+    pub(crate) fn fill(&self, destination: &Path) -> Result<Placement, PlaceError> {
+        let early = self.1.as_ref();
+        let early = early.and_then(|it| it.finish(&self.0.file, &self.0.manifest, destination));
+        early.map_or_else(|| fill(&self.0.file, self.size(), destination), Ok)
     }
 }
 

@@ -26,6 +26,7 @@ mod data_dir;
 mod disk;
 mod disk_room;
 mod disk_watcher;
+mod early_copy;
 mod error;
 mod eviction;
 mod facts;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use potluck_content::{
@@ -13,6 +13,7 @@ use potluck_content::{
 use crate::ahead::Ahead;
 use crate::data_dir::meta_path;
 use crate::disk::Disk;
+use crate::early_copy::EarlyCopy;
 use crate::inner::{Inner, lock};
 use crate::partial_meta;
 use crate::piece_map::{Begin, PieceMap};
@@ -43,6 +44,8 @@ pub struct Partial {
     /// The pieces that the sidecar on disk claims. Locked before `body`, and while the
     /// sidecar is written.
     pub(crate) claimed: Mutex<Bitfield>,
+    /// Where the user wants it.
+    pub(crate) early_copy: Option<EarlyCopy>,
 }
 
 /// How the bytes come.
@@ -97,6 +100,25 @@ impl Partial {
         }
     }
 
+    /// Lets a copy for the user grow with it from now on, which [`Lease::place`] finishes.
+    /// A help only: where it cannot be made, everything is copied in the end.
+    ///
+    /// [`Lease::place`]: crate::Lease::place
+    pub fn copy_early(&mut self, destination: &Path) {
+        let Some(layout) = self.layout() else {
+            return;
+        };
+        let slots = &self.inner.early_copies;
+        self.early_copy = EarlyCopy::begin(slots, destination, &self.file, &layout);
+    }
+
+    /// Makes durable what the copy for the user has.
+    pub fn sync_early_copy(&self) {
+        if let Some(copy) = &self.early_copy {
+            copy.sync();
+        }
+    }
+
     /// Writes a piece that was checked against the manifest.
     ///
     /// # Errors
@@ -148,6 +170,9 @@ impl Partial {
         result?;
         if held {
             lock(&self.log).wrote(self.disk(), index, value);
+            if let Some(copy) = &self.early_copy {
+                copy.put(index, value, piece.bytes());
+            }
         }
         self.ahead.wrote(piece.bytes().len());
         Ok(if held {

@@ -73,7 +73,7 @@ impl Partial {
                     self.disk().discard(&written_path(&self.path));
                 }
                 self.inner.sync_if_many();
-                Ok(Lease::new(open))
+                Ok(Lease::new(open).with_copy(self.early_copy.take()))
             }
             Err(source) => Err(FinishError::Cache {
                 partial: Box::new(self),

@@ -79,6 +79,7 @@ impl Partial {
             writing: Mutex::new(()),
             written: Condvar::new(),
             claimed: Mutex::new(claimed),
+            early_copy: None,
         };
         partial.with_manifest(spec.manifest)
     }
@@ -107,6 +108,7 @@ impl Partial {
             writing: Mutex::new(()),
             written: Condvar::new(),
             claimed: Mutex::new(Bitfield::empty(layout.pieces())),
+            early_copy: None,
         })
     }
 

@@ -2,13 +2,13 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::SystemTime;
 
 use rustix::io::Errno;
 
-use crate::placement::Unsynced;
 use crate::{PlaceError, Placement};
 
 /// Makes `destination` a copy of the first `size` bytes of `source`: a clone that shares
@@ -22,20 +22,9 @@ pub fn place_file(
     destination: &Path,
     mtime: Option<SystemTime>,
 ) -> Result<(), PlaceError> {
-    place_unsynced(source, size, destination, mtime)?.sync();
-    Ok(())
-}
-
-/// As [`place_file`], but its name is not durable until its directory is synced.
-pub(crate) fn place_unsynced(
-    source: &File,
-    size: u64,
-    destination: &Path,
-    mtime: Option<SystemTime>,
-) -> Result<Unsynced, PlaceError> {
     let placement = fill(source, size, destination)?;
     placement.seal(mtime)?;
-    placement.name_it()
+    placement.finish()
 }
 
 /// A file with the bytes that has no name yet.
@@ -45,15 +34,19 @@ pub(crate) fn fill(source: &File, size: u64, destination: &Path) -> Result<Place
     Ok(placement)
 }
 
-/// Clones; else lets the kernel copy; else copies through memory. Never moves the
-/// cursor of `source`, which others share.
+/// Clones; else copies. Never moves the cursor of `source`, which others share.
 pub(crate) fn copy(source: &File, target: &File, size: u64) -> io::Result<()> {
     if source.metadata()?.len() == size && rustix::fs::ioctl_ficlone(target, source).is_ok() {
         return Ok(());
     }
-    let mut at = 0;
-    while at < size {
-        let chunk = usize::try_from((size - at).min(1 << 30)).unwrap_or(usize::MAX);
+    copy_span(source, target, 0..size)
+}
+
+/// Copies a part to the same place: lets the kernel do it, or does it through memory.
+pub(crate) fn copy_span(source: &File, target: &File, span: Range<u64>) -> io::Result<()> {
+    let mut at = span.start;
+    while at < span.end {
+        let chunk = usize::try_from((span.end - at).min(1 << 30)).unwrap_or(usize::MAX);
         let (mut from, mut to) = (at, at);
         let copied =
             rustix::fs::copy_file_range(source, Some(&mut from), target, Some(&mut to), chunk);
@@ -62,7 +55,7 @@ pub(crate) fn copy(source: &File, target: &File, size: u64) -> io::Result<()> {
             Ok(count) => at += count as u64,
             Err(Errno::INTR) => {}
             Err(Errno::XDEV | Errno::NOSYS | Errno::INVAL | Errno::OPNOTSUPP | Errno::PERM) => {
-                return copy_through_memory(source, target, at, size);
+                return copy_through_memory(source, target, at, span.end);
             }
             Err(error) => return Err(error.into()),
         }

@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use crate::place::fill;
 use crate::together::together;
 use crate::{Lease, PlaceError, Placement};
 
@@ -49,7 +48,7 @@ fn first_part(wanted: &[Wanted]) -> usize {
 
 fn place_part(part: &[Wanted], results: &mut Vec<Result<(), PlaceError>>) {
     let filled = part.iter().map(|(lease, path, time)| {
-        let placement = fill(lease.file(), lease.size(), path)?;
+        let placement = lease.fill(path)?;
         if part.len() > 1 {
             placement.begin_sync();
         }

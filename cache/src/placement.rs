@@ -5,9 +5,11 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, Hasher};
 use std::io;
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
@@ -15,7 +17,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use crate::PlaceError;
 use crate::disk::begin_sync;
 use crate::error::is_full;
-use crate::place::copy;
+use crate::place::{copy, copy_span};
 
 /// A file in the directory of its destination that does not bear its name yet. Its bytes
 /// are synced before the one step that gives it the name, so nobody ever sees half a file,
@@ -28,7 +30,7 @@ use crate::place::copy;
 pub struct Placement {
     destination: PathBuf,
     directory: PathBuf,
-    file: File,
+    file: Arc<File>,
     temporary: Option<PathBuf>,
 }
 
@@ -53,16 +55,7 @@ impl Placement {
     /// # Errors
     /// When there can be none in the directory, or the destination is a directory itself.
     pub fn begin(destination: &Path) -> Result<Self, PlaceError> {
-        let is_dir = || PlaceError::IsADirectory(destination.to_owned());
-        let name = destination.file_name().ok_or_else(is_dir)?;
-        if destination.as_os_str().as_bytes().ends_with(b"/") || destination.is_dir() {
-            return Err(is_dir());
-        }
-        let directory = match destination.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        check_directory(directory)?;
+        let (directory, name) = look_at(destination)?;
         let (file, temporary) = match nameless(directory) {
             Some(file) => (file, None),
             None => {
@@ -70,18 +63,51 @@ impl Placement {
                 (file, Some(path))
             }
         };
-        Ok(Self {
+        Ok(Self::new(destination, directory, file, temporary))
+    }
+
+    /// The same, but only where nothing of it can be left behind.
+    pub(crate) fn begin_nameless(destination: &Path) -> Option<Self> {
+        let (directory, _) = look_at(destination).ok()?;
+        let file = nameless(directory)?;
+        Some(Self::new(destination, directory, file, None))
+    }
+
+    fn new(destination: &Path, directory: &Path, file: File, temporary: Option<PathBuf>) -> Self {
+        Self {
             destination: destination.to_owned(),
             directory: directory.to_owned(),
-            file,
+            file: Arc::new(file),
             temporary,
-        })
+        }
     }
 
     /// The file, to be written.
     #[must_use]
-    pub const fn file(&self) -> &File {
+    pub fn file(&self) -> &File {
         &self.file
+    }
+
+    /// The same, for another thread.
+    pub(crate) fn shared(&self) -> Arc<File> {
+        Arc::clone(&self.file)
+    }
+
+    /// Copies parts of `source`, in rising order, to the same places.
+    pub(crate) fn fill_spans(
+        &self,
+        source: &File,
+        spans: impl IntoIterator<Item = Range<u64>>,
+    ) -> Result<(), PlaceError> {
+        let mut spans = spans.into_iter().peekable();
+        while let Some(mut span) = spans.next() {
+            while let Some(next) = spans.next_if(|next| next.start == span.end) {
+                span.end = next.end;
+            }
+            copy_span(source, &self.file, span)
+                .map_err(|error| place_error(&self.destination, error))?;
+        }
+        Ok(())
     }
 
     /// Makes it a copy of the first `size` bytes of `source`: a clone that shares them where
@@ -149,6 +175,21 @@ impl Drop for Placement {
             let _ = fs::remove_file(temporary);
         }
     }
+}
+
+/// The directory and the name in it, if there can be a file.
+fn look_at(destination: &Path) -> Result<(&Path, &OsStr), PlaceError> {
+    let is_dir = || PlaceError::IsADirectory(destination.to_owned());
+    let name = destination.file_name().ok_or_else(is_dir)?;
+    if destination.as_os_str().as_bytes().ends_with(b"/") || destination.is_dir() {
+        return Err(is_dir());
+    }
+    let directory = match destination.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    check_directory(directory)?;
+    Ok((directory, name))
 }
 
 /// Tells a missing directory from a wrong one before anything is tried.
@@ -271,12 +312,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let to = temp.path().join("out");
         let (path, file) = create_temporary(temp.path(), OsStr::new("out")).unwrap();
-        let placement = Placement {
-            destination: to.clone(),
-            directory: temp.path().to_owned(),
-            file,
-            temporary: Some(path),
-        };
+        let placement = Placement::new(&to, temp.path(), file, Some(path));
         placement.finish().unwrap();
         assert_eq!(names_in(temp.path()), ["out"]);
     }

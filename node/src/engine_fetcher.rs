@@ -33,6 +33,7 @@ impl Fetcher for EngineFetcher {
         file.priority = request.priority;
         file.job = request.job;
         file.before = request.before;
+        file.destination = request.destination;
         let mut transfer = self.0.transfer(file);
         let mut source = transfer.progress();
         let (shown, progress) = watch::channel(FetchProgress::default());

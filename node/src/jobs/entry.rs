@@ -92,8 +92,14 @@ impl Entry {
     }
 
     /// What is still to be fetched, in order.
-    pub(super) fn unfinished(&self, use_peers: bool) -> Vec<FetchRequest> {
-        self.requests(use_peers, |file| !file.is_transferred())
+    /// `by_itself` says whether this process will put the files in their places.
+    pub(super) fn unfinished(&self, use_peers: bool, by_itself: bool) -> Vec<FetchRequest> {
+        let mut requests = self.requests(use_peers, |file| !file.is_transferred());
+        for request in requests.iter_mut().filter(|_| by_itself) {
+            let file = self.job.files.get(request.file);
+            request.destination = file.map(|file| file.path.clone());
+        }
+        requests
     }
 
     /// What is here, and in which version: to be looked at again where all files are to be
@@ -141,6 +147,7 @@ impl Entry {
                 use_peers: use_peers && !file.from_origin,
                 priority: self.job.priority,
                 before: file.accounting,
+                destination: None,
             })
             .collect()
     }

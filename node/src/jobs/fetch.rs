@@ -1,6 +1,7 @@
 //! What jobs ask of whoever moves the bytes.
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -57,6 +58,8 @@ pub struct FetchRequest {
     pub priority: Priority,
     /// What earlier tries counted.
     pub before: Accounting,
+    /// Where this process will put it: a copy may grow there while it comes.
+    pub destination: Option<PathBuf>,
 }
 
 /// A fetch under way.

@@ -173,6 +173,7 @@ impl Runner {
             let request = FetchRequest {
                 use_peers: false,
                 before: fetched.accounting,
+                destination: None,
                 ..request
             };
             finished.push((request, fetched.validator.clone()));

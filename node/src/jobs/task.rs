@@ -322,7 +322,7 @@ impl JobsTask {
             });
         }
         let unfinished: Vec<_> = entry
-            .unfinished(false)
+            .unfinished(false, false)
             .into_iter()
             .filter_map(|request| {
                 let file = entry.job.files.get(request.file)?;

@@ -266,7 +266,9 @@ impl FileRun {
         if due && self.housekeeping.is_empty() {
             self.unsaved = 0;
             self.saved_at = now();
-            let store = Arc::clone(&self.store);
+            let (store, copied) = (Arc::clone(&self.store), Arc::clone(&self.store));
+            self.housekeeping
+                .spawn_blocking(move || copied.partial.sync_early_copy());
             self.housekeeping.spawn_blocking(move || {
                 if let Err(error) = store.partial.checkpoint() {
                     tracing::warn!(%error, "unfinished content not made durable");

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use potluck_cache::Partial;
 use potluck_content::{Bitfield, Digest, Layout};
 use potluck_plan::{Accounting, FilePlan, FilePlanConfig, OriginTrouble, OriginUse, Rate, Source};
 use tokio::sync::mpsc;
@@ -68,7 +69,7 @@ impl FileTask {
             // fetched again. Should the origin say otherwise, the domain was wrong.
             partial.discard_pieces(&partial.differing(manifest))?;
         }
-        let held = partial.bitfield();
+        let (partial, held) = self.with_copy(partial).await?;
         let limits = (
             self.inner.rates.clone(),
             self.request.job,
@@ -157,6 +158,19 @@ impl FileTask {
             Some(lease) => Attempt::Done(lease, accounting),
             None => Attempt::Again(accounting),
         }))
+    }
+
+    /// Lets a copy grow where the user wants it. Says what is held already, too.
+    async fn with_copy(&self, mut partial: Partial) -> Result<(Partial, Bitfield), TransferError> {
+        let destination = self.request.destination.clone();
+        blocking(move || {
+            if let Some(destination) = destination {
+                partial.copy_early(&destination);
+            }
+            let held = partial.bitfield();
+            Ok((partial, held))
+        })
+        .await
     }
 
     /// Fetches and checks; what is wrong is fetched again from the origin.

@@ -1,5 +1,6 @@
 //! What a transfer is asked and what it answers.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -42,6 +43,8 @@ pub struct FileRequest {
     pub name: String,
     /// What an earlier attempt counted: tells where bytes on disk came from.
     pub before: Accounting,
+    /// Where a copy may grow while the bytes come, which [`Lease::place`] finishes there.
+    pub destination: Option<PathBuf>,
 }
 
 impl FileRequest {
@@ -62,6 +65,7 @@ impl FileRequest {
             job: JobKey(0),
             name: name.into(),
             before: Accounting::default(),
+            destination: None,
         }
     }
 }

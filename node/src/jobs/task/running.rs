@@ -32,13 +32,13 @@ impl JobsTask {
         }
         self.runs += 1;
         let use_peers = use_peers(entry.job.use_peers);
-        let is_placed = entry.job.detached && entry.job.owner == self.config.own_uid;
+        let by_itself = entry.job.owner == self.config.own_uid;
         let runner = Runner {
             job: id,
             run: self.runs,
-            files: entry.unfinished(use_peers),
+            files: entry.unfinished(use_peers, by_itself),
             finished: entry.finished_versions(),
-            syncs: !is_placed,
+            syncs: !(entry.job.detached && by_itself),
             fetcher: Arc::clone(&self.fetcher),
             updates: self.updates_in.clone(),
         };

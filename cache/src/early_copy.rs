@@ -1,0 +1,307 @@
+//! The copy for the user, made while the content comes.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use potluck_content::{ChainingValue, Layout, Manifest, PieceIndex};
+
+use crate::PlaceError;
+use crate::Placement;
+use crate::inner::lock;
+
+/// Copies at once, at most: each holds a file open.
+const MOST: usize = 16;
+/// A smaller content is copied at once when it is complete.
+const LEAST: u64 = 4 << 20;
+
+/// A copy of a content that grows with it, in the directory where the user wants it.
+///
+/// Pieces are written to it from memory, when they are written to the unfinished content,
+/// so that the disk has less to do when the content is complete. The copy remembers what
+/// each piece hashed to: whatever is missing or differs in the end is copied again. It is a
+/// help only. When it cannot be made, or its disk fails, it is given up, and the content is
+/// copied when it is complete.
+///
+/// It is a file without a name: nothing of it is left when it is given up, and not when the
+/// process is killed. Where the filesystem knows no such files, there is no early copy.
+///
+/// Cheap to clone; all clones are the same copy.
+#[derive(Clone)]
+pub(crate) struct EarlyCopy(Arc<Mutex<Option<Growing>>>);
+
+struct Growing {
+    destination: PathBuf,
+    placement: Placement,
+    layout: Layout,
+    /// What the pieces that are in it hash to.
+    values: Vec<Option<ChainingValue>>,
+    /// Counts against [`MOST`].
+    _slot: Arc<()>,
+}
+
+impl EarlyCopy {
+    /// Begins a copy of what comes into `source`, a file of its whole length. `slots` has one
+    /// owner more for each copy. Nothing where it would not help, or cannot be made.
+    pub(crate) fn begin(
+        slots: &Arc<()>,
+        destination: &Path,
+        source: &File,
+        layout: &Layout,
+    ) -> Option<Self> {
+        if layout.size() < LEAST || Arc::strong_count(slots) > MOST {
+            return None;
+        }
+        let slot = Arc::clone(slots);
+        let placement = Placement::begin_nameless(destination)?;
+        if rustix::fs::ioctl_ficlone(placement.file(), source).is_ok() {
+            // A clone of the whole will cost nothing.
+            return None;
+        }
+        // Pieces come in any order, and it says early that so much is too much.
+        placement.file().set_len(layout.size()).ok()?;
+        Some(Self(Arc::new(Mutex::new(Some(Growing {
+            destination: destination.to_owned(),
+            placement,
+            layout: *layout,
+            values: vec![None; layout.pieces() as usize],
+            _slot: slot,
+        })))))
+    }
+
+    /// Writes a piece of which the unfinished content holds the same bytes.
+    pub(crate) fn put(&self, index: PieceIndex, value: ChainingValue, bytes: &[u8]) {
+        let mut growing = lock(&self.0);
+        let Some(copy) = growing.as_mut() else {
+            return;
+        };
+        let at = u64::from(index.0) * copy.layout.piece_len();
+        let written = copy.placement.file().write_all_at(bytes, at);
+        match (written, copy.values.get_mut(index.0 as usize)) {
+            (Ok(()), Some(known)) => *known = Some(value),
+            (Ok(()), None) => *growing = None,
+            (Err(error), _) => {
+                tracing::debug!(path = %copy.destination.display(), %error, "no copy ahead");
+                *growing = None;
+            }
+        }
+    }
+
+    /// Makes what is in it durable, so that less is to be done in the end.
+    pub(crate) fn sync(&self) {
+        let file = lock(&self.0).as_ref().map(|copy| copy.placement.shared());
+        if let Some(file) = file
+            && let Err(error) = file.sync_data()
+        {
+            // The system says so only once: what was lost is not known.
+            tracing::debug!(%error, "no copy ahead");
+            *lock(&self.0) = None;
+        }
+    }
+
+    /// The file, with what it lacked copied from `source`, the whole content. Nothing when
+    /// there is no copy for this destination any more, or it cannot be done: then it is to be
+    /// placed from the beginning.
+    pub(crate) fn finish(
+        &self,
+        source: &File,
+        manifest: &Manifest,
+        destination: &Path,
+    ) -> Option<Placement> {
+        let copy = lock(&self.0).take()?;
+        if copy.destination != destination || copy.layout != *manifest.layout() {
+            return None;
+        }
+        copy.complete(source, manifest)
+            .inspect_err(|error| tracing::debug!(%error, "copied ahead in vain"))
+            .ok()
+    }
+}
+
+impl Growing {
+    fn complete(self, source: &File, manifest: &Manifest) -> Result<Placement, PlaceError> {
+        let pieces = self.values.iter().zip(manifest.values());
+        let missing = manifest
+            .layout()
+            .indices()
+            .zip(pieces)
+            .filter(|(_, (copied, value))| copied.as_ref() != Some(value))
+            .map(|(index, _)| manifest.layout().span(index));
+        self.placement.fill_spans(source, missing)?;
+        Ok(self.placement)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use potluck_content::HashedPiece;
+
+    use super::*;
+    use crate::{Cache, Config, Partial, PartialKey, PartialSpec, PutOutcome};
+
+    const SIZE: u64 = 5 << 20;
+
+    struct World {
+        dir: tempfile::TempDir,
+        cache: Cache,
+        layout: Layout,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let cache = Cache::open(Config::new(dir.path().join("data"), 1 << 30)).unwrap();
+            fs::create_dir(dir.path().join("out")).unwrap();
+            Self {
+                dir,
+                cache,
+                layout: Layout::for_size(SIZE).unwrap(),
+            }
+        }
+
+        fn out(&self) -> PathBuf {
+            self.dir.path().join("out/file")
+        }
+
+        fn names(&self) -> usize {
+            fs::read_dir(self.dir.path().join("out")).unwrap().count()
+        }
+
+        fn partial(&self) -> Partial {
+            let spec = PartialSpec {
+                key: PartialKey::Private("job".to_owned()),
+                size: Some(SIZE),
+                manifest: None,
+            };
+            self.cache.partial(spec).unwrap()
+        }
+
+        /// With a copy, wherever there can be one.
+        fn copying(&self) -> Partial {
+            let mut partial = self.partial();
+            partial.copy_early(&self.out());
+            let can = Placement::begin_nameless(&self.out()).is_some_and(|probe| {
+                rustix::fs::ioctl_ficlone(probe.file(), &partial.file).is_err()
+            });
+            assert_eq!(partial.early_copy.is_some(), can);
+            partial
+        }
+
+        fn put(&self, partial: &Partial, index: PieceIndex, byte: u8) {
+            let bytes = vec![byte; self.layout.len_of(index)];
+            let piece = HashedPiece::new(self.layout, index, bytes.into()).unwrap();
+            let put = partial.put_hashed(piece).unwrap();
+            assert!(matches!(put, PutOutcome::Stored), "{put:?}");
+        }
+
+        fn put_all(&self, partial: &Partial, byte: u8) {
+            for index in partial.bitfield().missing() {
+                self.put(partial, index, byte);
+            }
+        }
+
+        fn placed(&self, partial: Partial) -> Vec<u8> {
+            let lease = partial.finish(None).unwrap();
+            lease.place(&self.out(), None).unwrap();
+            let mut cached = vec![0; usize::try_from(SIZE).unwrap()];
+            lease.read_at(&mut cached, 0).unwrap();
+            let placed = fs::read(self.out()).unwrap();
+            assert!(placed == cached);
+            assert_eq!(self.names(), 1);
+            placed
+        }
+    }
+
+    #[test]
+    fn it_has_all_that_came_and_shows_nothing_before() {
+        let world = World::new();
+        let partial = world.copying();
+        world.put_all(&partial, 7);
+        partial.sync_early_copy();
+        assert_eq!(world.names(), 0);
+        let placed = world.placed(partial);
+        assert!(placed.iter().all(|byte| *byte == 7));
+    }
+
+    #[test]
+    fn what_was_taken_back_is_what_came_in_its_place() {
+        let world = World::new();
+        let partial = world.copying();
+        let (first, last) = (PieceIndex(0), PieceIndex(world.layout.pieces() - 1));
+        world.put_all(&partial, 7);
+        partial.discard_pieces(&[first, last]).unwrap();
+        world.put(&partial, first, 8);
+        world.put(&partial, last, 9);
+        let placed = world.placed(partial);
+        assert_eq!((placed.first(), placed.last()), (Some(&8), Some(&9)));
+        assert_eq!(placed[placed.len() / 2], 7);
+    }
+
+    #[test]
+    fn what_was_there_before_is_copied_in_the_end() {
+        let world = World::new();
+        let partial = world.partial();
+        world.put(&partial, PieceIndex(1), 3);
+        partial.checkpoint().unwrap();
+        drop(partial);
+        let partial = world.copying();
+        assert_eq!(partial.bitfield().count(), 1);
+        world.put_all(&partial, 4);
+        let placed = world.placed(partial);
+        let second = usize::try_from(world.layout.piece_len()).unwrap();
+        assert_eq!((placed[0], placed[second]), (4, 3));
+    }
+
+    #[test]
+    fn elsewhere_and_a_second_time_it_is_copied_anew() {
+        let world = World::new();
+        let partial = world.copying();
+        world.put_all(&partial, 5);
+        let lease = partial.finish(None).unwrap();
+        let other = world.dir.path().join("other");
+        for path in [&other, &world.out(), &world.out()] {
+            lease.place(path, None).unwrap();
+            assert!(fs::read(path).unwrap() == vec![5; usize::try_from(SIZE).unwrap()]);
+        }
+    }
+
+    #[test]
+    fn given_up_it_leaves_nothing() {
+        let world = World::new();
+        let partial = world.copying();
+        world.put(&partial, PieceIndex(0), 1);
+        drop(partial);
+        assert_eq!(world.names(), 0);
+        assert_eq!(Arc::strong_count(&world.cache.inner.early_copies), 1);
+    }
+
+    #[test]
+    fn a_copy_whose_disk_fails_is_given_up() {
+        let world = World::new();
+        let partial = world.copying();
+        world.put(&partial, PieceIndex(0), 1);
+        if let Some(copy) = &partial.early_copy {
+            // No such piece, as good as a disk that refuses.
+            let value = potluck_content::ChainingValue::from_bytes([0; 32]);
+            copy.put(PieceIndex(world.layout.pieces()), value, &[]);
+            assert!(lock(&copy.0).is_none());
+        }
+        world.put_all(&partial, 1);
+        assert!(world.placed(partial).iter().all(|byte| *byte == 1));
+    }
+
+    #[test]
+    fn there_are_not_too_many_and_none_of_small_ones() {
+        let world = World::new();
+        let source = File::open(world.dir.path().join("data/lock")).unwrap();
+        let slots = Arc::new(());
+        let begin = |layout| EarlyCopy::begin(&slots, &world.out(), &source, layout);
+        let copies: Vec<_> = (0..MOST + 3).filter_map(|_| begin(&world.layout)).collect();
+        assert!(copies.is_empty() || copies.len() == MOST);
+        drop(copies);
+        assert!(begin(&Layout::for_size(LEAST - 1).unwrap()).is_none());
+    }
+}
