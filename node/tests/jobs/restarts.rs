@@ -74,6 +74,8 @@ async fn a_detached_job_is_completed_after_a_restart() {
         .wait_for(|job| job.files[0].content_id.is_some())
         .await
         .unwrap();
+    // What is answered is on the disk; that a file is here is written down a little later.
+    jobs.suspend(ME, job.id.clone()).await.unwrap();
     world.kill().await;
     // As it is on the disk when the end comes before the files are placed.
     let path = world.dir.path().join(format!("jobs/{}.json", job.id));
