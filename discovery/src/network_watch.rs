@@ -1,5 +1,6 @@
 //! Whether this machine has a network beyond itself.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -25,7 +26,7 @@ impl NetworkWatch {
     /// When the interfaces cannot be listed.
     pub fn new() -> io::Result<(Self, watch::Receiver<bool>)> {
         let (links, latest) = LinkWatch::new()?;
-        let (is_up, told) = watch::channel(leads_out(&latest.borrow()));
+        let (is_up, told) = watch::channel(!ways_out(&latest.borrow()).is_empty());
         let watch = Self {
             links,
             latest,
@@ -34,13 +35,20 @@ impl NetworkWatch {
         Ok((watch, told))
     }
 
-    /// Tells every change until `stop`.
+    /// Tells until `stop` when the last way out goes, and each that comes.
     pub async fn run(self, stop: CancellationToken) {
         let (mut latest, is_up) = (self.latest, self.is_up);
         let tell = async {
+            let mut before = ways_out(&latest.borrow_and_update());
             while latest.changed().await.is_ok() {
-                let now = leads_out(&latest.borrow_and_update());
-                is_up.send_if_modified(|before| std::mem::replace(before, now) != now);
+                let now = ways_out(&latest.borrow_and_update());
+                // Another way out is news as well: what could not be reached may be now.
+                let is_news = !now.is_subset(&before) || now.is_empty() != before.is_empty();
+                is_up.send_if_modified(|up| {
+                    *up = !now.is_empty();
+                    is_news
+                });
+                before = now;
             }
         };
         tokio::select! {
@@ -50,13 +58,15 @@ impl NetworkWatch {
     }
 }
 
-/// Whether any of the links that are up leads beyond this machine. An IPv6 address of
-/// its link alone comes with every cable and reaches no origin.
-fn leads_out(links: &[Link]) -> bool {
-    links.iter().any(|link| match link.address {
+/// The links that are up and lead beyond this machine. An IPv6 address of its link alone
+/// comes with every cable and reaches no origin.
+fn ways_out(links: &[Link]) -> BTreeSet<(u32, IpAddr)> {
+    let leads_out = |link: &&Link| match link.address {
         IpAddr::V4(ip) => !ip.is_loopback(),
         IpAddr::V6(ip) => !ip.is_loopback() && !ip.is_unicast_link_local(),
-    })
+    };
+    let ways = links.iter().filter(leads_out);
+    ways.map(|link| (link.index, link.address)).collect()
 }
 
 #[cfg(test)]
@@ -73,10 +83,11 @@ mod tests {
             can_multicast: true,
         };
         let home = [link("127.0.0.1"), link("::1"), link("fe80::5")];
-        assert!(!leads_out(&home));
-        assert!(!leads_out(&[]));
+        assert!(ways_out(&home).is_empty());
+        assert!(ways_out(&[]).is_empty());
         for address in ["10.0.0.1", "169.254.3.4", "2001:db8::5", "fd00::5"] {
-            assert!(leads_out(&[link("127.0.0.1"), link(address)]), "{address}");
+            let ways = ways_out(&[link("127.0.0.1"), link(address)]);
+            assert_eq!(ways.len(), 1, "{address}");
         }
     }
 }

@@ -95,6 +95,31 @@ async fn what_failed_as_the_network_went_waits_for_it_and_not_for_a_time() {
 }
 
 #[tokio::test]
+async fn another_way_out_is_tried_at_once_by_who_failed_on_the_way() {
+    let (mut world, network) = world(true);
+    let jobs = world.start();
+    let away = jobs.create(ME, world.job(&["away"])).await.unwrap();
+    let busy = jobs.create(ME, world.job(&["busy"])).await.unwrap();
+    for id in [&away.id, &busy.id] {
+        until(&jobs, id, JobState::TransientError).await;
+    }
+    // It is up, and was: but something about it changed.
+    network.send_replace(true);
+    let tried = async {
+        while world.fake.asked.lock().unwrap().len() < 3 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), tried)
+        .await
+        .expect("not in ten minutes");
+    until(&jobs, &away.id, JobState::TransientError).await;
+    let asked = world.fake.asked.lock().unwrap();
+    let busy = asked.iter().filter(|request| request.url.contains("busy"));
+    assert_eq!(busy.count(), 1, "the origin said when");
+}
+
+#[tokio::test]
 async fn a_restart_wakes_what_waited() {
     let (mut world, network) = world(false);
     let jobs = world.start();

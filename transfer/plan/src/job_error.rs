@@ -70,6 +70,7 @@ impl JobError {
                 | "origin_timeout"
                 | "origin_connection_broken"
                 | "origin_short_body"
+                | "proxy_unreachable"
         )
     }
 }

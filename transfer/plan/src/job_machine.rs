@@ -191,6 +191,20 @@ impl JobMachine {
         self.step(&[JobState::TransientError], JobState::Queued, now)
     }
 
+    /// It is worth another try earlier than was said: not after this time. Says whether that
+    /// changes anything.
+    pub fn retry_by(&mut self, at: SystemTime) -> bool {
+        let error = self.error.as_mut();
+        let waits = error.filter(|_| self.state == JobState::TransientError);
+        match waits.and_then(|error| error.retry_at.as_mut()) {
+            Some(retry_at) if *retry_at > at => {
+                *retry_at = at;
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// All files are here.
     ///
     /// # Errors

@@ -18,6 +18,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// So much more room is worth another try: 1 MiB.
 const MORE_ROOM: u64 = 1 << 20;
 
+/// Within so many milliseconds all are tried that failed on a way that has changed.
+const HURRY_WITHIN_MS: u64 = 2_000;
+
 /// What is known of the surroundings.
 pub(super) struct Outlook {
     around: Surroundings,
@@ -249,6 +252,35 @@ impl JobsTask {
             self.events.record(kind, None, json!({}));
         }
         self.look_around();
+        if up {
+            self.hurry();
+        }
+    }
+
+    /// There is a way out, or another one: who failed on the way need not wait out the time
+    /// that was set for the next try. Not all of them at once: each is late by some part of
+    /// a moment, which its id says.
+    fn hurry(&mut self) {
+        let now = now();
+        let mut sooner = Vec::new();
+        for (id, entry) in &mut self.entries {
+            let error = entry.job.machine.error();
+            let of_the_way = error.is_some_and(potluck_plan::JobError::is_of_the_way);
+            if !of_the_way || !needs_network(&entry.job) {
+                continue;
+            }
+            let late = id.key().0 % HURRY_WITHIN_MS;
+            let at = now + Duration::from_millis(late);
+            if entry.job.machine.retry_by(at) {
+                sooner.push(*id);
+            }
+        }
+        for id in sooner {
+            if let Some(entry) = self.entries.get(&id) {
+                entry.tell();
+            }
+            self.follow(id);
+        }
     }
 }
 

@@ -234,3 +234,15 @@ fn it_survives_being_written_down() {
     assert!(json.contains("\"transient_error\""));
     assert_eq!(serde_json::from_str::<JobMachine>(&json).unwrap(), job);
 }
+
+#[test]
+fn a_retry_can_come_sooner_but_not_later() {
+    let mut job = transferring();
+    assert!(!job.retry_by(at(5)), "it waits for nothing");
+    let times = JobTimes::default();
+    job.fail(trouble(), AGAIN, &times, at(1)).unwrap();
+    assert!(job.retry_by(at(5)) && !job.retry_by(at(6)));
+    assert!(!job.handle_timeout(&times, at(4)));
+    assert!(job.handle_timeout(&times, at(5)));
+    assert_eq!(job.state(), JobState::Queued);
+}
