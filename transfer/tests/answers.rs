@@ -86,3 +86,34 @@ async fn the_job_hears_when_to_come_back() {
         .count();
     assert!(gets <= 4, "{gets} requests to one that wants its rest");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_fields_are_kept_but_for_cookies() {
+    let origin = ScriptedOrigin::start(|asked| {
+        let mut fields = vec![
+            ("Content-Length", "4".to_owned()),
+            ("X-Odd", "kept".to_owned()),
+            ("Set-Cookie", "session=s3cret".to_owned()),
+            ("set-cookie2", "session=s3cret".to_owned()),
+            ("X-Huge", "y".repeat(20_000)),
+        ];
+        fields.extend((0..80).map(|_| ("X-Many", "1".to_owned())));
+        let mut bytes = head("200 OK", &fields);
+        if asked.method == "GET" {
+            bytes.extend(b"here");
+        }
+        Reply::Keep(bytes)
+    })
+    .await;
+    let node = TestNode::start(&TestDomain::new()).await;
+    let done = node.get(FileRequest::new(origin.url("/f"), "job")).await;
+    let fields = done.unwrap().response_headers;
+    assert!(fields.contains(&("x-odd".to_owned(), "kept".to_owned())));
+    let text = format!("{fields:?}");
+    assert!(!text.contains("s3cret"), "{text}");
+    let bytes: usize = fields
+        .iter()
+        .map(|(name, value)| name.len() + value.len())
+        .sum();
+    assert!(fields.len() <= 64 && bytes <= 16 << 10, "{text}");
+}

@@ -99,3 +99,12 @@ fn two_at_once_share_one_data_directory() {
     assert_eq!(fs::read(world.path("a")).unwrap(), *origin.bytes);
     assert_eq!(world.names("data/apart"), Vec::<String>::new());
 }
+
+#[test]
+fn who_waits_for_a_file_sees_three_quick_tries_more() {
+    let (world, origin) = (World::new(), Origin::start(10));
+    let ran = world.run(&["get", &origin.url("busy-file"), "-o", "x"]);
+    ran.failed(3, "503");
+    assert_eq!(origin.refused(), 4);
+    assert!(!world.path("x").exists());
+}

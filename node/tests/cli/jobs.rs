@@ -271,3 +271,28 @@ fn files_of_one_job_are_of_one_time() {
     let events = world.run(&["--json", "events", "--job", &id]).stdout;
     assert!(events.contains("job_restarted"), "{events}");
 }
+
+#[test]
+fn a_program_is_told_of_an_error() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let (program, told) = (dir.path().join("hook"), dir.path().join("told"));
+    let script = format!(
+        "#!/bin/sh\necho \"$POTLUCK_JOB $POTLUCK_STATE $1\" >> {}\n",
+        told.display()
+    );
+    fs::write(&program, script).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let world = World::with(&format!("hooks.allowed = [{program:?}]"));
+    let origin = Origin::start(10);
+    let _daemon = world.daemon();
+    let get = ["get", &origin.url("missing"), "-o", "x", "--detach"];
+    let job = world.json(&[&get[..], &["--on-error", text(&program)]].concat());
+    let id = id_of(&job);
+    until("it is told", || {
+        let events = world.run(&["--json", "events", "--job", &id]).stdout;
+        events.contains("hook_ended")
+    });
+    assert_eq!(world.state_of(&id), "error");
+    assert_eq!(fs::read_to_string(&told).unwrap(), format!("{id} error \n"));
+}

@@ -8,13 +8,14 @@ use std::time::Duration;
 
 /// Serves one file of pseudo-random bytes under any path with `file` in it, with ranges;
 /// 404 under any other. Under a path with `slow` bytes come at about 2 MiB/s, under one
-/// with `locked` only for [`LOGIN`].
+/// with `locked` only for [`LOGIN`], under one with `busy` never.
 pub(super) struct Origin {
     pub(super) address: SocketAddr,
     /// Says which version the entity tag names.
     pub(super) version: Arc<AtomicU64>,
     pub(super) bytes: Arc<Vec<u8>>,
     sent: Arc<AtomicU64>,
+    refused: Arc<AtomicU64>,
 }
 
 /// `me` with the password `s3cret`.
@@ -29,12 +30,14 @@ impl Origin {
         let (content, count) = (Arc::clone(&bytes), Arc::clone(&sent));
         let version = Arc::new(AtomicU64::new(1));
         let tag = Arc::clone(&version);
+        let refused = Arc::new(AtomicU64::new(0));
+        let busy = Arc::clone(&refused);
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let (content, count) = (Arc::clone(&content), Arc::clone(&count));
-                let tag = Arc::clone(&tag);
+                let (tag, busy) = (Arc::clone(&tag), Arc::clone(&busy));
                 // A client that goes away in the middle is no failure.
-                std::thread::spawn(move || drop(serve(&stream, &content, &count, &tag)));
+                std::thread::spawn(move || drop(serve(&stream, &content, &count, &tag, &busy)));
             }
         });
         Self {
@@ -42,11 +45,17 @@ impl Origin {
             version,
             bytes,
             sent,
+            refused,
         }
     }
 
     pub(super) fn url(&self, path: &str) -> String {
         format!("http://{}/{path}", self.address)
+    }
+
+    /// Requests that found it busy.
+    pub(super) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     pub(super) fn sent(&self) -> u64 {
@@ -70,6 +79,7 @@ fn serve(
     bytes: &[u8],
     sent: &AtomicU64,
     tag: &AtomicU64,
+    refused: &AtomicU64,
 ) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream);
     loop {
@@ -89,6 +99,11 @@ fn serve(
         let mut out = stream;
         if !path.contains("file") {
             out.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")?;
+            continue;
+        }
+        if path.contains("busy") {
+            refused.fetch_add(1, Ordering::Relaxed);
+            out.write_all(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n")?;
             continue;
         }
         let login = head.iter().any(|line| line.ends_with(LOGIN));
