@@ -186,7 +186,7 @@ fn bytes(job: &JobDocument) -> String {
         (from.peers, "from peers"),
         (from.origin, "from the origin"),
         (from.cache, "from the cache"),
-        (from.unpacked, "unpacked here"),
+        (from.unpacked, "of that unpacked here"),
         (from.discarded, "discarded"),
     ];
     let parts: Vec<String> = parts

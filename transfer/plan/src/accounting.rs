@@ -8,12 +8,12 @@ use crate::Source;
 
 /// Bytes of content, each counted in exactly one place.
 ///
-/// For a finished download, `peers + origin + cache + unpacked` is its size; what was
-/// received and thrown away (a piece that came twice, a piece that did not verify, the
-/// start of a piece whose request broke) is `discarded` and counts apart. What came over
-/// the network is `peers + origin + discarded`, whatever became of it: bytes that the
-/// cache had and that turned out worthless are in no place any more. Sums saturate: a
-/// count never wraps to a small one.
+/// For a finished download, `peers + origin + cache` is its size; what was received and
+/// thrown away (a piece that came twice, a piece that did not verify, the start of a piece
+/// whose request broke) is `discarded` and counts apart. What came over the network is
+/// `peers + origin - unpacked + discarded`, whatever became of it: bytes that the cache had
+/// and that turned out worthless are in no place any more. Sums saturate: a count never
+/// wraps to a small one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Accounting {
     /// Bytes that peers gave and that are part of the result.
@@ -25,7 +25,7 @@ pub struct Accounting {
     /// Bytes that were in the own cache before.
     #[serde(rename = "bytes_from_cache")]
     pub cache: u64,
-    /// Bytes that nobody sent: what came packed was less.
+    /// Of those of the origin, bytes that nobody sent: what came packed was less.
     #[serde(rename = "bytes_unpacked", default, skip_serializing_if = "is_zero")]
     pub unpacked: u64,
     /// Bytes received and thrown away.
@@ -34,22 +34,25 @@ pub struct Accounting {
 }
 
 impl Accounting {
-    /// Bytes of the result so far: peers, origin and cache together, and what was
-    /// unpacked.
+    /// Bytes of the result so far: peers, origin and cache together.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.peers
             .saturating_add(self.origin)
             .saturating_add(self.cache)
-            .saturating_add(self.unpacked)
     }
 
     /// Bytes that came over the network.
     #[must_use]
     pub fn received(&self) -> u64 {
         self.peers
-            .saturating_add(self.origin)
+            .saturating_add(self.sent())
             .saturating_add(self.discarded)
+    }
+
+    /// Bytes of the result that the origin sent, packed if they came so.
+    fn sent(&self) -> u64 {
+        self.origin.saturating_sub(self.unpacked)
     }
 
     /// The same when everything came for nothing.
@@ -66,8 +69,8 @@ impl Accounting {
     #[must_use]
     pub fn resumed(&self, bytes: u64) -> Self {
         let peers = self.peers.min(bytes);
-        let origin = self.origin.min(bytes - peers);
-        let lost = (self.peers - peers).saturating_add(self.origin - origin);
+        let origin = self.sent().min(bytes - peers);
+        let lost = (self.peers - peers).saturating_add(self.sent() - origin);
         Self {
             peers,
             origin,
@@ -79,10 +82,9 @@ impl Accounting {
 
     /// What an origin sent that made `made` bytes of the result, unpacked or not.
     pub fn add_unpacked(&mut self, sent: u64, made: u64) {
-        let origin = sent.min(made);
-        self.add(Source::Origin, origin);
-        self.unpacked = self.unpacked.saturating_add(made - origin);
-        self.add_discarded(sent - origin);
+        self.add(Source::Origin, made);
+        self.unpacked = self.unpacked.saturating_add(made.saturating_sub(sent));
+        self.add_discarded(sent.saturating_sub(made));
     }
 
     /// Bytes that came and are kept.
@@ -107,7 +109,11 @@ impl Accounting {
         let place = self.place(from);
         let moved = bytes.min(*place);
         *place -= moved;
-        self.add_discarded(moved);
+        let nobodys = match from {
+            Source::Origin => self.forget_unpacked(moved),
+            Source::Peer(_) => 0,
+        };
+        self.add_discarded(moved - nobodys);
     }
 
     /// Bytes that were held turn out worthless, and whose they were is not known: those
@@ -117,9 +123,17 @@ impl Accounting {
         let origin = (bytes - cache).min(self.origin);
         let peers = (bytes - cache - origin).min(self.peers);
         self.cache -= cache;
-        self.origin -= origin;
         self.peers -= peers;
-        self.add_discarded(origin.saturating_add(peers));
+        self.discard(Source::Origin, origin);
+        self.add_discarded(peers);
+    }
+
+    /// Bytes of the origin are none of the result any more: says how many of them nobody
+    /// sent.
+    fn forget_unpacked(&mut self, bytes: u64) -> u64 {
+        let nobodys = bytes.min(self.unpacked);
+        self.unpacked -= nobodys;
+        nobodys
     }
 
     fn place(&mut self, from: Source) -> &mut u64 {
@@ -221,6 +235,11 @@ mod tests {
             let mut file = Accounting::default();
             file.add_unpacked(sent, made);
             assert_eq!((file.total(), file.received()), (made, sent));
+            assert_eq!(file.origin, made, "what the origin gave is the file");
+            let mut less = file;
+            less.lose(made);
+            assert_eq!((less.total(), less.received()), (0, sent));
+            assert_eq!(file.resumed(0).received(), sent);
         }
     }
 

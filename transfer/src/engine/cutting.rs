@@ -122,13 +122,14 @@ fn with_waste(mut accounting: Accounting, lost: u64) -> Accounting {
 fn share_of(whole: Accounting, wanted: u64) -> Accounting {
     let origin = whole.origin.min(wanted);
     let peers = whole.peers.min(wanted - origin);
-    let unpacked = whole.unpacked.min(wanted - origin - peers);
+    let sent = whole.origin - whole.unpacked.min(whole.origin);
+    let kept = sent.min(origin);
     Accounting {
         origin,
         peers,
-        unpacked,
-        cache: wanted - origin - peers - unpacked,
-        discarded: whole.discarded + (whole.origin - origin) + (whole.peers - peers),
+        unpacked: origin - kept,
+        cache: wanted - origin - peers,
+        discarded: whole.discarded + (sent - kept) + (whole.peers - peers),
     }
 }
 
@@ -151,5 +152,14 @@ mod tests {
         let share = share_of(whole, 95);
         assert_eq!((share.origin, share.peers, share.cache), (70, 20, 5));
         assert_eq!(share.discarded, 5);
+        let packed = Accounting {
+            origin: 1_000,
+            unpacked: 900,
+            ..Accounting::default()
+        };
+        for wanted in [40, 400] {
+            let share = share_of(packed, wanted);
+            assert_eq!((share.total(), share.received()), (wanted, 100));
+        }
     }
 }

@@ -63,7 +63,7 @@ impl JobsTask {
 pub(super) fn discard(file: &mut JobFile) -> bool {
     let had = file.accounting;
     file.reset();
-    file.accounting.discarded = had.discarded + had.peers + had.origin;
+    file.accounting.discarded = had.received();
     file.from_origin = true;
     is_of_origin(&had)
 }
