@@ -1,15 +1,13 @@
 //! One user with very many connections to the control socket, and the others meanwhile.
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use potluck_tests::{Blob, Lab, Nginx, Node, User};
+use potluck_tests::{Lab, Node, TwoUsers, User};
 
-const SIZE: usize = 3 << 20;
 const ANN: u32 = 64_121;
 const BOB: u32 = 64_122;
 const SOON: Duration = Duration::from_secs(60);
@@ -76,62 +74,15 @@ impl Crowd {
     }
 }
 
-struct World {
-    nginx: Nginx,
-    node: Node,
-    blob: Blob,
-    ann: User,
-    bob: User,
-}
-
-impl World {
-    fn new(lab: &Lab) -> Result<Self> {
-        let nginx = Nginx::start(lab, &lab.host("origin")?)?;
-        let blob = Blob::new(1, SIZE);
-        blob.write(nginx.root(), "file")?;
-        let mut node = Node::new(lab, &lab.host("a")?, &[])?;
-        let (ann, bob) = (User::new(lab, ANN)?, User::new(lab, BOB)?);
-        fs::set_permissions(node.dir(), Permissions::from_mode(0o711))?;
-        node.start()?;
-        Ok(Self {
-            nginx,
-            node,
-            blob,
-            ann,
-            bob,
-        })
-    }
-
-    fn gets(&self, user: &User) -> Result<()> {
-        let path = user.path("file");
-        let path = path.to_str().context("a path in UTF-8")?;
-        let outcome = self
-            .node
-            .run_as(user, &["get", &self.nginx.url("file"), "-o", path])?;
-        ensure!(outcome.status.success(), "{outcome:?}");
-        self.blob.check(path.as_ref())
-    }
-
-    fn finished_job(&self, user: &User) -> Result<String> {
-        let (url, path) = (self.nginx.url("file"), user.path("later"));
-        let path = path.to_str().context("a path in UTF-8")?;
-        let args = ["--json", "get", &url, "-o", path, "--detach"];
-        let outcome = self.node.run_as(user, &args)?;
-        let job: serde_json::Value = serde_json::from_str(&outcome.stdout)?;
-        let id = job["id"].as_str().context("an id")?.to_owned();
-        self.node.await_job(&id, &["transferred"], SOON)?;
-        Ok(id)
-    }
-}
-
 mod needs_nginx_python3_setpriv_root {
     use super::*;
 
     #[test]
     fn slow_readers_keep_nobody_else_from_their_files() {
         Lab::run(|lab| {
-            let world = World::new(lab)?;
-            let job = world.finished_job(&world.ann)?;
+            let world = TwoUsers::new(lab, [ANN, BOB], None, &[])?;
+            let job = world.begun(&world.ann, "later")?;
+            world.node.await_job(&job, &["transferred"], SOON)?;
             // The bytes, not the descriptor.
             let what = format!("/v1/jobs/{job}/files/0/content");
             let (crowd, [answered, _, _]) =
@@ -139,27 +90,27 @@ mod needs_nginx_python3_setpriv_root {
             ensure!(answered == READINGS, "{answered} files are read at once");
             let passing = world.node.dir().join("control.sock.files");
             fs::rename(&passing, world.node.dir().join("elsewhere"))?;
-            world.gets(&world.bob)?;
+            world.gets(&world.bob, "file")?;
             world.node.ok(&["stats"])?;
             crowd.leave()?;
-            world.gets(&world.ann)
+            world.gets(&world.ann, "file")
         });
     }
 
     #[test]
     fn one_user_does_not_take_all_connections() {
         Lab::run(|lab| {
-            let world = World::new(lab)?;
+            let world = TwoUsers::new(lab, [ANN, BOB], None, &[])?;
             let what = "/v1/events?follow=true";
             let (crowd, [answered, refused, gone]) =
                 Crowd::around(&world.node, &world.ann, what, CROWD)?;
             ensure!(answered == MOST, "{answered} connections");
             ensure!(refused > 0, "nobody is told why");
             ensure!(answered + refused + gone == CROWD, "some hear nothing");
-            world.gets(&world.bob)?;
+            world.gets(&world.bob, "file")?;
             world.node.ok(&["stats"])?;
             crowd.leave()?;
-            world.gets(&world.ann)
+            world.gets(&world.ann, "file")
         });
     }
 }

@@ -29,6 +29,7 @@ mod needs_nginx_setpriv_root {
             let job = world.ok(ann, &["job", "create", "--name", "hers"])?;
             let id = job["id"].as_str().context("an id")?;
             ensure!(job["owner"] == format!("uid:{ANN}"), "{job}");
+            ensure!(job["priority"] == "normal", "{job}");
             let (url, path) = (world.nginx.url("file"), ann.path("file"));
             let path = text(&path)?;
             world.ok(ann, &["job", "add", id, &url, path])?;
@@ -145,6 +146,34 @@ mod needs_nginx_setpriv_root {
                 world.refused(bob, call, "")?;
             }
             world.refused(bob, &["cache", "list"], "")
+        });
+    }
+
+    #[test]
+    fn root_takes_over_a_job_and_none_of_its_owner_s_places() {
+        Lab::run(|lab| {
+            let world = world(lab, None, &[])?;
+            let ann = &world.ann;
+            let (url, hers) = (world.nginx.url("file"), ann.path("file"));
+            let job = world.ok(ann, &["get", &url, "-o", text(&hers)?, "--detach"])?;
+            let id = job["id"].as_str().context("an id")?;
+            world.node.await_job(id, &["transferred"], SOON)?;
+            world.refused(&world.bob, &["job", "takeover", id], "there is no job")?;
+            world.refused(ann, &["job", "takeover", id], "only root")?;
+            world.node.ok(&["job", "takeover", id])?;
+            world.refused(ann, &["job", "complete", id], "there is no job")?;
+            let refused = world.node.run(&["job", "complete", id])?;
+            ensure!(refused.code()? != 0, "{refused:?}");
+            ensure!(refused.stderr.contains("path 0=PATH"), "{refused:?}");
+            ensure!(!hers.exists(), "it was written where she said");
+            let roots = world.node.downloads()?.join("file");
+            let place = format!("0={}", text(&roots)?);
+            world.node.ok(&["job", "set", id, "path", &place])?;
+            world.node.ok(&["job", "complete", id])?;
+            world.blob.check(&roots)?;
+            ensure!(fs::metadata(&roots)?.uid() == 0, "it is not root's");
+            ensure!(!hers.exists(), "it was written where she said");
+            Ok(())
         });
     }
 

@@ -31,6 +31,44 @@ fn has_session(text: &str) -> bool {
 mod tests {
     use super::*;
 
+    /// As logind 252 writes it for a user with one session, from another machine.
+    const WRITTEN: &str = "\
+# This is private data. Do not parse.
+NAME=ann
+STATE=online
+STOPPING=no
+RUNTIME=/run/user/1000
+DISPLAY=1
+REALTIME=1795287049933365
+MONOTONIC=51445373045
+SESSIONS=1
+SEATS=
+ACTIVE_SESSIONS=1
+ONLINE_SESSIONS=1
+ACTIVE_SEATS=
+ONLINE_SEATS=
+";
+
+    #[test]
+    fn what_logind_writes_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let says = |text: &str| {
+            fs::write(dir.path().join("1000"), text).unwrap();
+            is_logged_in_by(dir.path(), 1_000)
+        };
+        assert_eq!(says(WRITTEN), Some(true));
+        for (state, is_in) in [("active", true), ("lingering", false), ("offline", false)] {
+            let text = WRITTEN.replace("STATE=online", &format!("STATE={state}"));
+            assert_eq!(says(&text), Some(is_in), "{state}");
+        }
+        // A name is no state, whatever it is.
+        let odd = WRITTEN.replace("NAME=ann", "NAME=STATE=active");
+        assert_eq!(
+            says(&odd.replace("STATE=online", "STATE=closing")),
+            Some(false)
+        );
+    }
+
     #[test]
     fn only_sessions_count() {
         let dir = tempfile::tempdir().unwrap();

@@ -22,6 +22,7 @@ fn a_file_comes_from_the_origin_and_then_from_the_cache() {
     assert_eq!(fs::read(world.path("out/file.bin")).unwrap(), *origin.bytes);
     let job = world.json(&["get", &url, "-o", "again"]);
     assert_eq!(job["state"], "acknowledged");
+    assert_eq!(job["priority"], "foreground", "somebody waits for it");
     assert_eq!(job["bytes_from_cache"], 3_000_000);
     assert_eq!(job["files"][0]["path"], text(&world.path("again")));
     assert_eq!(origin.sent(), 3_000_000);

@@ -199,3 +199,32 @@ async fn the_log_says_which_secrets_were_sent_but_not_what_they_are() {
     assert_eq!(sent.unwrap().fields["headers"], json!(["x-key"]));
     assert!(!format!("{events:?}").contains("hunter2"));
 }
+
+#[tokio::test]
+async fn files_may_be_added_until_the_job_is_over() {
+    let mut world = World::new();
+    let jobs = world.start();
+    let job = jobs.create(ME, world.job(&["a"])).await.unwrap();
+    until(&jobs, &job.id, JobState::Transferred).await;
+    // All were here: it runs again, and its file is not fetched twice.
+    let more = vec![world.file("hang")];
+    let shown = jobs.add(ME, job.id.clone(), more).await.unwrap();
+    assert_eq!((shown.files_total, shown.files_transferred), (2, 1));
+    until(&jobs, &job.id, JobState::Transferring).await;
+    // One is on its way.
+    let more = vec![world.file("b"), world.file("c")];
+    jobs.add(ME, job.id.clone(), more).await.unwrap();
+    let url = json!({ "url": { "file": 1, "url": "http://origin/d" } });
+    jobs.set(ME, job.id.clone(), changes(url)).await.unwrap();
+    let here = until(&jobs, &job.id, JobState::Transferred).await;
+    assert_eq!((here.files_total, here.files_transferred), (4, 4));
+    let asked = world.fake.asked.lock().unwrap().clone();
+    let firsts = asked.iter().filter(|request| request.file == 0).count();
+    assert_eq!(firsts, 1, "{asked:?}");
+    jobs.complete(ME, job.id.clone(), None).await.unwrap();
+    for name in ["a", "hang", "b", "c"] {
+        assert!(world.out(name).exists(), "{name}");
+    }
+    let late = jobs.add(ME, job.id.clone(), vec![world.file("e")]).await;
+    assert!(matches!(late, Err(Refusal::State(_))), "{late:?}");
+}
