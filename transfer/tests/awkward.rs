@@ -137,7 +137,7 @@ async fn what_cannot_be_unpacked_is_an_error() {
         Reply::Close(head(
             "200 OK",
             &[
-                ("Content-Encoding", "br".into()),
+                ("Content-Encoding", "zstd".into()),
                 ("Content-Length", "5".into()),
             ],
         ))
@@ -147,7 +147,7 @@ async fn what_cannot_be_unpacked_is_an_error() {
         (failed.code, failed.retryable),
         ("origin_bad_encoding", false)
     );
-    assert!(failed.message.contains("\"br\""), "{failed}");
+    assert!(failed.message.contains("\"zstd\""), "{failed}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

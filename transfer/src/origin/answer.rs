@@ -31,12 +31,12 @@ pub(crate) fn check(
                 return Err(OriginError::BadEncoding { url, coding });
             }
             // Only where it is known is the answer unpacked.
-            Packed::Gzip if !is_packed => {
+            Packed::By(_) if !is_packed => {
                 let url = at.to_string();
                 return Err(OriginError::Encoded { url });
             }
             Packed::No if is_packed => return Err(changed(at, meta, headers, length(headers))),
-            Packed::Gzip | Packed::No => {}
+            Packed::By(_) | Packed::No => {}
         }
     }
     let of = content_range(headers);

@@ -8,7 +8,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
 use crate::origin::OriginError;
-use crate::origin::encoding::Unpacker;
+use crate::origin::encoding::{Coding, Unpacker};
 use crate::socket::SocketHandle;
 
 /// As much as this may become of anything that is packed; of more, each packed byte becomes
@@ -35,7 +35,7 @@ impl OriginBody {
         incoming: Incoming,
         url: String,
         expected: Option<u64>,
-        packed: bool,
+        packed: Option<Coding>,
         idle: Duration,
         socket: Option<SocketHandle>,
     ) -> Self {
@@ -45,7 +45,7 @@ impl OriginBody {
             expected,
             received: 0,
             unpacked: 0,
-            unpacker: packed.then(Unpacker::new),
+            unpacker: packed.map(Unpacker::new),
             ended: false,
             idle,
             socket,

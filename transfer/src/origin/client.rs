@@ -176,15 +176,18 @@ impl OriginClient {
                 .await?;
         }
         // What another method brings is seen when it comes, and not asked for again.
-        let packed = meta.packed
-            || *request.method() != Method::GET && packed(&at, answer.headers()) == Packed::Gzip;
+        let coding = match packed(&at, answer.headers()) {
+            Packed::By(coding) => Some(coding),
+            Packed::No | Packed::Unknown(_) => None,
+        };
+        let packed = meta.packed || *request.method() != Method::GET && coding.is_some();
         let expected = check(&at, &answer, meta, range.as_ref(), packed)?;
         let socket = answer.extensions().get::<SocketHandle>().cloned();
         Ok(OriginBody::new(
             answer.into_body(),
             at.to_string(),
             expected,
-            packed,
+            coding,
             self.config.idle_timeout,
             socket,
         ))

@@ -27,7 +27,7 @@ pub struct OriginMeta {
     pub validator: Option<Validator>,
     /// All that it says of the version: where that differs, the version does.
     pub marks: VersionMarks,
-    /// Whether it comes packed by gzip, though it was asked for as it is.
+    /// Whether it comes packed, though it was asked for as it is.
     pub packed: bool,
     /// Whether the origin speaks no more than HTTP/1.0.
     pub old: bool,
@@ -111,7 +111,7 @@ impl OriginMeta {
         meta.old = answer.version() < Version::HTTP_11;
         match packed(&meta.final_url, headers) {
             Packed::No => {}
-            Packed::Gzip => meta.set_packed(),
+            Packed::By(_) => meta.set_packed(),
             Packed::Unknown(coding) => {
                 let url = meta.final_url.to_string();
                 return Err(OriginError::BadEncoding { url, coding });
