@@ -122,18 +122,23 @@ pub(super) fn method(text: String) -> Result<String, Refusal> {
     }
 }
 
-/// `http://[USER[:PASSWORD]@]HOST[:PORT]`
+/// `http://[USER[:PASSWORD]@]HOST[:PORT]`, and the same of `socks5` and `socks5h`.
 pub(super) fn proxy(text: &str) -> Result<(), Refusal> {
     if text.len() > MAX_URL {
         return refuse(format!("the URL of a proxy has at most {MAX_URL} bytes"));
     }
     let fits = Url::parse(text).is_ok_and(|url| {
-        url.scheme() == "http" && url.has_host() && url.path() == "/" && url.query().is_none()
+        matches!(url.scheme(), "http" | "socks5" | "socks5h")
+            && url.host_str().is_some_and(|host| !host.is_empty())
+            && matches!(url.path(), "" | "/")
+            && url.query().is_none()
     });
     if fits {
         return Ok(());
     }
-    refuse("a proxy is written http://HOST:PORT or http://USER:PASSWORD@HOST:PORT".to_owned())
+    let message = "a proxy is written http://HOST:PORT or http://USER:PASSWORD@HOST:PORT, or with \
+        socks5:// or socks5h://";
+    refuse(message.to_owned())
 }
 
 pub(super) fn credentials(credentials: &Credentials) -> Result<(), Refusal> {
@@ -228,6 +233,7 @@ mod tests {
             assert!(proxy(wrong).is_err(), "{wrong}");
         }
         assert!(proxy("http://me:pw@p:3128").is_ok());
+        assert!(proxy("socks5h://me:pw@p").is_ok());
         assert!(user_agent("a\nb".to_owned()).is_err());
         let field = |value: &str| [("X".to_owned(), value.to_owned())];
         assert!(headers(&field("1")).is_ok());

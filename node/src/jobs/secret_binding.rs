@@ -55,7 +55,12 @@ fn origins_of(job: &Job) -> BTreeSet<String> {
 
 /// Scheme, host and port.
 fn origin_of(url: &str) -> String {
-    Url::parse(url).map_or_else(|_| url.to_owned(), |url| url.origin().ascii_serialization())
+    let Ok(parsed) = Url::parse(url) else {
+        return url.to_owned();
+    };
+    let port = parsed.port_or_known_default().unwrap_or_default();
+    let host = parsed.host_str().unwrap_or_default();
+    format!("{}://{host}:{port}", parsed.scheme())
 }
 
 #[cfg(test)]
@@ -63,6 +68,7 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
+    use crate::jobs::secrets::{split_password, with_password};
     use crate::jobs::{Credentials, JobFile};
 
     fn job(url: &str) -> Job {
@@ -107,6 +113,25 @@ mod tests {
         let mut none = JobSecrets::default();
         none.bind_to(&new, &before);
         assert!(none.is_empty(), "and no file is kept of none");
+    }
+
+    #[test]
+    fn proxies_are_told_apart() {
+        let with = |proxy: &str| {
+            let mut job = job("http://a/");
+            job.origin.proxy = ProxyChoice::Url(proxy.to_owned());
+            job
+        };
+        let (old, new) = (with("socks5://me@old:1"), with("socks5://me@new:1"));
+        let mut secrets = token("1");
+        secrets.bind_to(&new, &JobSecrets::default());
+        assert!(!secrets.keep_bound(&new) && secrets.keep_bound(&old));
+        let (text, password) = split_password("socks5://me:pw@p:1");
+        assert_eq!(text, "socks5://me@p:1");
+        assert_eq!(
+            with_password(&text, password.as_ref()),
+            "socks5://me:pw@p:1"
+        );
     }
 
     #[test]

@@ -64,6 +64,9 @@ impl SocketConnector {
                 status: None,
                 reason: error.to_string(),
             })?;
+            if let Some(socks) = &hop.socks {
+                return socks.connect(hop, stream, (host, port)).await;
+            }
             if secure {
                 hop.tunnel(&mut stream, &target).await?;
             } else {

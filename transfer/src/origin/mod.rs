@@ -21,6 +21,7 @@ mod proxy;
 mod redirect;
 mod request;
 mod roots;
+mod socks;
 mod version_marks;
 mod wires;
 

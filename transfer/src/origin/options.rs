@@ -59,7 +59,8 @@ pub enum ProxyChoice {
     Environment,
     /// None.
     None,
-    /// This one, `http://[USER:PASSWORD@]HOST[:PORT]`.
+    /// This one, `http://[USER:PASSWORD@]HOST[:PORT]`, or the same of `socks5` or `socks5h`,
+    /// which looks up the names of hosts itself.
     Url(String),
 }
 

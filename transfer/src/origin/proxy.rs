@@ -2,7 +2,7 @@
 //!
 //! To an `http` URL a proxy is asked for the URL itself (RFC 9112, section 3.2.2); to an
 //! `https` URL it is asked for a tunnel (RFC 9110, section 9.3.6), so it sees no more
-//! than the name of the host.
+//! than the name of the host. A SOCKS proxy makes a connection for either.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use hyper_util::client::proxy::matcher::Matcher;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use crate::origin::connector::ConnectError;
+use crate::origin::socks::Socks;
 use crate::origin::{OriginError, ProxyChoice};
 
 /// The longest answer of a proxy that is about to become a tunnel, in bytes.
@@ -21,6 +22,7 @@ const LONGEST_ANSWER: usize = 16 << 10;
 const MOST_FIELDS: usize = 64;
 /// Where proxies listen that do not say so.
 const DEFAULT_PORT: u16 = 80;
+const DEFAULT_SOCKS_PORT: u16 = 1080;
 
 /// Which proxy stands before which origin.
 #[derive(Clone)]
@@ -32,6 +34,8 @@ pub(crate) struct Hop {
     pub(crate) port: u16,
     /// What it wants to know before it does anything.
     pub(crate) authorization: Option<HeaderValue>,
+    /// Where it is no proxy for HTTP.
+    pub(crate) socks: Option<Socks>,
 }
 
 impl Proxies {
@@ -67,19 +71,36 @@ impl Proxies {
         };
         let uri = found.uri();
         let host = uri.host().unwrap_or_default().to_owned();
-        let port = uri.port_u16().unwrap_or(DEFAULT_PORT);
         let scheme = uri.scheme_str().unwrap_or("http");
-        if scheme != "http" {
-            return Err(ConnectError::Proxy {
-                proxy: format!("{host}:{port}"),
-                status: None,
-                reason: format!("its URL begins with {scheme}: only http:// proxies are spoken to"),
-            });
-        }
+        let default = match scheme {
+            "http" => DEFAULT_PORT,
+            _ => DEFAULT_SOCKS_PORT,
+        };
+        let port = uri.port_u16().unwrap_or(default);
+        let login = found.raw_auth();
+        let login = login.map(|(name, password)| (name.to_owned(), password.to_owned()));
+        let socks = match scheme {
+            "http" => None,
+            "socks5" | "socks5h" => Some(Socks {
+                login,
+                resolves: scheme == "socks5h",
+            }),
+            _ => {
+                return Err(ConnectError::Proxy {
+                    proxy: format!("{host}:{port}"),
+                    status: None,
+                    reason: format!(
+                        "its URL begins with {scheme}: only http://, socks5:// and socks5h:// \
+                         proxies are spoken to"
+                    ),
+                });
+            }
+        };
         Ok(Some(Hop {
             host,
             port,
             authorization: found.basic_auth().cloned(),
+            socks,
         }))
     }
 }
@@ -164,6 +185,12 @@ mod tests {
         let hop = hop.hop(&target).unwrap().unwrap();
         assert_eq!(hop.to_string(), "proxy:3128");
         assert_eq!(hop.authorization.unwrap(), "Basic bWU6cEBzcw==");
+        let hop = proxies("socks5://me:p%40ss@proxy").unwrap();
+        let hop = hop.hop(&target).unwrap().unwrap();
+        assert_eq!(hop.to_string(), "proxy:1080");
+        assert!(hop.authorization.is_none());
+        let login = hop.socks.unwrap().login.unwrap();
+        assert_eq!(login, ("me".to_owned(), "p@ss".to_owned()));
         let hop = proxies("proxy").unwrap().hop(&target).unwrap().unwrap();
         assert_eq!(hop.to_string(), "proxy:80");
         let none = Proxies::new(&ProxyChoice::None).unwrap();
@@ -175,7 +202,7 @@ mod tests {
         for url in [
             "",
             "http://",
-            "socks5://u:secret@p:1",
+            "socks4://u:secret@p:1",
             "https://u:secret@p:1",
         ] {
             let refused = proxies(url).unwrap_err();

@@ -1,6 +1,7 @@
 //! Jobs that wait for something outside of them: stopped when it goes, queued when it
 //! comes.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use potluck_plan::{Condition, JobState, Rate, Retry};
@@ -333,7 +334,9 @@ fn is_here(url: &str) -> bool {
         Some(Host::Ipv6(ip)) => ip.is_loopback(),
         Some(Host::Domain(name)) => {
             let name = name.trim_end_matches('.');
-            name == "localhost" || name.ends_with(".localhost")
+            // The URL of a SOCKS proxy is none of a kind whose addresses are looked for.
+            let is_loopback = name.parse().is_ok_and(|ip: Ipv4Addr| ip.is_loopback());
+            is_loopback || name == "localhost" || name.ends_with(".localhost")
         }
         None => false,
     }
@@ -350,6 +353,7 @@ mod tests {
             "http://[::1]/a",
             "https://localhost/a",
             "http://a.localhost./",
+            "socks5://127.0.0.1:1080",
         ] {
             assert!(is_here(here), "{here}");
         }
