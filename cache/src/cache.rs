@@ -203,7 +203,7 @@ impl Cache {
 
     /// Vouches for a content that came for a job, and notes which entity it is. Of a
     /// content of one piece this is durable after the next [`Cache::sync_contents`] or
-    /// [`Cache::flush`]; until then a loss of power may take it.
+    /// [`Cache::flush`].
     ///
     /// # Errors
     /// When the content is not held, or the disk fails.

@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use potluck_content::ContentId;
+use rustix::fs::{Mode, OFlags, open};
 
 use crate::CacheError;
 use crate::disk::{Disk, private_file};
@@ -157,6 +158,28 @@ impl DataDir {
     /// As [`DataDir::replace`], but after a loss of power it may be anything.
     pub(crate) fn replace_unsynced(&self, path: &Path, bytes: &[u8]) -> Result<(), CacheError> {
         self.replace_with(path, bytes, |_| Ok(()))
+    }
+
+    /// Writes bytes to a file where `place` says, by what is there. Nothing is synced.
+    /// Says whether there was a place.
+    pub(crate) fn add_to(
+        &self,
+        path: &Path,
+        place: impl FnOnce(&[u8]) -> Option<u64>,
+        bytes: &[u8],
+    ) -> Result<bool, CacheError> {
+        let add = || {
+            let Some(at) = place(&read(path)?) else {
+                return Ok(false);
+            };
+            let file = File::from(open(
+                path,
+                OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+                Mode::empty(),
+            )?);
+            self.disk.write_at(&file, bytes, at).map(|()| true)
+        };
+        add().map_err(|e: io::Error| CacheError::io(path, e))
     }
 
     fn replace_with(

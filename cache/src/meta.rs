@@ -21,6 +21,9 @@ const VERSION: u32 = 1;
 /// must not believe them.
 const VERSION_UNSYNCED: u32 = 2;
 
+/// So many bytes in a sidecar, and nothing is added to it any more.
+const MANY_ADDED: usize = 4096;
+
 /// Everything that the disk says about a complete content.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Meta {
@@ -91,7 +94,12 @@ impl Meta {
     }
 
     pub(crate) fn decode(id: &ContentId, bytes: &[u8]) -> Result<Self, SidecarError> {
-        let sidecar = Sidecar::decode(bytes, KIND, VERSION_UNSYNCED)?;
+        let sidecar = match Sidecar::decode(bytes, KIND, VERSION) {
+            Err(SidecarError::Newer(VERSION_UNSYNCED)) => {
+                Sidecar::decode_last(bytes, KIND, VERSION_UNSYNCED)?.0
+            }
+            found => found?,
+        };
         let text: Text = serde_json::from_slice(&sidecar.text).map_err(senseless)?;
         if text.id != *id {
             return Err(senseless(format!("it belongs to {}", text.id)));
@@ -108,6 +116,18 @@ impl Meta {
             facts: text.facts,
             unsynced: text.unsynced,
         })
+    }
+
+    /// Where in a sidecar what is written next goes. `None` where it is to be written anew:
+    /// only to one that says that it may be on its way to the disk others are added, and not
+    /// for ever.
+    pub(crate) fn end_of(bytes: &[u8]) -> Option<u64> {
+        let is_unsynced = matches!(
+            Sidecar::decode_last(bytes, KIND, VERSION),
+            Err(SidecarError::Newer(VERSION_UNSYNCED))
+        );
+        let (_, end) = Sidecar::decode_last(bytes, KIND, VERSION_UNSYNCED).ok()?;
+        (is_unsynced && end < MANY_ADDED).then_some(end as u64)
     }
 
     /// Reads the sidecar of the content at `data` and checks that the bytes are as

@@ -14,6 +14,9 @@ use potluck_content::ContentId;
 /// blob         chaining values, bitfields
 /// checksum     32 bytes: BLAKE3 of everything before
 /// ```
+///
+/// Of some kinds and versions, others may follow in the same file: then the last counts that
+/// is whole. So something can be added that may be cut off without taking what was there.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Sidecar {
     pub(crate) text: Vec<u8>,
@@ -63,12 +66,43 @@ impl Sidecar {
         kind: &'static str,
         version: u32,
     ) -> Result<Self, SidecarError> {
-        let body = bytes
-            .len()
-            .checked_sub(SUM)
-            .filter(|len| *len >= HEAD)
+        let (found, rest) = Self::decode_first(bytes, kind, version)?;
+        if rest.is_empty() {
+            Ok(found)
+        } else {
+            Err(SidecarError::Damaged)
+        }
+    }
+
+    /// The same of the last one in a file to which others were added, and where the next
+    /// one goes. Without one that is whole at the beginning nothing is believed.
+    pub(crate) fn decode_last(
+        bytes: &[u8],
+        kind: &'static str,
+        version: u32,
+    ) -> Result<(Self, usize), SidecarError> {
+        let (mut last, mut rest) = Self::decode_first(bytes, kind, version)?;
+        while let Ok((next, others)) = Self::decode_first(rest, kind, version) {
+            (last, rest) = (next, others);
+        }
+        Ok((last, bytes.len() - rest.len()))
+    }
+
+    /// Reads what is at the beginning; gives what follows, too.
+    fn decode_first<'a>(
+        bytes: &'a [u8],
+        kind: &'static str,
+        version: u32,
+    ) -> Result<(Self, &'a [u8]), SidecarError> {
+        if bytes.len() < HEAD {
+            return Err(SidecarError::Damaged);
+        }
+        let (text, blob) = (number(bytes, 20) as usize, number(bytes, 24) as usize);
+        let (body, rest) = (text.checked_add(blob))
+            .and_then(|len| len.checked_add(HEAD))
+            .and_then(|len| bytes.split_at_checked(len))
             .ok_or(SidecarError::Damaged)?;
-        let (body, sum) = bytes.split_at(body);
+        let (sum, rest) = rest.split_at_checked(SUM).ok_or(SidecarError::Damaged)?;
         // The sum first: what is damaged may pretend to be of any kind or version.
         if ContentId::of(body).as_bytes() != sum {
             return Err(SidecarError::Damaged);
@@ -80,16 +114,12 @@ impl Sidecar {
         if found > version {
             return Err(SidecarError::Newer(found));
         }
-        let rest = &body[HEAD..];
-        let (text, blob) = (number(body, 20) as usize, number(body, 24) as usize);
-        if text.checked_add(blob) != Some(rest.len()) {
-            return Err(SidecarError::Damaged);
-        }
-        let (text, blob) = rest.split_at(text);
-        Ok(Self {
+        let (text, blob) = body[HEAD..].split_at(text);
+        let found = Self {
             text: text.to_vec(),
             blob: blob.to_vec(),
-        })
+        };
+        Ok((found, rest))
     }
 }
 
@@ -137,6 +167,33 @@ mod tests {
                 Err(SidecarError::Damaged)
             );
         }
+    }
+
+    #[test]
+    fn what_is_added_counts_when_it_is_whole() {
+        let first = sample().encode("content", 1);
+        let next = Sidecar {
+            text: b"{\"more\":1}".to_vec(),
+            blob: Vec::new(),
+        };
+        let both = [&first[..], &next.encode("content", 1)].concat();
+        let last = |bytes: &[u8]| Sidecar::decode_last(bytes, "content", 1);
+        for len in first.len()..both.len() {
+            assert_eq!(last(&both[..len]), Ok((sample(), first.len())));
+        }
+        assert_eq!(last(&both), Ok((next, both.len())));
+        for bit in first.len() * 8..both.len() * 8 {
+            let mut bad = both.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(last(&bad), Ok((sample(), first.len())));
+        }
+        for len in 0..first.len() {
+            assert_eq!(last(&both[..len]), Err(SidecarError::Damaged));
+        }
+        assert_eq!(
+            Sidecar::decode(&both, "content", 1),
+            Err(SidecarError::Damaged)
+        );
     }
 
     #[test]

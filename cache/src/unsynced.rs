@@ -51,7 +51,10 @@ impl Inner {
     ) -> Result<Change<'_>, CacheError> {
         if when == When::Soon && meta.unsynced.is_some() && !meta.facts.pinned {
             let change = self.changes.note_unsynced(id)?;
-            self.write_meta(id, meta)?;
+            let path = meta_path(&self.dir.content(id));
+            if !self.dir.add_to(&path, Meta::end_of, &meta.encode())? {
+                self.write_meta(id, meta)?;
+            }
             self.sync_soon(id);
             return Ok(change);
         }

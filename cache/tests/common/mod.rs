@@ -163,16 +163,26 @@ pub(crate) fn reboot_sidecars(contents: &Path) {
     let paths = files.map(|file| file.unwrap().path());
     for path in paths.filter(|path| path.extension().is_some_and(|end| end == "meta")) {
         let mut bytes = fs::read(&path).unwrap();
-        let Some((body, sum)) = bytes.split_last_chunk_mut::<32>() else {
-            continue;
-        };
-        let at = body.windows(boot.len()).position(|part| part == boot);
-        // What is torn stays torn.
-        if let Some(at) = at.filter(|_| ContentId::of(body).as_bytes() == sum) {
-            body[at] = b'x';
-            *sum = *ContentId::of(body).as_bytes();
-            fs::write(&path, bytes).unwrap();
+        let mut rest = &mut bytes[..];
+        // Several may follow each other.
+        while let Some(head) = rest.first_chunk::<28>() {
+            let number = |at: usize| u32::from_le_bytes(head[at..at + 4].try_into().unwrap());
+            let len = 28 + number(20) as usize + number(24) as usize;
+            let Some((body, others)) = rest.split_at_mut_checked(len) else {
+                break;
+            };
+            let Some((sum, others)) = others.split_first_chunk_mut::<32>() else {
+                break;
+            };
+            let at = body.windows(boot.len()).position(|part| part == boot);
+            // What is torn stays torn.
+            if let Some(at) = at.filter(|_| ContentId::of(body).as_bytes() == sum) {
+                body[at] = b'x';
+                *sum = *ContentId::of(body).as_bytes();
+            }
+            rest = others;
         }
+        fs::write(&path, bytes).unwrap();
     }
 }
 
