@@ -1,7 +1,7 @@
 //! The copy for the user, made while the content comes.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -9,7 +9,7 @@ use potluck_content::{ChainingValue, Layout, Manifest, PieceIndex};
 
 use crate::PlaceError;
 use crate::Placement;
-use crate::inner::lock;
+use crate::inner::{Inner, lock};
 
 /// Copies at once, at most: each holds a file open.
 const MOST: usize = 16;
@@ -37,19 +37,55 @@ struct Growing {
     layout: Layout,
     /// What the pieces that are in it hash to.
     values: Vec<Option<ChainingValue>>,
+    /// Room on the disk of the cache that it will take; nothing where it is on another.
+    promised: Promised,
     /// Counts against [`MOST`].
     _slot: Arc<()>,
 }
 
+/// Bytes that the disk of the cache has promised.
+struct Promised {
+    inner: Arc<Inner>,
+    bytes: u64,
+}
+
+impl Promised {
+    /// Where no content has to go for them.
+    fn new(inner: &Arc<Inner>, bytes: u64) -> Option<Self> {
+        let spare = inner.spare_disk().ok()?;
+        let mut shelf = inner.shelf();
+        if shelf.promised.saturating_add(bytes) > spare {
+            return None;
+        }
+        shelf.promised += bytes;
+        drop(shelf);
+        let inner = Arc::clone(inner);
+        Some(Self { inner, bytes })
+    }
+
+    fn keep(&mut self, bytes: usize) {
+        let kept = self.bytes.min(bytes as u64);
+        self.bytes -= kept;
+        self.inner.shelf().promised -= kept;
+    }
+}
+
+impl Drop for Promised {
+    fn drop(&mut self) {
+        self.inner.shelf().promised -= self.bytes;
+    }
+}
+
 impl EarlyCopy {
-    /// Begins a copy of what comes into `source`, a file of its whole length. `slots` has one
-    /// owner more for each copy. Nothing where it would not help, or cannot be made.
+    /// Begins a copy of what comes into `source`, a file of its whole length. Nothing where
+    /// it would not help, or cannot be made without anything going for it.
     pub(crate) fn begin(
-        slots: &Arc<()>,
+        inner: &Arc<Inner>,
         destination: &Path,
         source: &File,
         layout: &Layout,
     ) -> Option<Self> {
+        let slots = &inner.early_copies;
         if layout.size() < LEAST || Arc::strong_count(slots) > MOST {
             return None;
         }
@@ -59,6 +95,8 @@ impl EarlyCopy {
             // A clone of the whole will cost nothing.
             return None;
         }
+        let is_beside = device(placement.file())? == device(source)?;
+        let promised = Promised::new(inner, if is_beside { layout.size() } else { 0 })?;
         // Pieces come in any order, and it says early that so much is too much.
         placement.file().set_len(layout.size()).ok()?;
         Some(Self(Arc::new(Mutex::new(Some(Growing {
@@ -66,8 +104,14 @@ impl EarlyCopy {
             placement,
             layout: *layout,
             values: vec![None; layout.pieces() as usize],
+            promised,
             _slot: slot,
         })))))
+    }
+
+    /// Gives it up: its room is needed. Says whether there was anything to give up.
+    pub(crate) fn give_up(&self) -> bool {
+        lock(&self.0).take().is_some()
     }
 
     /// Writes a piece of which the unfinished content holds the same bytes.
@@ -79,7 +123,11 @@ impl EarlyCopy {
         let at = u64::from(index.0) * copy.layout.piece_len();
         let written = copy.placement.file().write_all_at(bytes, at);
         match (written, copy.values.get_mut(index.0 as usize)) {
-            (Ok(()), Some(known)) => *known = Some(value),
+            (Ok(()), Some(known)) => {
+                if known.replace(value).is_none() {
+                    copy.promised.keep(bytes.len());
+                }
+            }
             (Ok(()), None) => *growing = None,
             (Err(error), _) => {
                 tracing::debug!(path = %copy.destination.display(), %error, "no copy ahead");
@@ -133,6 +181,10 @@ impl Growing {
     }
 }
 
+fn device(file: &File) -> Option<u64> {
+    file.metadata().ok().map(|about| about.dev())
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -140,7 +192,7 @@ mod tests {
     use potluck_content::HashedPiece;
 
     use super::*;
-    use crate::{Cache, Config, Partial, PartialKey, PartialSpec, PutOutcome};
+    use crate::{Cache, Config, Limits, Partial, PartialKey, PartialSpec, PutOutcome};
 
     const SIZE: u64 = 5 << 20;
 
@@ -204,8 +256,13 @@ mod tests {
         }
 
         fn placed(&self, partial: Partial) -> Vec<u8> {
+            let grown = inode(&partial);
             let lease = partial.finish(None).unwrap();
             lease.place(&self.out(), None).unwrap();
+            if let Some(grown) = grown {
+                assert_eq!(fs::metadata(self.out()).unwrap().ino(), grown);
+            }
+            assert_eq!(self.cache.inner.shelf().promised, 0);
             let mut cached = vec![0; usize::try_from(SIZE).unwrap()];
             lease.read_at(&mut cached, 0).unwrap();
             let placed = fs::read(self.out()).unwrap();
@@ -213,6 +270,14 @@ mod tests {
             assert_eq!(self.names(), 1);
             placed
         }
+    }
+
+    /// Of the copy.
+    fn inode(partial: &Partial) -> Option<u64> {
+        let copy = partial.early_copy.as_ref()?;
+        let copy = lock(&copy.0);
+        let file = copy.as_ref()?.placement.shared();
+        Some(file.metadata().unwrap().ino())
     }
 
     #[test]
@@ -294,11 +359,39 @@ mod tests {
     }
 
     #[test]
+    fn it_takes_no_room_that_others_need() {
+        let world = World::new();
+        let partial = world.copying();
+        let promised = || world.cache.inner.shelf().promised;
+        let own = SIZE * u64::from(inode(&partial).is_some());
+        assert_eq!(promised(), SIZE + own);
+        world.put(&partial, PieceIndex(0), 1);
+        let piece = world.layout.piece_len();
+        assert_eq!(promised(), SIZE - piece + own.saturating_sub(piece));
+        // No more than is free, whatever may go.
+        let limits = world.cache.limits();
+        world.cache.set_limits(Limits {
+            min_free: u64::MAX / 2,
+            ..limits
+        });
+        let begun = Promised::new(&world.cache.inner, 1);
+        assert!(begun.is_none());
+        // Without room for both the content comes, and the copy is given up.
+        let bytes = vec![2; world.layout.len_of(PieceIndex(1))];
+        let piece = HashedPiece::new(world.layout, PieceIndex(1), bytes.into()).unwrap();
+        assert!(partial.put_hashed(piece).is_err());
+        assert_eq!(inode(&partial), None);
+        world.cache.set_limits(limits);
+        assert_eq!(promised(), SIZE - world.layout.piece_len());
+        world.put_all(&partial, 2);
+        assert_eq!(world.placed(partial)[0], 1);
+    }
+
+    #[test]
     fn there_are_not_too_many_and_none_of_small_ones() {
         let world = World::new();
         let source = File::open(world.dir.path().join("data/lock")).unwrap();
-        let slots = Arc::new(());
-        let begin = |layout| EarlyCopy::begin(&slots, &world.out(), &source, layout);
+        let begin = |layout| EarlyCopy::begin(&world.cache.inner, &world.out(), &source, layout);
         let copies: Vec<_> = (0..MOST + 3).filter_map(|_| begin(&world.layout)).collect();
         assert!(copies.is_empty() || copies.len() == MOST);
         drop(copies);

@@ -108,8 +108,7 @@ impl Partial {
         let Some(layout) = self.layout() else {
             return;
         };
-        let slots = &self.inner.early_copies;
-        self.early_copy = EarlyCopy::begin(slots, destination, &self.file, &layout);
+        self.early_copy = EarlyCopy::begin(&self.inner, destination, &self.file, &layout);
     }
 
     /// Makes durable what the copy for the user has.
@@ -342,7 +341,13 @@ impl Partial {
     }
 
     fn write_piece(&self, bytes: &[u8], offset: u64) -> Result<(), CacheError> {
-        self.ahead.need(&self.path, bytes.len())?;
+        if let Err(error) = self.ahead.need(&self.path, bytes.len()) {
+            // A help must not be what the content fails for.
+            if !self.early_copy.as_ref().is_some_and(EarlyCopy::give_up) {
+                return Err(error);
+            }
+            self.ahead.need(&self.path, bytes.len())?;
+        }
         let _alone = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         self.disk()
             .write_at(&self.file, bytes, offset)

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use potluck_cache::Lease;
 use potluck_content::Validator;
-use potluck_plan::{Accounting, JobKey};
+use potluck_plan::{Accounting, JobKey, Priority};
 use potluck_transfer::OriginOptions;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -91,12 +91,16 @@ impl Entry {
         run.files
     }
 
-    /// What is still to be fetched, in order.
-    /// `by_itself` says whether this process will put the files in their places.
+    /// What is still to be fetched, in order. `by_itself` says whether this process may put
+    /// the files in their places: then it copies them while they come, where somebody waits
+    /// for them or nobody has to be waited for.
     pub(super) fn unfinished(&self, use_peers: bool, by_itself: bool) -> Vec<FetchRequest> {
         let mut requests = self.requests(use_peers, |file| !file.is_transferred());
-        for request in requests.iter_mut().filter(|_| by_itself) {
-            let file = self.job.files.get(request.file);
+        let job = &self.job;
+        let soon = job.detached || job.priority == Priority::Foreground;
+        for request in requests.iter_mut().filter(|_| by_itself && soon) {
+            let file = job.files.get(request.file);
+            let file = file.filter(|file| file.path_of.is_none_or(|of| of == job.owner));
             request.destination = file.map(|file| file.path.clone());
         }
         requests
