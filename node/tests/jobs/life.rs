@@ -273,3 +273,26 @@ async fn what_came_is_durable_before_a_job_says_so() {
     until(&jobs, &detached.id, JobState::Acknowledged).await;
     assert_eq!(*world.fake.syncs.lock().unwrap(), 2);
 }
+
+#[tokio::test]
+async fn a_completion_that_cannot_be_kept_changes_nothing() {
+    let mut world = World::new();
+    let jobs = world.start();
+    let job = jobs.create(ME, world.job(&["a", "b"])).await.unwrap();
+    until(&jobs, &job.id, JobState::Transferred).await;
+    // Whoever is answered is answered after that was kept.
+    jobs.show(ME, job.id.clone()).await.unwrap();
+    // Nothing can be written where the record is to be.
+    let in_the_way = world.dir.path().join(format!("jobs/{}.tmp", job.id));
+    fs::create_dir(&in_the_way).unwrap();
+    let refused = jobs.complete(ME, job.id.clone(), Some(vec![0])).await;
+    assert!(refused.is_err(), "{refused:?}");
+    let shown = jobs.show(ME, job.id.clone()).await.unwrap();
+    assert_eq!(shown.state, JobState::Transferred);
+    assert!(shown.files.iter().all(|file| file.content_id.is_some()));
+    fs::remove_dir(&in_the_way).unwrap();
+    let done = jobs.complete(ME, job.id.clone(), Some(vec![0, 1])).await;
+    let done = done.unwrap();
+    assert_eq!(done.state, JobState::Acknowledged);
+    assert_eq!(done.files_transferred, 2, "all of it is taken");
+}
