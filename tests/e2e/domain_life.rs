@@ -149,6 +149,10 @@ fn who_leaves_is_gone_at_once_and_keeps_its_cache() {
 
         let left = second.json(&["domain", "leave"])?;
         ensure!(left["member"] == false, "{left}");
+        let events = second.json_lines(&["events"])?;
+        let cleared = events.iter().find(|event| event["kind"] == "peers_cleared");
+        let cleared = cleared.context("no word of the cleared list")?;
+        ensure!(cleared["fields"]["count"] == 1, "{cleared}");
         // It said goodbye: the other need not find out.
         first.await_peers(0)?;
         second.await_peers(0)?;

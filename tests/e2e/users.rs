@@ -150,6 +150,37 @@ mod needs_nginx_setpriv_root {
     }
 
     #[test]
+    fn certificates_are_read_with_the_rights_of_the_owner() {
+        Lab::run(|lab| {
+            let world = world(lab, None, &[])?;
+            // Everybody might read it, but nobody gets there.
+            let closed = lab.subdir("closed")?;
+            fs::set_permissions(&closed, Permissions::from_mode(0o700))?;
+            let (there, absent) = (closed.join("there.pem"), closed.join("absent.pem"));
+            fs::write(&there, "no certificate")?;
+            let (ann, url) = (&world.ann, world.nginx.url("file"));
+            let hers = ann.path("hers.pem");
+            fs::write(&hers, "no certificate")?;
+            let says = |path: &Path| -> Result<String> {
+                let property = format!("ca_files={}", text(path)?);
+                let out = ann.path("out");
+                let args = ["get", &url, "-o", text(&out)?, "--property", &property];
+                let outcome = world.node.run_as(ann, &args)?;
+                ensure!(outcome.code()? == 3, "{outcome:?}");
+                Ok(outcome.stderr.replace(text(path)?, "FILE"))
+            };
+            let (there, absent, hers) = (says(&there)?, says(&absent)?, says(&hers)?);
+            ensure!(
+                there == absent,
+                "she learns what is there: {there} {absent}"
+            );
+            ensure!(there.contains("may not read"), "{there}");
+            ensure!(hers.contains("no certificate in it"), "{hers}");
+            Ok(())
+        });
+    }
+
+    #[test]
     fn root_takes_over_a_job_and_none_of_its_owner_s_places() {
         Lab::run(|lab| {
             let world = world(lab, None, &[])?;

@@ -1,6 +1,10 @@
 //! The daemon: jobs that outlive commands, restarts, and other users.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+
+use serde_json::Value;
 
 use super::origin::Origin;
 use super::world::{World, text, until};
@@ -127,6 +131,65 @@ fn a_job_has_a_life_of_its_own() {
         .unwrap();
     assert_eq!(stopped["fields"]["bytes_transferred"], 100_000);
     assert_eq!(stopped["job"], id);
+}
+
+/// What the control socket answers, with its head.
+fn ask(world: &World, path: &str) -> String {
+    let mut socket = UnixStream::connect(world.path("socket")).unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    socket.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn events_are_read_page_by_page() {
+    let world = World::new();
+    let _daemon = world.daemon();
+    for _ in 0..5 {
+        world.json(&["job", "create"]);
+    }
+    let ids = |path: &str| -> Vec<u64> {
+        let answer = ask(&world, path);
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        let lines = answer.lines().filter(|line| line.starts_with('{'));
+        let events = lines.map(|line| serde_json::from_str::<Value>(line).unwrap());
+        events.map(|event| event["id"].as_u64().unwrap()).collect()
+    };
+    let all = ids("/v1/events");
+    assert!(all.len() >= 5, "{all:?}");
+    let mut paged = Vec::new();
+    loop {
+        let since = paged.last().copied().unwrap_or(0);
+        let page = ids(&format!("/v1/events?limit=2&since={since}"));
+        assert!(page.len() <= 2, "{page:?}");
+        if page.is_empty() {
+            break;
+        }
+        paged.extend(page);
+    }
+    assert_eq!(paged, all);
+    let both = ask(&world, "/v1/events?limit=2&follow=true");
+    assert!(both.starts_with("HTTP/1.1 422"), "{both}");
+}
+
+#[test]
+fn a_request_that_is_too_long_is_refused() {
+    let world = World::new();
+    let _daemon = world.daemon();
+    let mut socket = UnixStream::connect(world.path("socket")).unwrap();
+    let length = (4 << 20) + 1;
+    let head = format!(
+        "POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+         Content-Length: {length}\r\n\r\n"
+    );
+    socket.write_all(head.as_bytes()).unwrap();
+    // It may be refused before all of it is there.
+    let _ = socket.write_all(&vec![b' '; length]);
+    let mut status = [0; 12];
+    socket.read_exact(&mut status).unwrap();
+    assert_eq!(&status, b"HTTP/1.1 413");
 }
 
 /// Only root can be two users.

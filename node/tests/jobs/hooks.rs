@@ -11,7 +11,7 @@ use potluck_plan::JobState;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::json;
 
-use super::world::{ME, World, until};
+use super::world::{ME, ROOT, World, until};
 
 /// A program that waits for a line from the pipe where the job is in error, and fails
 /// where it is not.
@@ -89,14 +89,15 @@ async fn a_call_that_is_due_is_not_forgotten_when_another_ends() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_flood_of_calls_holds_nothing_up_that_is_due() {
     let mut world = World::new();
+    world.config.limits.jobs_per_machine = 1_000;
     let jobs = world.start();
-    for _ in 0..50 {
-        jobs.create(ME, NewJob::default()).await.unwrap();
-    }
+    // So many that each call takes longer than the next one to come.
+    let many = vec![NewJob::default(); 400];
+    jobs.create_many(ROOT, many).await.unwrap();
     let mut flood = tokio::task::JoinSet::new();
     for _ in 0..200 {
         let jobs = jobs.clone();
-        flood.spawn(async move { while jobs.list(ME, Default::default()).await.is_ok() {} });
+        flood.spawn(async move { while jobs.list(ROOT, Default::default()).await.is_ok() {} });
     }
     let hook = Hook {
         program: "/bin/true".into(),
