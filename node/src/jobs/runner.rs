@@ -28,6 +28,9 @@ const MAX_AHEAD: usize = 16;
 /// A file of more bytes is worth a line of its own.
 const SMALL: u64 = 1 << 20;
 
+/// So many files that came are made durable while the next ones come.
+const SYNC_EVERY: usize = 128;
+
 /// What a run has to tell.
 #[derive(Debug)]
 pub(super) struct Update {
@@ -96,6 +99,7 @@ impl Runner {
         let mut flights = Flights::default();
         let mut failed: Option<(usize, usize, FetchError)> = None;
         let mut ahead = 1;
+        let mut came = 0_usize;
         // Whether a file that was begun ahead may be put back and asked for again.
         let asks = line.iter().all(|(_, it)| it.options.method.is_none());
         let most = if asks { MAX_AHEAD } else { 1 };
@@ -151,6 +155,10 @@ impl Runner {
                     match result {
                         Ok(fetched) => {
                             self.remember(flight.request, &fetched);
+                            came += 1;
+                            if came.is_multiple_of(SYNC_EVERY) {
+                                self.sync_meanwhile();
+                            }
                             let small = fetched.lease.size() <= SMALL;
                             ahead = if small { (ahead * 2).min(most) } else { 1 };
                             self.tell(News::Fetched(file, Box::new(fetched))).await;
@@ -197,6 +205,15 @@ impl Runner {
             return self.tell(failed).await;
         }
         self.tell(News::Finished).await;
+    }
+
+    /// Has what came made durable, so that at the end little is left to be. Where that
+    /// fails, it does so at the end again.
+    fn sync_meanwhile(&self) {
+        if self.syncs {
+            let fetcher = Arc::clone(&self.fetcher);
+            tokio::task::spawn_blocking(move || fetcher.sync());
+        }
     }
 
     /// Makes what came durable.

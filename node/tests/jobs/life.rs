@@ -296,3 +296,17 @@ async fn a_completion_that_cannot_be_kept_changes_nothing() {
     assert_eq!(done.state, JobState::Acknowledged);
     assert_eq!(done.files_transferred, 2, "all of it is taken");
 }
+
+#[tokio::test]
+async fn many_files_are_made_durable_while_others_come() {
+    let mut world = World::new();
+    let jobs = world.start();
+    let names: Vec<String> = (0..130).map(|number| number.to_string()).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let job = jobs.create(ME, world.job(&names)).await.unwrap();
+    until(&jobs, &job.id, JobState::Transferred).await;
+    // Nobody waits for the first.
+    while *world.fake.syncs.lock().unwrap() < 2 {
+        tokio::task::yield_now().await;
+    }
+}
