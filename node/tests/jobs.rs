@@ -5,6 +5,7 @@ mod jobs {
     mod hooks;
     mod life;
     mod listing;
+    mod once;
     mod one_version;
     mod properties;
     mod refusals;

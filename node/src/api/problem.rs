@@ -91,7 +91,9 @@ impl From<Refusal> for Problem {
         let detail = refusal.to_string();
         match refusal {
             Refusal::NoSuchJob(_) | Refusal::NoSuchFile(_) => Self::not_found(detail),
-            Refusal::Ambiguous(_) | Refusal::State(_) | Refusal::Busy => Self::conflict(detail),
+            Refusal::Ambiguous(_) | Refusal::State(_) | Refusal::Busy | Refusal::Once => {
+                Self::conflict(detail)
+            }
             Refusal::Limit(_) => Self::too_many(detail),
             Refusal::Invalid(_) | Refusal::Destination(_) => Self::invalid(detail),
             Refusal::CallerPlaces => Self {

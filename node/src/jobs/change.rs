@@ -259,10 +259,7 @@ impl Change {
 }
 
 fn is_special(origin: &OriginOptions) -> bool {
-    origin
-        .method
-        .as_ref()
-        .is_some_and(|method| !method.eq_ignore_ascii_case("GET"))
+    !origin.is_get()
 }
 
 fn set_priority(job: &mut Job, priority: Priority) -> Result<(), Refusal> {

@@ -124,7 +124,7 @@ impl Entry {
     /// is not done again just to look.
     pub(super) fn wants_one_version(&self) -> bool {
         let job = &self.job;
-        job.same_version && job.files.len() > 1 && job.origin.method.is_none()
+        job.same_version && job.files.len() > 1 && job.origin.is_get()
     }
 
     fn requests(&self, use_peers: bool, wanted: impl Fn(&JobFile) -> bool) -> Vec<FetchRequest> {

@@ -80,6 +80,9 @@ pub enum Refusal {
     /// The files are just being put in their places.
     #[error("the job is just being completed: wait until that is done")]
     Busy,
+    /// What is under way must not be sent twice, and would have to be.
+    #[error("the request is under way and is not sent twice: wait for its end, or suspend the job")]
+    Once,
     /// The daemon runs as another user: the caller must write the files itself.
     #[error("the daemon may not write files for this user: fetch them and complete then")]
     CallerPlaces,
@@ -107,6 +110,7 @@ impl Refusal {
             Self::Invalid(_) => "invalid",
             Self::Destination(_) => "destination",
             Self::Busy => "busy",
+            Self::Once => "once",
             Self::CallerPlaces => "caller_places",
             Self::NotAllowed(_) => "not_allowed",
             Self::Store(_) => "store",

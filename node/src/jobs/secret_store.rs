@@ -1,6 +1,5 @@
 //! Where the secrets of jobs are kept: one file per job that has any, beside its record.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -89,7 +88,7 @@ impl SecretStore {
 
     /// Forgets the secrets of all jobs but these: those of a job that was never made, or
     /// is gone, after a crash in between.
-    pub fn keep_only(&self, jobs: &BTreeSet<JobId>) {
+    pub fn keep_only(&self, is_job: impl Fn(JobId) -> bool) {
         let Ok(entries) = fs::read_dir(&self.dir) else {
             return;
         };
@@ -97,7 +96,7 @@ impl SecretStore {
             let name = entry.file_name();
             let id = name.to_str().and_then(|name| name.strip_suffix(".secret"));
             if let Some(id) = id.and_then(|id| id.parse().ok())
-                && !jobs.contains(&id)
+                && !is_job(id)
                 && let Err(error) = self.remove(id)
             {
                 tracing::warn!(job = %id, %error, "secrets of no job cannot be removed");
@@ -137,9 +136,9 @@ mod tests {
         fs::write(&path, "{\"headers\": [\"").unwrap();
         assert!(store.load(id).is_empty());
         assert!(path.exists(), "what cannot be read is left");
-        store.keep_only(&BTreeSet::from([id]));
+        store.keep_only(|job| job == id);
         assert!(path.exists());
-        store.keep_only(&BTreeSet::new());
+        store.keep_only(|_| false);
         store.save(id, &JobSecrets::default()).unwrap();
         store.remove(id).unwrap();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);

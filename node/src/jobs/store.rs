@@ -112,6 +112,12 @@ impl JobStore {
         Ok(jobs)
     }
 
+    /// Whether there is a record of a job, or may be one: also one that cannot be read now.
+    #[must_use]
+    pub fn may_hold(&self, id: JobId) -> bool {
+        self.path(id).try_exists().unwrap_or(true) || self.batches().are_unread()
+    }
+
     /// Keeps a job; durable when it returns.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ mod running;
 mod validating;
 mod waiting;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -37,7 +37,7 @@ use crate::refusal_log::RefusalLog;
 use crate::stats::Stats;
 use hooks::{HookDesk, HookNews};
 use later::Later;
-use waiting::Outlook;
+use waiting::{Outlook, Sign};
 
 /// The clock may be set while this task sleeps: it looks at it so often.
 const WAKE_EVERY: Duration = Duration::from_secs(60);
@@ -82,6 +82,8 @@ pub struct JobsTask {
     work: JoinSet<Option<Placed>>,
     outlook: Outlook,
     hooks: HookDesk,
+    /// Jobs that the end of the process before interrupted for good.
+    interrupted: Vec<JobId>,
     refusals: RefusalLog<u32>,
     runs: u64,
     later: Later,
@@ -95,7 +97,7 @@ struct Placed {
 
 /// What the task has to do next.
 enum Happening {
-    Outlook,
+    Outlook(Sign),
     Hook(HookNews),
     Wake,
     Placed(Option<Placed>),
@@ -162,12 +164,15 @@ impl JobsTask {
             updates_in,
             work: JoinSet::new(),
             outlook: Outlook::new(around),
+            interrupted: Vec::new(),
             refusals: RefusalLog::new(Instant::now()),
             runs: 0,
             later: Later::default(),
         };
-        let ids = jobs.iter().map(|job| job.id).collect();
-        task.secrets.keep_only(&ids);
+        let ids: BTreeSet<JobId> = jobs.iter().map(|job| job.id).collect();
+        let store = &task.store;
+        task.secrets
+            .keep_only(|id| ids.contains(&id) || store.may_hold(id));
         for job in jobs {
             task.restore(job);
         }
@@ -177,9 +182,10 @@ impl JobsTask {
     /// Runs until it is stopped or every handle is gone.
     pub async fn run(mut self, stop: CancellationToken) {
         self.complete_detached();
-        self.on_outlook();
+        self.tell_interrupted().await;
+        self.on_outlook(Sign::Network);
         loop {
-            self.carry_out();
+            self.carry_out().await;
             self.catch_up();
             let wake = self.next_wake();
             let happened = tokio::select! {
@@ -187,7 +193,7 @@ impl JobsTask {
                 () = stop.cancelled() => break,
                 // What is due, first: it comes seldom, and no flood of calls or of news may
                 // hold it up.
-                () = self.outlook.changed() => Happening::Outlook,
+                sign = self.outlook.changed() => Happening::Outlook(sign),
                 news = self.hooks.news() => Happening::Hook(news),
                 () = tokio::time::sleep(wake) => Happening::Wake,
                 happened = next_of(
@@ -198,7 +204,7 @@ impl JobsTask {
                 ) => happened,
             };
             match happened {
-                Happening::Outlook => self.on_outlook(),
+                Happening::Outlook(sign) => self.on_outlook(sign),
                 Happening::Hook(news) => self.on_hook_news(news).await,
                 Happening::Wake => self.on_wake().await,
                 Happening::Placed(Some(placed)) => self.on_placed(placed).await,
@@ -211,10 +217,10 @@ impl JobsTask {
         self.wind_down().await;
     }
 
-    fn carry_out(&mut self) {
+    async fn carry_out(&mut self) {
         while let Some(action) = self.schedule.poll_action() {
             match action {
-                JobAction::Start(key) => self.start_run(JobId::from_key(key)),
+                JobAction::Start(key) => self.start_run(JobId::from_key(key)).await,
                 JobAction::Preempt(key) => {
                     let id = JobId::from_key(key);
                     self.stop_run(id, "preempted");
@@ -373,7 +379,8 @@ impl JobsTask {
             };
             // One that must not be asked twice is seen to have run.
             let repeats = entry.job.origin.may_repeat();
-            if repeats && entry.job.state().is_running() && entry.job.machine.requeue(now()).is_ok()
+            if entry.job.state().is_running()
+                && (!repeats || entry.job.machine.requeue(now()).is_ok())
             {
                 self.keep(id).await;
             }

@@ -114,6 +114,26 @@ async fn what_an_earlier_version_kept_in_the_record_leaves_it() {
 }
 
 #[tokio::test]
+async fn a_record_that_cannot_be_read_now_keeps_its_secrets() {
+    let mut world = World::new();
+    let jobs = world.start();
+    let job = jobs.create(ME, secretive(&world)).await.unwrap();
+    world.stop().await;
+    let path = world.dir.path().join(format!("jobs/{}.json", job.id));
+    let record = fs::read(&path).unwrap();
+    fs::write(&path, "of a later version").unwrap();
+    world.start();
+    world.stop().await;
+    fs::write(&path, record).unwrap();
+    let before = world.fake.asked.lock().unwrap().len();
+    let jobs = world.start();
+    until(&jobs, &job.id, JobState::Transferring).await;
+    let asked = world.fake.asked.lock().unwrap();
+    let is_sent = |secret: &str| format!("{:?}", &asked[before..]).contains(secret);
+    assert!(is_sent("s3cret-field"), "{:?}", &asked[before..]);
+}
+
+#[tokio::test]
 async fn a_job_that_is_taken_over_forgets_what_its_owner_gave_it() {
     let mut world = World::new();
     world.config.limits.jobs_per_user = 1;

@@ -205,6 +205,36 @@ async fn some_jobs_run_only_while_their_owner_is_logged_in() {
     until(&jobs, &job.id, JobState::Transferring).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_look_around_hurries_nobody() {
+    let mut world = World::new();
+    world.around = Surroundings {
+        logged_in: Arc::new(|_| Some(true)),
+        ..Surroundings::calm()
+    };
+    let jobs = world.start();
+    let watchful = NewJob {
+        changes: vec![Change::OnlyLoggedIn(true)],
+        ..world.job(&["hang"])
+    };
+    let watchful = jobs.create(ME, watchful).await.unwrap();
+    until(&jobs, &watchful.id, JobState::Transferring).await;
+    let away = NewJob {
+        priority: Priority::Foreground,
+        ..world.job(&["away"])
+    };
+    let away = jobs.create(ME, away).await.unwrap();
+    let shown = until(&jobs, &away.id, JobState::TransientError).await;
+    let retry_at = |job: &potluck::jobs::JobDocument| {
+        let error = job.error.as_ref().unwrap();
+        error.retry_at.clone()
+    };
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let later = jobs.show(ME, away.id.clone()).await.unwrap();
+    assert!(retry_at(&shown).is_some());
+    assert_eq!(retry_at(&later), retry_at(&shown));
+}
+
 #[tokio::test]
 async fn where_nobody_knows_who_is_logged_in_no_job_can_depend_on_it() {
     let mut world = World::new();

@@ -26,6 +26,13 @@ pub struct OriginOptions {
 }
 
 impl OriginOptions {
+    /// Whether it is asked as usual.
+    #[must_use]
+    pub fn is_get(&self) -> bool {
+        let method = self.method.as_ref();
+        method.is_none_or(|method| method.eq_ignore_ascii_case("GET"))
+    }
+
     /// Whether asking twice comes to the same as asking once (RFC 9110, section 9.2.2).
     #[must_use]
     pub fn may_repeat(&self) -> bool {

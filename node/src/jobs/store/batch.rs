@@ -114,6 +114,11 @@ impl Batches {
         unchanged
     }
 
+    /// Whether there may be jobs that could not be read.
+    pub(super) const fn are_unread(&self) -> bool {
+        self.are_unread
+    }
+
     /// Removes what nobody needs any more.
     pub(super) fn tidy(&mut self, dir: &Path, gone: &BTreeSet<JobId>) {
         // What cannot be read now may be another time, and must not bring jobs back.

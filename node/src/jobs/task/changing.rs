@@ -12,7 +12,7 @@ use super::{JobsTask, blocking, now};
 use crate::jobs::change::Effect;
 use crate::jobs::entry::Entry;
 use crate::jobs::handle::Caller;
-use crate::jobs::{Change, JobDocument, JobId, JobSecrets, Refusal, StoreError, weight};
+use crate::jobs::{Change, Job, JobDocument, JobId, JobSecrets, Refusal, StoreError, weight};
 
 impl JobsTask {
     /// Makes changes: all of them, or none when one is refused.
@@ -31,8 +31,12 @@ impl JobsTask {
         let document = self
             .change(id, |_, entry| {
                 refuse_final(entry)?;
+                let may_begin_again = refuse_once(&entry.job);
                 for change in changes {
                     effect = effect.max(change.apply(&mut entry.job, &mut entry.secrets)?);
+                }
+                if effect >= Effect::Run {
+                    may_begin_again?;
                 }
                 if has_hook {
                     check_hooks(&rules, &entry.job)?;
@@ -70,6 +74,7 @@ impl JobsTask {
         let before = self.entry(id)?.job.owner;
         self.change(id, |_, entry| {
             refuse_final(entry)?;
+            refuse_once(&entry.job)?;
             entry.secrets = JobSecrets::default();
             let job = &mut entry.job;
             job.owner = by.uid;
@@ -154,6 +159,12 @@ impl JobsTask {
             tracing::warn!(job = %id, %error, "secrets cannot be removed");
         }
     }
+}
+
+/// What is sent once only is not begun again because something of it changes.
+pub(super) fn refuse_once(job: &Job) -> Result<(), Refusal> {
+    let once = job.state().is_running() && !job.origin.may_repeat();
+    (!once).then_some(()).ok_or(Refusal::Once)
 }
 
 fn refuse_final(entry: &Entry) -> Result<(), Refusal> {

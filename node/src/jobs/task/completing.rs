@@ -71,10 +71,15 @@ impl JobsTask {
     fn pause_for_completion(&mut self, id: JobId) {
         self.stop_run(id, "completed");
         self.schedule.hold(id.key(), now());
-        if let Some(entry) = self.entries.get_mut(&id)
-            && entry.job.state().is_running()
-            && let Err(error) = entry.job.machine.requeue(now())
-        {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        if !entry.job.state().is_running() {
+            return;
+        }
+        if !entry.job.origin.may_repeat() {
+            Self::interrupt(&self.config.times, &mut entry.job);
+        } else if let Err(error) = entry.job.machine.requeue(now()) {
             tracing::debug!(job = %id, %error, "not queued again");
         }
     }

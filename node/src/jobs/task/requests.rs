@@ -5,6 +5,7 @@ use std::sync::Arc;
 use potluck_plan::{JobState, Rate};
 use serde_json::json;
 
+use super::changing::refuse_once;
 use super::{JobsTask, now};
 use crate::jobs::entry::Entry;
 use crate::jobs::handle::{Caller, Command, NewFile};
@@ -89,6 +90,7 @@ impl JobsTask {
         let id = self.find(by, name)?;
         self.refuse_completing(id)?;
         let entry = self.entry(id)?;
+        refuse_once(&entry.job)?;
         let (mut job, mut secrets) = (entry.job.clone(), entry.secrets.clone());
         let (held, owner) = (job.files.len(), job.owner);
         self.schedule.check_files(by.uid, held, files.len())?;

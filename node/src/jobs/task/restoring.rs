@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use potluck_plan::{ErrorContext, JobError, JobState, Retry};
+use potluck_plan::JobState;
 
 use super::{JobsTask, now};
 use crate::jobs::entry::Entry;
@@ -21,24 +21,30 @@ impl JobsTask {
         }
         let secrets = self.take_up_secrets(&mut job);
         let mut leases = BTreeMap::new();
+        let mut is_lost = false;
         for (index, file) in job.files.iter_mut().enumerate() {
             match file.content.map(|content| self.cache.lease(&content)) {
                 Some(Some(lease)) => drop(leases.insert(index, lease)),
                 // What was finished is gone from the disk: it is fetched again.
-                Some(None) => file.reset(),
+                Some(None) => {
+                    file.reset();
+                    is_lost = true;
+                }
                 None => {}
             }
         }
         self.schedule.restore(id.key(), job.owner, job.priority);
         let was_running = job.state().is_running();
         job.machine.handle_restart(now);
-        if was_running && !job.origin.may_repeat() {
-            self.interrupt(&mut job);
-        }
         if job.state() == JobState::Transferred
             && let Err(error) = job.machine.resume(job.progress(), now)
         {
             tracing::warn!(job = %id, %error, "a finished job stays as it is");
+        }
+        let was_under_way = was_running || is_lost && job.state() == JobState::Queued;
+        if was_under_way && !job.origin.may_repeat() {
+            Self::interrupt(&self.config.times, &mut job);
+            self.interrupted.push(id);
         }
         let mut entry = Entry::new(job, secrets);
         entry.leases = leases;
@@ -46,18 +52,6 @@ impl JobsTask {
         self.entries.insert(id, entry);
         self.remember_hook(id);
         self.follow(id);
-    }
-
-    /// What a job was doing when the process before ended may be done already: it is for
-    /// its owner to say whether it is to be done again.
-    fn interrupt(&self, job: &mut Job) {
-        let message = "the node stopped while the request was under way; whether it was carried \
-            out is not known, so it is not sent again unless the job is resumed";
-        let error = JobError::new("interrupted", ErrorContext::Origin, message);
-        let times = job.times(&self.config.times);
-        if let Err(error) = job.machine.fail(error, Retry::Never, &times, now()) {
-            tracing::warn!(job = %job.id, %error, "not interrupted");
-        }
     }
 
     /// The secrets of a job. Those that an earlier version kept in its record are taken
@@ -81,6 +75,14 @@ impl JobsTask {
             }
         }
         secrets
+    }
+
+    /// Says of the jobs that were interrupted that they are, and keeps them so.
+    pub(super) async fn tell_interrupted(&mut self) {
+        for id in std::mem::take(&mut self.interrupted) {
+            self.record_error(id);
+            self.keep(id).await;
+        }
     }
 
     /// Completes the jobs that were to be completed when the process before ended, or

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use potluck_plan::{Condition, JobError, JobState, JobTimes, OriginTrouble, Retry};
+use potluck_plan::{Condition, ErrorContext, JobError, JobState, JobTimes, OriginTrouble, Retry};
 use potluck_transfer::Redirects;
 use serde_json::json;
 
@@ -12,16 +12,14 @@ use crate::jobs::entry::Run;
 use crate::jobs::fetch::{FetchError, Fetched};
 use crate::jobs::recheck::is_other;
 use crate::jobs::runner::{News, Runner, Update};
-use crate::jobs::{FetchPhase, FetchProgress, HookCause, Job, JobId};
+use crate::jobs::{FetchPhase, FetchProgress, HookCause, Job, JobId, StoreError};
 use crate::stats::Counts;
 
 impl JobsTask {
-    pub(super) fn start_run(&mut self, id: JobId) {
+    pub(super) async fn start_run(&mut self, id: JobId) {
         if self.is_kept_waiting(id) {
             return;
         }
-        let use_peers =
-            |wish: Option<bool>| self.config.use_peers && wish.unwrap_or(!self.config.peers_opt_in);
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
@@ -30,8 +28,17 @@ impl JobsTask {
             self.follow(id);
             return;
         }
+        if !entry.job.origin.may_repeat()
+            && let Err(error) = self.save(id).await
+        {
+            return self.on_unkept(id, &error);
+        }
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
         self.runs += 1;
-        let use_peers = use_peers(entry.job.use_peers);
+        let wish = entry.job.use_peers.unwrap_or(!self.config.peers_opt_in);
+        let use_peers = self.config.use_peers && wish;
         let by_itself = entry.job.owner == self.config.own_uid;
         let runner = Runner {
             job: id,
@@ -54,6 +61,28 @@ impl JobsTask {
         });
         entry.tell();
         self.follow(id);
+    }
+
+    /// A job that is run only once could not be kept as one that runs: then it does not.
+    fn on_unkept(&mut self, id: JobId, error: &StoreError) {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        let times = entry.job.times(&self.config.times);
+        let error = JobError::new("not_kept", ErrorContext::Queue, error.to_string());
+        fail(&mut entry.job, error, Retry::At(None), &times);
+        entry.tell();
+        self.follow(id);
+    }
+
+    /// What a job was doing may be done already: it is for its owner to say whether it is to
+    /// be done again.
+    pub(super) fn interrupt(times: &JobTimes, job: &mut Job) {
+        let message = "the request was under way when it was stopped; whether it was carried out \
+            is not known, so it is not sent again unless the job is resumed";
+        let error = JobError::new("interrupted", ErrorContext::Origin, message);
+        let times = job.times(times);
+        fail(job, error, Retry::Never, &times);
     }
 
     /// Stops the run of a job, if there is one; what came stays for the next.

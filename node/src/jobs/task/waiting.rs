@@ -22,6 +22,15 @@ const MORE_ROOM: u64 = 1 << 20;
 /// Within so many milliseconds all are tried that failed on a way that has changed.
 const HURRY_WITHIN_MS: u64 = 2_000;
 
+/// What may have changed around the jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sign {
+    /// There is a way out, another one, or none any more.
+    Network,
+    /// Something that nobody tells: it is time to look.
+    Look,
+}
+
 /// What is known of the surroundings.
 pub(super) struct Outlook {
     around: Surroundings,
@@ -44,7 +53,7 @@ impl Outlook {
     }
 
     /// Returns when something may have changed.
-    pub(super) async fn changed(&mut self) {
+    pub(super) async fn changed(&mut self) -> Sign {
         let look = async {
             match self.look_at {
                 Some(at) => tokio::time::sleep_until(at).await,
@@ -58,8 +67,8 @@ impl Outlook {
             }
         };
         tokio::select! {
-            () = network => {}
-            () = look => {}
+            () = network => Sign::Network,
+            () = look => Sign::Look,
         }
     }
 
@@ -172,9 +181,8 @@ impl JobsTask {
                 entry.completing.is_none().then_some(())?;
                 // One that must not be asked twice goes on until it fails by itself.
                 let may_stop = job.origin.may_repeat() || !job.state().is_running();
-                let obstacle = self.obstacle(job);
-                let obstacle = obstacle.filter(|it| may_stop || *it != Condition::Network);
-                obstacle.map(Verdict::Park)
+                let obstacle = may_stop.then(|| self.obstacle(job));
+                obstacle.flatten().map(Verdict::Park)
             }
             JobState::TransientError if awaited.is_some() => match self.obstacle(job) {
                 Some(condition) if Some(condition) == awaited => None,
@@ -245,7 +253,7 @@ impl JobsTask {
     }
 
     /// Hears of the surroundings.
-    pub(super) fn on_outlook(&mut self) {
+    pub(super) fn on_outlook(&mut self, sign: Sign) {
         let up = *self.outlook.around.network.borrow_and_update();
         if std::mem::replace(&mut self.outlook.had_network, up) != up {
             let kind = if up { "network_back" } else { "network_lost" };
@@ -253,7 +261,7 @@ impl JobsTask {
             self.events.record(kind, None, json!({}));
         }
         self.look_around();
-        if up {
+        if up && sign == Sign::Network {
             self.hurry();
         }
     }
