@@ -168,6 +168,24 @@ fn a_crash_at_every_step_of_one_of_each() {
     }
 }
 
+/// What is admitted without a sync, and may be on the disk in part.
+#[test]
+fn a_small_content_is_never_wrong_whatever_got_to_the_disk() {
+    let ops = [
+        Op::Finish(2),
+        Op::Vouch(2),
+        Op::Finish(1),
+        Op::Vouch(1),
+        Op::Release(2),
+        Op::Remove(2),
+        Op::Finish(2),
+        Op::Sync,
+    ];
+    for seed in 0..8 {
+        crash_on_the_way(&ops, seed, 1);
+    }
+}
+
 proptest! {
     #![proptest_config(config())]
 
