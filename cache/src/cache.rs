@@ -380,7 +380,9 @@ impl Cache {
     /// anyway, the others with the next [`Cache::flush`] at the latest. Blocks.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// [`CacheError::Lost`] when some did not get to the disk, and were taken out: their
+    /// [leases say so](Lease::is_lost). The others are durable. Others when a file cannot
+    /// be opened or the disk fails; then it can be tried again.
     pub fn sync_contents(&self) -> Result<(), CacheError> {
         self.inner.sync_contents_only()
     }

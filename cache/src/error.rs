@@ -70,6 +70,21 @@ pub enum CacheError {
     /// The file changed while it was read.
     #[error("{} changed while it was read", .0.display())]
     Changed(PathBuf),
+    /// The system did not get to the disk what was written of these contents. They are not
+    /// held any more.
+    #[error(
+        "{} of what came did not get to the disk and must come again, {} first: {source}",
+        contents.len(),
+        path.display()
+    )]
+    Lost {
+        /// Those that were lost.
+        contents: Vec<ContentId>,
+        /// A file of the first.
+        path: PathBuf,
+        /// What the system said of it.
+        source: io::Error,
+    },
     /// The index could not be opened or made.
     #[error("the index in {} cannot be used: {reason}", path.display())]
     Index {
@@ -164,6 +179,9 @@ pub enum PlaceError {
     /// The disk or the quota is full.
     #[error("no space left for {}", .0.display())]
     NoSpace(PathBuf),
+    /// What the cache has of the content is not what it was, or not there any more.
+    #[error("{0} is not what it was, and must come again")]
+    Damaged(ContentId),
     /// Anything else the operating system refused.
     #[error("{}: {source}", path.display())]
     Io {

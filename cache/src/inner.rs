@@ -1,6 +1,5 @@
 //! What caches, leases and partials share.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,7 +16,7 @@ use crate::plain::is_gone;
 use crate::scan::entry;
 use crate::shelf::Shelf;
 use crate::start::{Started, start};
-use crate::unsynced::When;
+use crate::unsynced::{Unsynced, When};
 use crate::{CacheError, Config, Damage, Facts, Limits, Notice, Usage};
 
 /// The state of an open cache.
@@ -30,7 +29,7 @@ pub(crate) struct Inner {
     pub(crate) changes: Changes,
     shelf: Mutex<Shelf>,
     /// Contents that may not be durable.
-    pub(crate) unsynced: Mutex<BTreeSet<ContentId>>,
+    pub(crate) unsynced: Mutex<Unsynced>,
     /// Who changes a sidecar holds the lock that the content's id falls on.
     pub(crate) edits: [Mutex<()>; 16],
     /// Has one owner more for each early copy.

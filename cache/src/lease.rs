@@ -72,6 +72,13 @@ impl Lease {
         self.0.news.is_cached()
     }
 
+    /// Whether its bytes are known not to have got to the disk, or not to be what they were:
+    /// then it is not in the cache any more, and what can be read may be wrong.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.0.news.lost.load(Ordering::Relaxed)
+    }
+
     /// The file with its bytes. Read at offsets only: all leases share its cursor.
     #[must_use]
     pub fn file(&self) -> &File {
@@ -120,7 +127,24 @@ impl Lease {
     pub(crate) fn fill(&self, destination: &Path) -> Result<Placement, PlaceError> {
         let early = self.1.as_ref();
         let early = early.and_then(|it| it.finish(&self.0.file, &self.0.manifest, destination));
-        early.map_or_else(|| fill(&self.0.file, self.size(), destination), Ok)
+        early.map_or_else(|| self.fill_anew(destination), Ok)
+    }
+
+    /// What has one piece may never have got to the disk, and is hashed as it is copied.
+    fn fill_anew(&self, destination: &Path) -> Result<Placement, PlaceError> {
+        if self.0.manifest.layout().pieces() > 1 {
+            return fill(&self.0.file, self.size(), destination);
+        }
+        let placement = Placement::begin(destination)?;
+        let filled = placement.fill_checked(&self.0.file, self.size(), &self.id());
+        if matches!(filled, Err(PlaceError::Damaged(_))) {
+            self.0.news.set_lost();
+            // It is looked at as a whole, and taken out.
+            if let Err(error) = self.0.inner.check(&self.id(), |_| {}) {
+                tracing::debug!(content = %self.id(), %error, "not checked");
+            }
+        }
+        filled.map(|()| placement)
     }
 }
 
@@ -142,6 +166,7 @@ pub(crate) struct OpenContent {
 pub(crate) struct News {
     facts: Mutex<Facts>,
     cached: AtomicBool,
+    lost: AtomicBool,
 }
 
 /// How the shelf knows an open content. It can tell the leases news without owning
@@ -166,6 +191,7 @@ impl OpenContent {
             news: Arc::new(News {
                 facts: Mutex::new(meta.facts),
                 cached: AtomicBool::new(meta.cached),
+                lost: AtomicBool::new(false),
             }),
         }))
     }
@@ -206,6 +232,10 @@ impl News {
 
     pub(crate) fn set_cached(&self) {
         self.cached.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_lost(&self) {
+        self.lost.store(true, Ordering::Relaxed);
     }
 }
 

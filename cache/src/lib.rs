@@ -65,6 +65,7 @@ mod sidecar;
 mod standing;
 mod start;
 mod sync;
+mod sync_contents;
 mod tables;
 mod together;
 mod unsynced;

@@ -8,10 +8,12 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use potluck_content::ContentId;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 
 use crate::PlaceError;
@@ -117,6 +119,24 @@ impl Placement {
     /// When the disk fails, or `source` is shorter.
     pub fn fill(&self, source: &File, size: u64) -> Result<(), PlaceError> {
         copy(source, &self.file, size).map_err(|error| place_error(&self.destination, error))
+    }
+
+    /// Makes it a copy of `source`, which has `size` bytes, a few only, if these are the
+    /// content that they should be.
+    ///
+    /// # Errors
+    /// [`PlaceError::Damaged`] when they are not; others when the disk fails.
+    pub fn fill_checked(&self, source: &File, size: u64, id: &ContentId) -> Result<(), PlaceError> {
+        let fail = |error| place_error(&self.destination, error);
+        let mut bytes = vec![0; usize::try_from(size).map_err(|e| fail(io::Error::other(e)))?];
+        match source.read_exact_at(&mut bytes, 0) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
+            read => read.map_err(fail)?,
+        }
+        if ContentId::of(&bytes) != *id {
+            return Err(PlaceError::Damaged(*id));
+        }
+        self.file.write_all_at(&bytes, 0).map_err(fail)
     }
 
     /// Has the disk begin with what was written, and waits for nothing.

@@ -8,6 +8,7 @@ use std::io;
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, open, openat};
+use rustix::io::Errno;
 
 /// Opens a file to be read. Neither it nor its directory may be a link.
 pub(crate) fn open_plain(path: &Path) -> io::Result<File> {
@@ -23,6 +24,21 @@ pub(crate) fn open_plain(path: &Path) -> io::Result<File> {
     // Not to wait for ever for the other end of a pipe.
     let file = openat(parent, name, flags | OFlags::NONBLOCK, Mode::empty())?;
     Ok(File::from(file))
+}
+
+/// The same where one is sure to be told whether there is a file of ours: `None` where
+/// there is none.
+pub(crate) fn open_own(path: &Path) -> io::Result<Option<File>> {
+    if is_behind_link(path) {
+        return Ok(None);
+    }
+    match open_plain(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) => match Errno::from_io_error(&error) {
+            Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+            _ => Err(error),
+        },
+    }
 }
 
 /// Whether a path names a symbolic link.

@@ -1,6 +1,5 @@
 //! How much of the index can be believed when the cache is opened.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::process;
 use std::sync::LazyLock;
@@ -17,6 +16,7 @@ use crate::scan::{compare_names, settle};
 use crate::shelf::micros;
 use crate::standing::{Standing, Totals};
 use crate::together::together;
+use crate::unsynced::Unsynced;
 use crate::{CacheError, Notice};
 
 /// What the journals say of the index.
@@ -45,7 +45,7 @@ pub(crate) struct Started {
     /// Where they need not be counted.
     pub(crate) totals: Option<Totals>,
     /// Contents that may not be durable.
-    pub(crate) unsynced: BTreeSet<ContentId>,
+    pub(crate) unsynced: Unsynced,
 }
 
 /// Brings the index in line with the files and begins to note changes.
@@ -59,7 +59,7 @@ pub(crate) fn start(dir: &DataDir, index: &Index) -> Result<Started, CacheError>
         (None, _) => Verdict::Doubtful("a journal cannot be read"),
         (Some(journals), standing) => judge(journals, standing, boot),
     };
-    let mut unsynced = BTreeSet::new();
+    let mut unsynced = Unsynced::default();
     let (cache, generation) = match verdict {
         Verdict::Closed {
             standing,
@@ -68,7 +68,7 @@ pub(crate) fn start(dir: &DataDir, index: &Index) -> Result<Started, CacheError>
             return Ok(Started {
                 changes: Changes::begin(dir, header(standing.cache), generation)?,
                 totals: standing.totals,
-                unsynced: BTreeSet::new(),
+                unsynced,
             });
         }
         Verdict::CutOff {

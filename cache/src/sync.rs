@@ -25,10 +25,11 @@ impl Inner {
         self.make_durable(None);
     }
 
-    /// Makes the contents durable, and leaves the index to the next [`Inner::sync`].
+    /// Makes the contents durable, and leaves the index to the next [`Inner::sync`]. It is
+    /// an error that some were lost, too.
     pub(crate) fn sync_contents_only(&self) -> Result<(), CacheError> {
         let _one = self.changes.syncing();
-        self.sync_unsynced()
+        self.sync_unsynced()?.into_result()
     }
 
     /// The same, when so much changed that it should not wait.

@@ -6,8 +6,7 @@
 //! of the process costs nothing, and after a loss of power what is found is hashed before it
 //! is believed. See [`Meta::read`](crate::meta::Meta::read).
 
-use std::collections::BTreeSet;
-use std::mem;
+use std::collections::BTreeMap;
 use std::sync::MutexGuard;
 
 use potluck_content::ContentId;
@@ -15,12 +14,10 @@ use potluck_content::ContentId;
 use crate::CacheError;
 use crate::changes::Change;
 use crate::data_dir::meta_path;
-use crate::disk::begin_sync;
 use crate::inner::{Inner, lock};
 use crate::meta::Meta;
-use crate::plain::open_plain;
+use crate::plain::open_own;
 use crate::shelf::Shelf;
-use crate::together::together;
 
 /// When a change is to be durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,8 +29,38 @@ pub(crate) enum When {
     Soon,
 }
 
-/// Contents that are synced together: each has two files open meanwhile.
-const MANY: usize = 128;
+/// Contents that may not be durable.
+#[derive(Debug, Default)]
+pub(crate) struct Unsynced {
+    /// With a mark that is another after each change.
+    marks: BTreeMap<ContentId, u64>,
+    last: u64,
+}
+
+impl Unsynced {
+    pub(crate) fn insert(&mut self, id: ContentId) {
+        self.last += 1;
+        self.marks.insert(id, self.last);
+    }
+
+    fn contains(&self, id: &ContentId) -> bool {
+        self.marks.contains_key(id)
+    }
+
+    fn remove(&mut self, id: &ContentId) {
+        self.marks.remove(id);
+    }
+
+    /// Those there are, as they are now.
+    pub(crate) fn marks(&self) -> BTreeMap<ContentId, u64> {
+        self.marks.clone()
+    }
+
+    /// These are durable, unless they changed since.
+    pub(crate) fn are_synced(&mut self, marks: &BTreeMap<ContentId, u64>) {
+        self.marks.retain(|id, mark| marks.get(id) != Some(mark));
+    }
+}
 
 impl Inner {
     /// The content is to be durable when all are synced next.
@@ -59,15 +86,25 @@ impl Inner {
             return Ok(change);
         }
         let change = self.changes.note(id)?;
-        if meta.unsynced.take().is_some()
-            && let Err(error) = self.dir.sync_file(&self.dir.content(id))
-        {
-            // It will not be told twice that its bytes did not get to the disk.
-            self.lose(self.shelf(), id);
-            return Err(error);
+        if meta.unsynced.take().is_some() {
+            self.sync_bytes(id)?;
         }
         self.write_meta(id, meta)?;
         Ok(change)
+    }
+
+    /// Makes the bytes of a content durable.
+    fn sync_bytes(&self, id: &ContentId) -> Result<(), CacheError> {
+        let data = self.dir.content(id);
+        let fail = |e| CacheError::io(&data, e);
+        // One that cannot be opened just now is not lost.
+        let file = open_own(&data).map_err(fail)?;
+        let file = file.ok_or(CacheError::NotHeld(*id))?;
+        self.dir.disk.sync(&file).map_err(|error| {
+            // It will not be told twice that its bytes did not get to the disk.
+            self.lose(self.shelf(), id);
+            fail(error)
+        })
     }
 
     /// Makes one content durable, if it is not yet. The caller holds its edit.
@@ -81,54 +118,35 @@ impl Inner {
         Ok(())
     }
 
-    /// Makes durable what is not yet. What cannot be is taken out. The caller holds the
-    /// right to sync, and no other lock.
-    pub(crate) fn sync_unsynced(&self) -> Result<(), CacheError> {
-        let ids = mem::take(&mut *lock(&self.unsynced));
-        let synced = self.sync_contents(&ids);
-        if synced.is_err() {
-            lock(&self.unsynced).extend(ids);
-        }
-        synced
-    }
-
-    fn sync_contents(&self, ids: &BTreeSet<ContentId>) -> Result<(), CacheError> {
-        let all: Vec<_> = ids.iter().collect();
-        for part in all.chunks(MANY) {
-            let mut files = Vec::with_capacity(2 * part.len());
-            for id in part {
-                let data = self.dir.content(id);
-                for path in [meta_path(&data), data] {
-                    // One that went needs no sync.
-                    if let Ok(file) = open_plain(&path) {
-                        begin_sync(&file);
-                        files.push((**id, path, file));
-                    }
-                }
-            }
-            let failed = together(files, |(id, path, file)| {
-                let synced = self.dir.disk.sync(&file);
-                synced.err().map(|error| (id, CacheError::io(&path, error)))
-            });
-            for (id, error) in failed.into_iter().flatten() {
-                tracing::warn!(content = %id, %error, "content lost: it does not get to the disk");
-                let _edit = self.edit(&id);
-                self.lose(self.shelf(), &id);
-            }
-        }
-        self.dir.sync_shelves()?;
-        let shelves: BTreeSet<u8> = ids.iter().map(|id| id.as_bytes()[0]).collect();
-        let synced = together(shelves.into_iter().collect(), |first| {
-            self.dir.sync_shelf(first)
-        });
-        synced.into_iter().collect()
-    }
-
     /// Takes out a content whose bytes did not get to the disk, and lets go of the shelf.
+    /// Who leases it can see that.
     pub(crate) fn lose(&self, mut shelf: MutexGuard<'_, Shelf>, id: &ContentId) {
+        if let Some(open) = shelf.open.get(id) {
+            open.news.set_lost();
+        }
         let mut trash = Vec::new();
         self.take_off(&mut shelf, id, &mut trash);
         drop(shelf);
+        lock(&self.unsynced).remove(id);
         self.dir.throw_out(trash);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changes_while_it_is_synced_is_synced_again() {
+        let [a, b] = [b"a", b"b"].map(|bytes| ContentId::of(bytes));
+        let mut unsynced = Unsynced::default();
+        unsynced.insert(a);
+        unsynced.insert(b);
+        let marks = unsynced.marks();
+        unsynced.insert(b);
+        unsynced.are_synced(&marks);
+        assert!(!unsynced.contains(&a) && unsynced.contains(&b));
+        unsynced.are_synced(&unsynced.marks());
+        assert!(unsynced.marks().is_empty());
     }
 }

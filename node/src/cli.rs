@@ -15,6 +15,7 @@ mod job;
 mod job_view;
 mod logging;
 mod node;
+mod open_files;
 mod output;
 mod peers;
 mod stats;

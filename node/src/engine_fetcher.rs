@@ -53,11 +53,14 @@ impl Fetcher for EngineFetcher {
     }
 
     fn sync(&self) -> Result<(), JobError> {
-        let synced = self.0.cache().sync_contents();
-        synced.map_err(|error| {
-            let context = ErrorContext::LocalFile;
-            JobError::new("cache_failed", context, error.to_string())
-        })
+        match self.0.cache().sync_contents() {
+            // Whose it was sees it by the lease; all others are durable.
+            Ok(()) | Err(CacheError::Lost { .. }) => Ok(()),
+            Err(error) => {
+                let context = ErrorContext::LocalFile;
+                Err(JobError::new("cache_failed", context, error.to_string()))
+            }
+        }
     }
 
     fn validate(&self, content: &ContentId, entity: Option<&Entity>) {

@@ -5,10 +5,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::args::Global;
 use super::config;
 use super::failure::Failure;
+use super::open_files;
 use crate::node::Node;
 
 pub(super) async fn run(global: &Global) -> Result<(), Failure> {
     let settings = config::load(global)?.settings;
+    open_files::take_all();
     let signals = (
         signal(SignalKind::terminate()),
         signal(SignalKind::interrupt()),

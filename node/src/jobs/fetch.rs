@@ -17,10 +17,11 @@ pub trait Fetcher: Send + Sync + 'static {
     /// Begins or resumes. Dropping the outcome stops it; what came stays.
     fn fetch(&self, request: FetchRequest) -> Fetch;
 
-    /// Makes what was fetched durable: its job is about to say that it is here. Blocks.
+    /// Makes what was fetched durable: its job is about to say that it is here. What was
+    /// lost on the way [says so](Lease::is_lost). Blocks.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// When the disk fails otherwise. Then it can be tried again.
     fn sync(&self) -> Result<(), JobError>;
 
     /// Vouches for a content: its job is completed. Blocks.

@@ -8,6 +8,7 @@ mod hooks;
 mod invalidating;
 mod later;
 mod listing;
+mod lost;
 mod requests;
 mod restarting;
 mod restoring;

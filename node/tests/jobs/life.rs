@@ -4,6 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use potluck::jobs::{Change, JobQuery, NewJob, Refusal};
+use potluck_content::ContentId;
 use potluck_plan::{JobState, Priority};
 
 use super::world::{ME, OTHER, ROOT, World, until};
@@ -249,6 +250,47 @@ async fn what_ended_last_is_remembered_longest() {
     assert_eq!(shown.state, JobState::Cancelled);
     let shown = jobs.show(ME, others.id.clone()).await.unwrap();
     assert_eq!(shown.state, JobState::Cancelled, "of each owner so many");
+}
+
+#[tokio::test]
+async fn what_did_not_get_to_the_disk_is_fetched_again() {
+    let mut world = World::new();
+    let jobs = world.start();
+    let id = ContentId::of(b"http://origin/b");
+    let spoil = |world: &World, is_known| {
+        *world.fake.spoiled.lock().unwrap() = Some((id, is_known));
+    };
+    let asked = |world: &World| world.fake.asked.lock().unwrap().len();
+    // The cache knows.
+    spoil(&world, true);
+    let job = jobs.create(ME, world.job(&["a", "b"])).await.unwrap();
+    let job = until(&jobs, &job.id, JobState::TransientError).await;
+    let error = job.error.as_ref().unwrap();
+    assert_eq!(error.code, "cache_failed");
+    assert!(
+        error.message.contains("http://origin/b"),
+        "{}",
+        error.message
+    );
+    assert!(job.files[0].content_id.is_some() && job.files[1].content_id.is_none());
+    jobs.resume(ME, job.id.clone()).await.unwrap();
+    until(&jobs, &job.id, JobState::Transferred).await;
+    assert_eq!(asked(&world), 3);
+    jobs.complete(ME, job.id.clone(), None).await.unwrap();
+    assert_eq!(fs::read(world.out("b")).unwrap(), b"http://origin/b");
+
+    // Nobody knows until it is copied.
+    fs::write(world.out("b"), "before").unwrap();
+    spoil(&world, false);
+    let job = jobs.create(ME, world.job(&["b"])).await.unwrap();
+    until(&jobs, &job.id, JobState::Transferred).await;
+    let refused = jobs.complete(ME, job.id.clone(), None).await.unwrap_err();
+    assert!(matches!(refused, Refusal::Destination(_)), "{refused}");
+    assert_eq!(fs::read(world.out("b")).unwrap(), b"before");
+    until(&jobs, &job.id, JobState::Transferred).await;
+    assert_eq!(asked(&world), 5);
+    jobs.complete(ME, job.id.clone(), None).await.unwrap();
+    assert_eq!(fs::read(world.out("b")).unwrap(), b"http://origin/b");
 }
 
 #[tokio::test]

@@ -40,6 +40,9 @@ pub(super) struct Fake {
     /// How often what came was made durable, and how often that fails from now on.
     pub(super) syncs: Mutex<u32>,
     pub(super) sync_failures: Mutex<u32>,
+    /// A content of which other bytes are on the disk once all was made durable, and
+    /// whether that is known then.
+    pub(super) spoiled: Mutex<Option<(ContentId, bool)>>,
 }
 
 impl Fake {
@@ -54,6 +57,19 @@ impl Fake {
             versions.0 += 1;
         }
         (versions.0 != 9).then(|| Validator::ETag(format!("\"{}\"", versions.0)))
+    }
+}
+
+impl Fake {
+    fn spoil(&self, id: &ContentId, is_known: bool) {
+        let lease = self.cache.lease(id).unwrap();
+        let hex = id.to_hex();
+        let contents = self.dir.join("data/contents");
+        fs::write(contents.join(&hex[..2]).join(&hex[2..]), "other").unwrap();
+        if is_known {
+            lease.place(&self.dir.join("spoiled"), None).unwrap_err();
+            assert!(lease.is_lost());
+        }
     }
 }
 
@@ -137,6 +153,9 @@ impl Fetcher for Fake {
     fn sync(&self) -> Result<(), JobError> {
         let mut failures = self.sync_failures.lock().unwrap();
         *self.syncs.lock().unwrap() += 1;
+        if let Some((id, is_known)) = self.spoiled.lock().unwrap().take() {
+            self.spoil(&id, is_known);
+        }
         match failures.checked_sub(1) {
             Some(left) => {
                 *failures = left;
@@ -180,6 +199,7 @@ impl World {
             versions: Mutex::default(),
             syncs: Mutex::default(),
             sync_failures: Mutex::default(),
+            spoiled: Mutex::default(),
         });
         let (events, _writer) = EventLog::open(&dir.path().join("events")).unwrap();
         fs::create_dir(dir.path().join("out")).unwrap();

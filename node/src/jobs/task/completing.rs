@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use potluck_cache::{PlaceError, Wanted, place_many};
-use potluck_plan::{Completion, ErrorContext, JobError};
+use potluck_plan::{Completion, ErrorContext, JobError, JobState};
 use serde_json::json;
 
 use super::{JobsTask, Placed, blocking, now};
@@ -142,6 +142,13 @@ impl JobsTask {
         let result = match failed {
             None => self.acknowledge(id, None).await,
             Some(error) => {
+                let lost = entry.drop_lost();
+                if lost.is_some()
+                    && entry.job.state() == JobState::Transferred
+                    && let Err(error) = entry.job.machine.resume(entry.job.progress(), now())
+                {
+                    tracing::warn!(job = %id, %error, "what was lost is not fetched again");
+                }
                 // Its owner makes room and completes it again; what is missing goes on.
                 entry.tell();
                 self.follow(id);
@@ -246,6 +253,7 @@ fn place_error(error: &PlaceError) -> JobError {
         PlaceError::IsADirectory(_) => "is_a_directory",
         PlaceError::NotWritable(_) => "not_writable",
         PlaceError::NoSpace(_) => "no_space",
+        PlaceError::Damaged(_) => "cache_failed",
         PlaceError::Io { .. } => "io",
     };
     JobError::new(code, ErrorContext::LocalFile, error.to_string())

@@ -247,6 +247,7 @@ impl JobsTask {
         };
         let times = entry.job.times(&self.config.times);
         entry.run = None;
+        let error = entry.drop_lost().unwrap_or(error);
         fail(&mut entry.job, error, Retry::At(None), &times);
         entry.tell();
         self.follow(id);
@@ -294,6 +295,9 @@ impl JobsTask {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
+        if let Some(error) = entry.drop_lost() {
+            return self.on_unsynced(id, error).await;
+        }
         entry.run = None;
         if let Err(error) = entry.job.machine.transferred(now) {
             tracing::warn!(job = %id, %error, "an end that does not fit");

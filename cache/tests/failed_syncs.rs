@@ -1,0 +1,170 @@
+//! A disk that does not take what was written to it: it says so once, and who asks again is
+//! told that all is well.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod common;
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, RwLock};
+
+use common::{Dir, blob, read, store};
+use potluck_cache::{CacheError, DiskStep, DiskWatcher, PlaceError, place_many};
+use potluck_content::ContentId;
+use rustix::process::{Resource, getrlimit, setrlimit};
+
+/// Held by who needs files, and by who takes them all.
+static FILES: RwLock<()> = RwLock::new(());
+
+/// Fails to sync one file, and notes the others.
+#[derive(Default)]
+struct Disk {
+    bad: Mutex<Option<PathBuf>>,
+    synced: Mutex<Vec<PathBuf>>,
+}
+
+impl Disk {
+    /// The next sync of this file fails, and only that.
+    fn spoil(&self, path: PathBuf) {
+        *self.bad.lock().unwrap() = Some(path);
+    }
+
+    fn take_synced(&self) -> Vec<PathBuf> {
+        std::mem::take(&mut *self.synced.lock().unwrap())
+    }
+}
+
+impl DiskWatcher for Disk {
+    fn before(&self, step: &DiskStep<'_>) -> io::Result<()> {
+        let DiskStep::SyncFile { file } = step else {
+            return Ok(());
+        };
+        let mut bad = self.bad.lock().unwrap();
+        if bad.take_if(|bad| *bad == name_of(file)).is_some() {
+            return Err(rustix::io::Errno::IO.into());
+        }
+        Ok(())
+    }
+
+    fn after(&self, step: &DiskStep<'_>) {
+        if let DiskStep::SyncFile { file } = step {
+            self.synced.lock().unwrap().push(name_of(file));
+        }
+    }
+}
+
+fn name_of(file: &File) -> PathBuf {
+    fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap()
+}
+
+#[test]
+fn what_did_not_get_to_the_disk_is_not_held_and_who_leases_it_can_tell() {
+    let _files = FILES.read();
+    let bytes = [blob(1, 10_000), blob(2, 10_000)];
+    let ids = bytes.each_ref().map(|bytes| ContentId::of(bytes));
+    for of_sidecar in [false, true] {
+        let (dir, disk) = (Dir::new(10 << 20), Arc::new(Disk::default()));
+        let cache = dir.open_watched(&disk);
+        let leases = bytes.each_ref().map(|bytes| store(&cache, bytes));
+        let bad = match of_sidecar {
+            true => dir.meta(&ids[0]),
+            false => dir.content(&ids[0]),
+        };
+        disk.spoil(bad.clone());
+        let Err(CacheError::Lost { contents, path, .. }) = cache.sync_contents() else {
+            panic!("it was not said that something is lost");
+        };
+        assert_eq!((&contents[..], path), (&ids[..1], bad));
+        assert_eq!(
+            leases.each_ref().map(|lease| lease.is_lost()),
+            [true, false]
+        );
+        assert!(cache.held(&ids[0]).is_none() && !dir.content(&ids[0]).exists());
+        // It is lost once; and what comes again is another's.
+        cache.sync_contents().unwrap();
+        let again = store(&cache, &bytes[0]);
+        cache.sync_contents().unwrap();
+        assert!(!again.is_lost() && leases[0].is_lost());
+        assert!(cache.held(&ids[0]).is_some());
+    }
+}
+
+#[test]
+fn a_change_that_is_to_be_durable_fails_where_the_bytes_are_not() {
+    let _files = FILES.read();
+    let (dir, disk) = (Dir::new(10 << 20), Arc::new(Disk::default()));
+    let cache = dir.open_watched(&disk);
+    let lease = store(&cache, &blob(1, 10_000));
+    disk.spoil(dir.content(&lease.id()));
+    assert!(cache.set_validated(&lease.id(), true).is_err());
+    assert!(lease.is_lost() && cache.held(&lease.id()).is_none());
+}
+
+/// Takes all the files that this process may have open.
+fn take_all_files() -> Vec<File> {
+    std::iter::from_fn(|| File::open("/dev/null").ok()).collect()
+}
+
+#[test]
+fn what_cannot_be_opened_just_now_is_neither_durable_nor_lost() {
+    let _alone = FILES.write();
+    let (dir, disk) = (Dir::new(10 << 20), Arc::new(Disk::default()));
+    let cache = dir.open_watched(&disk);
+    let [id, other] = [1, 2].map(|seed| store(&cache, &blob(seed, 10_000)).id());
+    disk.take_synced();
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = Some(200);
+    setrlimit(Resource::Nofile, limit).unwrap();
+
+    let others = take_all_files();
+    let synced = cache.sync_contents();
+    assert!(matches!(synced, Err(CacheError::Io { .. })), "{synced:?}");
+    assert!(cache.set_validated(&other, true).is_err());
+    drop(others);
+    assert!(cache.held(&id).is_some() && cache.held(&other).is_some());
+    assert!(!disk.take_synced().contains(&dir.content(&id)));
+
+    cache.sync_contents().unwrap();
+    let synced = disk.take_synced();
+    for id in [&id, &other] {
+        assert!(synced.contains(&dir.content(id)) && synced.contains(&dir.meta(id)));
+    }
+    // And that was that.
+    cache.sync_contents().unwrap();
+    assert!(!disk.take_synced().contains(&dir.content(&id)));
+}
+
+#[test]
+fn what_is_put_in_its_place_is_what_it_should_be() {
+    let _files = FILES.read();
+    let dir = Dir::new(10 << 20);
+    let cache = dir.open();
+    let bytes = blob(1, 10_000);
+    let out = dir.temp.path().join("out");
+    fs::write(&out, "before").unwrap();
+    for len in [10_000, 9_000] {
+        let lease = store(&cache, &bytes);
+        // As where the disk did not take them, and they were read again later.
+        let file = OpenOptions::new()
+            .write(true)
+            .open(dir.content(&lease.id()));
+        let file = file.unwrap();
+        file.write_all_at(&[0; 512], 4096).unwrap();
+        file.set_len(len).unwrap();
+        let placed = lease.place(&out, None);
+        assert!(matches!(placed, Err(PlaceError::Damaged(id)) if id == lease.id()));
+        let placed = place_many(&[(lease.clone(), out.clone(), None)]);
+        assert!(matches!(placed[..], [Err(PlaceError::Damaged(_))]));
+        assert_eq!(fs::read(&out).unwrap(), b"before");
+        assert!(lease.is_lost() && cache.held(&lease.id()).is_none());
+    }
+    let lease = store(&cache, &bytes);
+    lease.place(&out, None).unwrap();
+    assert_eq!(
+        (fs::read(&out).unwrap(), read(&lease)),
+        (bytes.to_vec(), bytes.to_vec())
+    );
+}
