@@ -5,9 +5,11 @@
 //! daemon runs as and for root. Errors are problem documents (RFC 9457). The document
 //! at `/v1/openapi.json` describes every route.
 
+mod activity;
 mod authority;
 mod call;
 mod caller;
+mod caller_stream;
 mod contents;
 pub mod descriptors;
 mod doctor;
@@ -22,6 +24,7 @@ mod peers;
 mod problem;
 mod revocations;
 mod room;
+mod serving;
 
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
@@ -52,12 +55,12 @@ use crate::jobs::JobsHandle;
 use crate::peering::Peering;
 pub use crate::revocation::{RevocationDocument, RevocationsDocument};
 use crate::stats::Stats;
-use caller::SocketPeer;
 use descriptors::HandedOver;
 use gate::Gate;
 pub use problem::{CALLER_PLACES, Problem};
 use room::Room;
 pub use room::Turns;
+use serving::answer;
 
 /// The most bytes of a request's body: 200 files of 2,200 characters and then some.
 const MAX_BODY: usize = 4 << 20;
@@ -159,16 +162,9 @@ fn is_open(users: Users) -> bool {
 /// Answers on the control socket until `stop`.
 pub async fn serve(listener: UnixListener, state: State) {
     let stop = state.stopping.clone();
-    let service = router(state).into_make_service_with_connect_info::<SocketPeer>();
-    let gate = Gate::new(
-        listener,
-        Room::new(CONNECTIONS, RESERVE, CONNECTIONS_OF_ONE),
-    );
-    let served = axum::serve(gate, service).with_graceful_shutdown(stop.clone().cancelled_owned());
-    let served = until_cut_off(served.into_future(), stop).await;
-    if let Err(error) = served {
-        tracing::error!(%error, "the control socket failed");
-    }
+    let room = Room::new(CONNECTIONS, RESERVE, CONNECTIONS_OF_ONE);
+    let answering = answer(Gate::new(listener, room), router(state), stop.clone());
+    until_cut_off(answering, stop).await;
 }
 
 /// Answers `/metrics` over TCP until `stop`: the only thing that may be asked without
@@ -179,25 +175,18 @@ pub async fn serve_metrics(listener: TcpListener, state: State) {
         .route("/metrics", get(metrics::show))
         .with_state(state);
     let gate = Gate::new(listener, Room::new(SCRAPERS, 0, SCRAPERS));
-    let served = axum::serve(gate, router).with_graceful_shutdown(stop.clone().cancelled_owned());
-    let served = until_cut_off(served.into_future(), stop).await;
-    if let Err(error) = served {
-        tracing::error!(%error, "the port for metrics failed");
-    }
+    until_cut_off(answer(gate, router, stop.clone()), stop).await;
 }
 
-/// Serves to its end, but not for ever after `stop`: a caller that is stuck would hold
+/// Answers to the end, but not for ever after `stop`: a caller that is stuck would hold
 /// up the end of the node.
-async fn until_cut_off(
-    served: impl Future<Output = io::Result<()>>,
-    stop: CancellationToken,
-) -> io::Result<()> {
+async fn until_cut_off(answering: impl Future<Output = ()>, stop: CancellationToken) {
     tokio::select! {
-        served = served => served,
+        () = answering => {}
         () = async {
             stop.cancelled().await;
             tokio::time::sleep(CUT_OFF).await;
-        } => Ok(()),
+        } => {}
     }
 }
 

@@ -1,10 +1,8 @@
 //! What every call of the control API goes through.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::{Body, Bytes, HttpBody};
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{ConnectInfo, Request, State as Shared};
 use axum::http::StatusCode;
 use axum::middleware::Next;
@@ -13,7 +11,6 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::time::timeout;
 
 use super::caller::SocketPeer;
-use super::gate::Busy;
 use super::problem::Problem;
 use super::{MAX_BODY, State};
 
@@ -22,25 +19,17 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A user may send only some of the longer bodies at once.
 const LONG: u64 = 64 << 10;
 
-/// Keeps in mind that the connection has a request under way, and reads the whole of it
-/// before anything is done with it.
+/// Reads the whole of a request before anything is done with it.
 pub(super) async fn take(
     ConnectInfo(peer): ConnectInfo<SocketPeer>,
     Shared(state): Shared<State>,
     request: Request,
     next: Next,
 ) -> Response {
-    let busy = peer.activity.begin();
-    let response = match read(&peer, &state, request, next).await {
+    match read(&peer, &state, request, next).await {
         Ok(response) => response,
         Err(problem) => problem.into_response(),
-    };
-    until_sent(response, busy)
-}
-
-/// The request is under way until all of the response is sent.
-pub(super) fn until_sent(response: Response, busy: Busy) -> Response {
-    response.map(|body| Body::new(BusyBody { body, _busy: busy }))
+    }
 }
 
 async fn read(
@@ -76,30 +65,4 @@ fn not_read(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Problem 
         StatusCode::BAD_REQUEST,
         format!("the body of the request broke off: {error}"),
     )
-}
-
-/// The body of a response, and what ends with it.
-struct BusyBody {
-    body: Body,
-    _busy: Busy,
-}
-
-impl HttpBody for BusyBody {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<hyper::body::Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> hyper::body::SizeHint {
-        self.body.size_hint()
-    }
 }

@@ -1,30 +1,15 @@
 //! Who is at the other end of the socket.
 
-use axum::extract::connect_info::Connected;
 use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::request::Parts;
-use axum::serve::IncomingStream;
-use tokio::net::UnixListener;
 
-use super::gate::{Activity, Gate};
 use super::problem::Problem;
 use crate::jobs::Caller;
 
 /// The user at the other end, as the kernel vouches for it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct SocketPeer {
     pub(super) uid: Option<u32>,
-    /// Whether their connection has a request under way.
-    pub(super) activity: Activity,
-}
-
-impl Connected<IncomingStream<'_, Gate<UnixListener>>> for SocketPeer {
-    fn connect_info(stream: IncomingStream<'_, Gate<UnixListener>>) -> Self {
-        Self {
-            uid: stream.io().uid(),
-            activity: stream.io().activity(),
-        }
-    }
 }
 
 /// Whether this is root, or the user as whom the daemon runs.

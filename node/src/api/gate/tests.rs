@@ -2,12 +2,13 @@ use std::path::Path;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{ConnectInfo, Request};
-use axum::middleware::{Next, from_fn};
 use axum::routing::get;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
-use super::super::call::until_sent;
-use super::super::caller::SocketPeer;
+use super::super::caller_stream::{IDLE, STALLED};
+use super::super::serving::answer;
 use super::*;
 
 /// A door: `/quiet` never says more than the beginning, `/long` says more than there is
@@ -15,23 +16,13 @@ use super::*;
 fn open(dir: &Path, room: Room) -> JoinSet<()> {
     let listener = UnixListener::bind(dir.join("socket")).unwrap();
     let quiet = async || Body::from_stream(futures::stream::pending::<io::Result<&[u8]>>());
-    let keep_busy =
-        async |ConnectInfo(peer): ConnectInfo<SocketPeer>, request: Request, next: Next| {
-            let busy = peer.activity.begin();
-            until_sent(next.run(request).await, busy)
-        };
     let router = Router::new()
         .route("/", get(async || "here"))
         .route("/quiet", get(quiet))
-        .route("/long", get(async || vec![0_u8; 8 << 20]))
-        .layer(from_fn(keep_busy))
-        .into_make_service_with_connect_info::<SocketPeer>();
+        .route("/long", get(async || vec![0_u8; 8 << 20]));
     let mut tasks = JoinSet::new();
-    tasks.spawn(async move {
-        axum::serve(Gate::new(listener, room), router)
-            .await
-            .unwrap();
-    });
+    let gate = Gate::new(listener, room);
+    tasks.spawn(answer(gate, router, CancellationToken::new()));
     tasks
 }
 
@@ -48,6 +39,15 @@ async fn first_line(stream: &mut UnixStream) -> String {
         line.push(stream.read_u8().await.unwrap());
     }
     String::from_utf8(line).unwrap()
+}
+
+/// A whole answer of `/`.
+async fn answer_of(stream: &mut UnixStream) -> String {
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"here") {
+        answer.push(stream.read_u8().await.unwrap());
+    }
+    String::from_utf8(answer).unwrap()
 }
 
 async fn rest(stream: &mut UnixStream) -> usize {
@@ -74,6 +74,36 @@ async fn who_asks_for_nothing_has_to_leave() {
     first_line(&mut quiet).await;
     let more = timeout(100 * IDLE, rest(&mut quiet)).await;
     assert!(more.is_err(), "who waits for an answer stays");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_now_and_then_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let _door = open(dir.path(), Room::new(1, 0, 1));
+    let mut caller = call(dir.path(), "/").await;
+    for _ in 0..5 {
+        let answer = answer_of(&mut caller).await;
+        assert!(answer.ends_with("here"), "{answer}");
+        sleep(IDLE * 2 / 3).await;
+        let request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+        caller.write_all(request).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn one_connection_is_one_call_at_a_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let _door = open(dir.path(), Room::new(1, 0, 1));
+    let mut caller = UnixStream::connect(dir.path().join("socket"))
+        .await
+        .unwrap();
+    // As RFC 9113 has clients of HTTP/2 begin: the preface, and settings.
+    let greeting = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    caller.write_all(greeting).await.unwrap();
+    let mut answer = Vec::new();
+    let end = timeout(IDLE, caller.read_to_end(&mut answer)).await;
+    assert!(end.is_ok(), "HTTP/2 is spoken: {answer:?}");
+    assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 400"));
 }
 
 #[tokio::test(start_paused = true)]
