@@ -21,6 +21,8 @@ pub enum OriginTrouble {
     Http10,
     /// The file changed at the origin while it was fetched.
     Changed,
+    /// The origin's answers are of several versions, each by itself a whole one.
+    Inconsistent,
 }
 
 impl OriginTrouble {
@@ -34,6 +36,7 @@ impl OriginTrouble {
             Self::Encoded => "encoded",
             Self::Http10 => "http_1_0",
             Self::Changed => "changed",
+            Self::Inconsistent => "inconsistent",
         }
     }
 }
@@ -55,6 +58,9 @@ impl fmt::Display for OriginTrouble {
             }
             Self::Http10 => "the origin speaks HTTP/1.0: a new connection for each request",
             Self::Changed => "the file changed at the origin while it was fetched: begun again",
+            Self::Inconsistent => {
+                "the origin's answers do not agree on one version, as when servers that differ have one name: what a single answer brings, and from the start after an interruption"
+            }
         })
     }
 }
@@ -65,7 +71,7 @@ mod tests {
 
     #[test]
     fn its_name_is_kept() {
-        for trouble in [OriginTrouble::NoRanges, OriginTrouble::Changed] {
+        for trouble in [OriginTrouble::NoRanges, OriginTrouble::Inconsistent] {
             let json = serde_json::to_string(&trouble).unwrap();
             assert_eq!(json, format!("\"{}\"", trouble.code()));
         }

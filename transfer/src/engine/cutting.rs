@@ -11,7 +11,7 @@ use crate::engine::file_task::{Attempt, FileTask};
 use crate::engine::packing::Packing;
 use crate::engine::request::TransferError;
 use crate::engine::wish::{Wish, invalid_range, mismatch};
-use crate::origin::RangeSupport;
+use crate::origin::{OriginBody, RangeSupport};
 
 /// Bytes that are copied at a time.
 const STEP: usize = 1 << 20;
@@ -22,16 +22,17 @@ impl FileTask {
         &self,
         whole: &Wish,
         ranges: &FileRanges,
+        opened: Option<OriginBody>,
     ) -> Result<Attempt, TransferError> {
         let meta = &whole.source.meta;
         let mut lost = 0;
         if let Some(size) = meta.size {
             let packing = Packing::new(ranges, size).map_err(|e| invalid_range(whole, &e))?;
             let apart = meta.ranges != RangeSupport::No && meta.validator.is_some();
-            if apart && self.cached(whole).await?.is_none() {
+            if apart && opened.is_none() && self.cached(whole).await?.is_none() {
                 let wish = self.packed_wish(whole, ranges, Some(packing));
                 self.show(|progress| progress.size = wish.size());
-                match self.attempt(&wish).await {
+                match self.attempt(&wish, None).await {
                     Err(error) if error.code == "origin_no_ranges" => {
                         tracing::info!(url = %meta.url, "no parts: the whole is fetched");
                         // What came before this try is counted when the whole is begun.
@@ -42,7 +43,7 @@ impl FileTask {
                 }
             }
         }
-        let attempted = self.attempt(whole).await.map_err(|mut error| {
+        let attempted = self.attempt(whole, opened).await.map_err(|mut error| {
             if error.accounting == Accounting::default() {
                 error.accounting = self.before();
             }

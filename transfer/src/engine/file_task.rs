@@ -13,10 +13,13 @@ use crate::engine::once::judged;
 use crate::engine::request::{FileDone, FileRequest, Progress, Stage, TransferError};
 use crate::engine::stream_run::stream;
 use crate::engine::wish::{Wish, mismatch};
-use crate::origin::{OriginMeta, OriginRequest, RangeSupport};
+use crate::origin::{OriginBody, OriginMeta, OriginRequest, RangeSupport};
 
 /// How often a file that changes under way, or does not add up, is begun again.
 const MAX_ATTEMPTS: u32 = 4;
+/// After so many changes under way a single answer is taken as it is: where several servers
+/// have one name, their answers may never agree.
+const MAX_CHANGES: u32 = 2;
 
 pub(crate) struct FileTask {
     pub(crate) inner: Arc<Inner>,
@@ -54,19 +57,23 @@ impl FileTask {
         let origin = origin.with_options(options, self.request.owner)?;
         let mut use_peers = self.request.use_peers;
         let mut packed = false;
+        let mut changes = 0;
         // What another method did is not done again just because something came of it.
         let asks = *origin.method() == Method::GET;
         for left in (0..MAX_ATTEMPTS).rev() {
-            let mut meta = self
-                .inner
-                .origin
-                .meta(&origin)
-                .await
-                .map_err(|e| self.failed(e.into()))?;
-            if packed {
-                meta.set_packed();
-            }
-            let wish = self.wish(&origin, meta, use_peers);
+            let (wish, opened) = if changes < MAX_CHANGES {
+                let asked = self.inner.origin.meta(&origin).await;
+                let mut meta = asked.map_err(|e| self.failed(e.into()))?;
+                if packed {
+                    meta.set_packed();
+                }
+                (self.wish(&origin, meta, use_peers), None)
+            } else {
+                self.show(|progress| progress.note(OriginTrouble::Inconsistent));
+                let asked = self.inner.origin.get_any(&origin).await;
+                let (meta, body) = asked.map_err(|e| self.failed(e.into()))?;
+                (self.wish_apart(&origin, meta), Some(body))
+            };
             self.show(|progress| {
                 progress.size = wish.source.meta.size;
                 progress.validator.clone_from(&wish.source.meta.validator);
@@ -75,8 +82,8 @@ impl FileTask {
                 }
             });
             let attempted = match self.request.ranges.clone() {
-                Some(ranges) => Box::pin(self.attempt_ranges(&wish, &ranges)).await,
-                None => self.attempt(&wish).await,
+                Some(ranges) => Box::pin(self.attempt_ranges(&wish, &ranges, opened)).await,
+                None => self.attempt(&wish, opened).await,
             };
             match attempted {
                 Ok(Attempt::Done(lease, accounting)) => {
@@ -94,6 +101,7 @@ impl FileTask {
                     tracing::info!(url = %origin.url(), %error, "begun again");
                     self.show(|progress| progress.note(OriginTrouble::Changed));
                     packed = false;
+                    changes += 1;
                     self.give_up(error.accounting);
                 }
                 Err(error) if error.code == "origin_encoded" && left > 0 && asks => {
@@ -107,7 +115,13 @@ impl FileTask {
         unreachable!("the last attempt returns")
     }
 
-    pub(super) async fn attempt(&self, wish: &Wish) -> Result<Attempt, TransferError> {
+    /// Fetches what is wanted. `opened` is the answer that brings the whole of it, where
+    /// that has come already.
+    pub(super) async fn attempt(
+        &self,
+        wish: &Wish,
+        opened: Option<OriginBody>,
+    ) -> Result<Attempt, TransferError> {
         let own = self.shown.subscribe();
         let guard = self.inner.locks.take(&wish.key, &own, |other| {
             self.show(|progress| {
@@ -124,26 +138,45 @@ impl FileTask {
             let accounting = self.before().resumed(lease.size());
             return Ok(Attempt::Done(lease, accounting));
         }
+        if let Some(body) = opened {
+            return self.by_stream(wish, guard, Some(body)).await;
+        }
         if let Some(attempt) = Box::pin(self.by_pieces(wish, guard)).await? {
             return Ok(attempt);
         }
         // Nobody says how long it is.
         let guard = self.inner.locks.take(&wish.key, &own, |_| {}).await;
-        self.by_stream(wish, guard).await
+        self.by_stream(wish, guard, None).await
     }
 
-    async fn by_stream(&self, wish: &Wish, _guard: KeyGuard) -> Result<Attempt, TransferError> {
+    async fn by_stream(
+        &self,
+        wish: &Wish,
+        _guard: KeyGuard,
+        opened: Option<OriginBody>,
+    ) -> Result<Attempt, TransferError> {
         self.show(|progress| progress.stage = Stage::Transferring);
-        let partial = self.open(wish, None).await?;
+        let mut partial = self.open(wish, None).await?;
+        if let Some(size) = wish.source.meta.size {
+            partial = partial.foretold(size);
+        }
         // Whatever came before, this begins at the start.
         let mut accounting = self.before().wasted();
         let limits = (&self.inner.rates, self.request.job, self.request.priority);
         let shown = |accounting| self.show(|progress| progress.accounting = accounting);
-        let streamed = stream(&wish.source, partial, limits, &mut accounting, shown).await;
-        let finished = match streamed {
-            Ok(partial) => self.finish(wish, partial, None, accounting).await,
-            Err(error) => Err(error),
+        let source = &wish.source;
+        let finished = async {
+            let body = match opened {
+                Some(body) => body,
+                None => {
+                    let asked = source.client.get(&source.request, &source.meta, None);
+                    asked.await?
+                }
+            };
+            let partial = stream(body, partial, limits, &mut accounting, shown).await?;
+            self.finish(wish, partial, None, accounting).await
         };
+        let finished = finished.await;
         // All of it is the origin's, so the next time would be no better.
         let finished = finished.and_then(|lease| lease.ok_or(mismatch(wish, &wish.digests)));
         match finished {

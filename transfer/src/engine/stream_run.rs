@@ -4,8 +4,8 @@ use bytes::Bytes;
 use potluck_cache::Partial;
 use potluck_plan::{Accounting, JobKey, Priority};
 
-use crate::engine::fetch::OriginSource;
 use crate::engine::request::TransferError;
+use crate::origin::OriginBody;
 use crate::rates::Rates;
 
 /// Bytes that are gathered before they are written.
@@ -13,17 +13,13 @@ const BATCH: usize = 1 << 20;
 
 /// Appends everything the origin sends to the partial.
 pub(crate) async fn stream(
-    source: &OriginSource,
+    mut body: OriginBody,
     mut partial: Partial,
     (rates, job, priority): (&Rates, JobKey, Priority),
     accounting: &mut Accounting,
     mut show: impl FnMut(Accounting) + Send,
 ) -> Result<Partial, TransferError> {
     let before = *accounting;
-    let mut body = source
-        .client
-        .get(&source.request, &source.meta, None)
-        .await?;
     let mut batch = Vec::with_capacity(BATCH);
     let (mut sent, mut made) = (0, 0);
     loop {

@@ -86,6 +86,16 @@ impl FileTask {
         }
     }
 
+    /// What is wanted where one answer brings the whole of it: nothing of another is of use
+    /// to it, nor what came of it to another.
+    pub(super) fn wish_apart(&self, origin: &OriginRequest, meta: OriginMeta) -> Wish {
+        Wish {
+            key: PartialKey::Private(self.request.name.clone()),
+            resumable: false,
+            ..self.wish(origin, meta, false)
+        }
+    }
+
     /// What is wanted where only parts of the whole are. It has no name that another
     /// node could ask for.
     pub(super) fn packed_wish(

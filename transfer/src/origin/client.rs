@@ -13,8 +13,8 @@ use hyper::body::Incoming;
 use url::Url;
 
 use crate::origin::answer::{check, failure, no_answer, wrong_range};
-use crate::origin::answer_fields::content_range;
-use crate::origin::encoding::{Packed, packed};
+use crate::origin::answer_fields::{content_range, length};
+use crate::origin::encoding::{Coding, Packed, packed};
 use crate::origin::redirect::{RedirectChain, is_redirect, method_after};
 use crate::origin::roots::RootsError;
 use crate::origin::wires::{Wire, Wires};
@@ -182,15 +182,52 @@ impl OriginClient {
         };
         let packed = meta.packed || *request.method() != Method::GET && coding.is_some();
         let expected = check(&at, &answer, meta, range.as_ref(), packed)?;
+        Ok(self.body(&at, answer, expected, coding))
+    }
+
+    /// Fetches the whole of whatever version there is, and says what its answer says of it.
+    ///
+    /// # Errors
+    /// When there is no answer, or none that is of use.
+    pub async fn get_any(
+        &self,
+        request: &OriginRequest,
+    ) -> Result<(OriginMeta, OriginBody), OriginError> {
+        let start = request.url().clone();
+        let asked = self.ask(Method::GET, request, start.clone(), HeaderMap::new());
+        let (at, answer) = asked.await?;
+        match answer.status() {
+            StatusCode::OK => {}
+            StatusCode::PARTIAL_CONTENT => return Err(wrong_range(&at, &(0..0), answer.headers())),
+            _ => return Err(failure(&at, &answer)),
+        }
+        let mut meta = OriginMeta::of_answer((start, at.clone()), &answer, true)?;
+        meta.shareable &= !request.is_personal();
+        let coding = match packed(&at, answer.headers()) {
+            Packed::By(coding) => Some(coding),
+            Packed::No | Packed::Unknown(_) => None,
+        };
+        let expected = length(answer.headers());
+        let body = self.body(&at, answer, expected, coding);
+        Ok((meta, body))
+    }
+
+    fn body(
+        &self,
+        at: &Url,
+        answer: Response<Incoming>,
+        expected: Option<u64>,
+        coding: Option<Coding>,
+    ) -> OriginBody {
         let socket = answer.extensions().get::<SocketHandle>().cloned();
-        Ok(OriginBody::new(
+        OriginBody::new(
             answer.into_body(),
             at.to_string(),
             expected,
             coding,
             self.config.idle_timeout,
             socket,
-        ))
+        )
     }
 
     /// Sends one request and follows where it leads.
