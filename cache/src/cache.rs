@@ -268,8 +268,10 @@ impl Cache {
     /// Everything about one complete content. Does not count as a use.
     #[must_use]
     pub fn show(&self, id: &ContentId) -> Option<ContentRecord> {
-        let entry = self.inner.index.get(id)?;
+        self.inner.index.get(id)?;
         let meta = self.inner.read_meta(id)?;
+        self.inner.agree(id, &meta);
+        let entry = self.inner.index.get(id)?;
         let shelf = self.inner.shelf();
         Some(ContentRecord {
             id: *id,

@@ -42,6 +42,9 @@ struct State {
     dirs: BTreeSet<u8>,
     /// The contents that the journal names, and whether that is durable.
     noted: HashMap<ContentId, bool>,
+    /// Earlier journals, as long as they are needed, that name contents and may not be
+    /// durable.
+    doubtful: Vec<Arc<File>>,
     /// How many changes are being made, by the journal that names them.
     running: HashMap<u64, usize>,
     /// The contents whose removal may not be durable, and the journal that names it.
@@ -88,6 +91,7 @@ impl Changes {
                 len,
                 dirs: BTreeSet::new(),
                 noted: HashMap::new(),
+                doubtful: Vec::new(),
                 running: HashMap::new(),
                 removed: HashMap::new(),
             }),
@@ -134,6 +138,33 @@ impl Changes {
         Ok(self.change(&mut state))
     }
 
+    /// Makes durable what was noted, if it is not yet: once for all contents that are about
+    /// to become durable, which must not be forgotten then for what the index says of them.
+    pub(crate) fn sync_notes(&self) -> Result<(), CacheError> {
+        let state = self.state();
+        let generation = state.generation;
+        let noted = state.noted_in_doubt();
+        let mut files = state.doubtful.clone();
+        files.extend(state.file.clone().filter(|_| !noted.is_empty()));
+        drop(state);
+        let mut synced = files.iter().map(|file| self.disk.sync(file));
+        let synced = synced.find(Result::is_err).unwrap_or(Ok(()));
+        let mut state = self.state();
+        if state.generation == generation {
+            for id in noted {
+                match &synced {
+                    Ok(()) => state.noted.insert(id, true),
+                    // It may be lost: it is noted again.
+                    Err(_) => state.noted.remove(&id),
+                };
+            }
+        }
+        synced.map_err(|e| CacheError::io(&self.dir, e))?;
+        let is_later = |file: &Arc<File>| !files.iter().any(|done| Arc::ptr_eq(done, file));
+        state.doubtful.retain(is_later);
+        Ok(())
+    }
+
     /// Notes that a content is about to be removed.
     ///
     /// This needs not be durable: when the machine goes down, the files that are left are
@@ -175,6 +206,10 @@ impl Changes {
             generation,
             dirs: std::mem::take(&mut state.dirs),
         };
+        if !state.noted_in_doubt().is_empty() {
+            let before = state.file.clone();
+            state.doubtful.extend(before);
+        }
         state.noted = HashMap::new();
         state.generation = generation + 1;
         state.file = Some(Arc::new(file));
@@ -208,6 +243,7 @@ impl Changes {
 
     /// Removes the journals up to one, whose changes are durable in the index.
     pub(crate) fn forget(&self, generation: u64) {
+        self.state().doubtful.clear();
         for (path, number) in files(&self.dir).unwrap_or_default() {
             if number.is_none_or(|number| number <= generation) {
                 self.disk.discard(&path);
@@ -242,6 +278,12 @@ impl Changes {
 }
 
 impl State {
+    /// What the journal names, and may not be durable.
+    fn noted_in_doubt(&self) -> Vec<ContentId> {
+        let noted = self.noted.iter().filter(|(_, durable)| !**durable);
+        noted.map(|(id, _)| *id).collect()
+    }
+
     /// Writes down a content that is not yet in the journal.
     fn append(&mut self, disk: &Disk, id: &ContentId) -> io::Result<()> {
         if !self.noted.contains_key(id) {

@@ -79,6 +79,14 @@ impl Index {
         self.write(id, Some(entry), &names);
     }
 
+    /// Whether it has this row of a content, and all its names lead somewhere.
+    pub(crate) fn says(&self, id: &ContentId, entry: Entry, facts: &Facts) -> bool {
+        let bucket = self.bucket(Table::Contents, id.as_bytes());
+        let names = facts_names(id, facts);
+        find(&bucket, id.as_bytes()) == Some(&content_row(id, entry, &names))
+            && names.iter().all(|name| self.by_name(name).is_some())
+    }
+
     /// Forgets a content and its names.
     pub(crate) fn remove(&self, id: &ContentId) {
         let _changing = lock(&self.changing);

@@ -31,10 +31,13 @@ pub(crate) struct Inner {
     /// Contents that may not be durable.
     pub(crate) unsynced: Mutex<Unsynced>,
     /// Who changes a sidecar holds the lock that the content's id falls on.
-    pub(crate) edits: [Mutex<()>; 16],
+    pub(crate) edits: [Mutex<()>; EDITS],
     /// Has one owner more for each early copy.
     pub(crate) early_copies: Arc<()>,
 }
+
+/// So many sidecars, at most, are changed at once.
+const EDITS: usize = 16;
 
 /// Why a content cannot be opened.
 pub(crate) enum Unusable {
@@ -72,7 +75,7 @@ impl Inner {
             changes,
             shelf: Mutex::new(Shelf::new(limits, eviction.policy())),
             unsynced: Mutex::new(unsynced),
-            edits: [const { Mutex::new(()) }; 16],
+            edits: [const { Mutex::new(()) }; EDITS],
             early_copies: Arc::default(),
         };
         // Also where the clock was set back since.
@@ -90,7 +93,7 @@ impl Inner {
 
     /// The right to change the sidecar of a content.
     pub(crate) fn edit(&self, id: &ContentId) -> MutexGuard<'_, ()> {
-        lock(&self.edits[usize::from(id.as_bytes()[0]) % self.edits.len()])
+        lock(&self.edits[edit_of(id)])
     }
 
     /// Opens a content, or finds it open. Notes the use.
@@ -108,6 +111,7 @@ impl Inner {
         }
         self.index.get(id)?;
         let meta = self.read_meta(id)?;
+        self.agree(id, &meta);
         let opened = OpenContent::open(self, meta, &self.dir.content(id))
             .inspect_err(|error| self.notice_unreadable(id, error))
             .ok()?;
@@ -136,25 +140,23 @@ impl Inner {
         let mut meta = self.read_meta(id).ok_or_else(not_held)?;
         let before = meta.facts.clone();
         change(&mut meta.facts);
+        // The index may not know what the sidecar says already.
         if meta.facts == before {
-            return Ok(());
+            let listed = self.list_meta(&mut self.shelf(), id, &meta);
+            return listed.then_some(()).ok_or_else(not_held);
         }
         // What is pinned stays, also when it did not fit before.
         meta.cached |= meta.facts.pinned;
         let _change = self.keep_meta(id, &mut meta, when)?;
         let mut shelf = self.shelf();
         // Evicted while its sidecar was written?
-        let Some(known) = self.index.get(id) else {
+        if !self.list_meta(&mut shelf, id, &meta) {
             drop(shelf);
             let data = self.dir.content(id);
             self.dir.disk.discard(&data);
             self.dir.disk.discard(&meta_path(&data));
             return Err(not_held());
-        };
-        let now = entry(&meta, Some(&known));
-        self.index.put(id, now, &meta.facts);
-        shelf.count_out(id, &known);
-        shelf.count_in(id, &now);
+        }
         if let Some(open) = shelf.open.get(id) {
             *open.news.facts() = meta.facts;
             if meta.cached {
@@ -162,6 +164,41 @@ impl Inner {
             }
         }
         Ok(())
+    }
+
+    /// Makes the index say what a sidecar says, if it knows the content. The caller holds
+    /// its edit.
+    fn list_meta(&self, shelf: &mut Shelf, id: &ContentId, meta: &Meta) -> bool {
+        let Some(known) = self.index.get(id) else {
+            return false;
+        };
+        let now = entry(meta, Some(&known));
+        self.index.put(id, now, &meta.facts);
+        shelf.count_out(id, &known);
+        shelf.count_in(id, &now);
+        true
+    }
+
+    /// Sees to it that the index says of a content what its sidecar says: after a loss of
+    /// power, one of them may have got to the disk without the other, and without a note.
+    pub(crate) fn agree(&self, id: &ContentId, meta: &Meta) {
+        let agrees = |meta: &Meta| {
+            let known = self.index.get(id);
+            known.is_none_or(|known| self.index.says(id, entry(meta, Some(&known)), &meta.facts))
+        };
+        if agrees(meta) {
+            return;
+        }
+        // Who changes it just now makes them agree.
+        let Ok(_edit) = self.edits[edit_of(id)].try_lock() else {
+            return;
+        };
+        if let Ok(meta) = Meta::read_sidecar(id, &self.dir.content(id))
+            && !agrees(&meta)
+        {
+            tracing::debug!(content = %id, "the index did not know what the sidecar says");
+            self.list_meta(&mut self.shelf(), id, &meta);
+        }
     }
 
     /// Reads the sidecar of a content that the index knows. What turns out to be damaged
@@ -250,6 +287,11 @@ impl Inner {
             shelf.count_in(&id, &entry);
         }
     }
+}
+
+/// Which of the locks is that of a content.
+fn edit_of(id: &ContentId) -> usize {
+    usize::from(id.as_bytes()[0]) % EDITS
 }
 
 impl Drop for Inner {

@@ -56,8 +56,12 @@ impl Inner {
     /// is known still.
     pub(crate) fn sync_unsynced(&self) -> Result<Losses, CacheError> {
         let marks = lock(&self.unsynced).marks();
-        let all: Vec<_> = marks.keys().copied().collect();
         let mut lost = Losses::default();
+        if marks.is_empty() {
+            return Ok(lost);
+        }
+        self.changes.sync_notes()?;
+        let all: Vec<_> = marks.keys().copied().collect();
         let mut unopened = None;
         for part in all.chunks(MANY) {
             let opened = self.open_parts(part, &mut unopened);

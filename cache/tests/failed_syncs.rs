@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, RwLock};
 
 use common::{Dir, blob, read, store};
-use potluck_cache::{CacheError, DiskStep, DiskWatcher, PlaceError, place_many};
+use potluck_cache::{Cache, CacheError, DiskStep, DiskWatcher, PlaceError, place_many};
 use potluck_content::ContentId;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
@@ -101,6 +101,33 @@ fn a_change_that_is_to_be_durable_fails_where_the_bytes_are_not() {
     disk.spoil(dir.content(&lease.id()));
     assert!(cache.set_validated(&lease.id(), true).is_err());
     assert!(lease.is_lost() && cache.held(&lease.id()).is_none());
+}
+
+#[test]
+fn the_journal_is_durable_before_what_it_names() {
+    let _files = FILES.read();
+    let (dir, disk) = (Dir::new(10 << 20), Arc::new(Disk::default()));
+    let cache = dir.open_watched(&disk);
+    // With a turn of the journal before the sync, and without.
+    let syncs: [fn(&Cache); 2] = [|cache| cache.sync_contents().unwrap(), Cache::flush];
+    for (seed, sync) in syncs.iter().enumerate() {
+        let id = store(&cache, &blob(seed as u64, 10_000)).id();
+        let journals = dir.path().join("changes");
+        let named_in = fs::read_dir(&journals)
+            .unwrap()
+            .map(|it| it.unwrap().path());
+        let mut named_in =
+            named_in.filter(|path| fs::read_to_string(path).unwrap().contains(&id.to_hex()));
+        let journal = named_in.next().unwrap();
+        disk.take_synced();
+        sync(&cache);
+        let synced = disk.take_synced();
+        let at = |path: &PathBuf| synced.iter().position(|synced| synced == path);
+        assert!(
+            at(&journal).is_some() && at(&journal) < at(&dir.meta(&id)),
+            "{synced:?}"
+        );
+    }
 }
 
 /// Takes all the files that this process may have open.

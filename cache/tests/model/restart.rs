@@ -36,6 +36,7 @@ pub(crate) fn check(world: &World, moment: &Moment, crash: Crash, models: [&Mode
     check_usage(&cache, &found);
     check_promises(&found, crash, models);
     check_entity(world, &cache, &found, crash, models);
+    check_index(world, &cache, &found);
     check_bytes(world, &cache, &found);
     for k in 0..PARTIALS.len() {
         check_unfinished(
@@ -104,6 +105,29 @@ fn names_below(root: &Path, dirs: &[&str]) -> BTreeSet<PathBuf> {
         }
     }
     names
+}
+
+/// The index says what the sidecars say, and what is said again takes effect.
+fn check_index(world: &World, cache: &Cache, found: &[Item]) {
+    let is_said = |item: &Item| {
+        let id = world.id(item.blob);
+        let facts = cache.show(&id).unwrap().facts;
+        assert_eq!(cache.held(&id).unwrap().validated, facts.validated);
+        for entity in &facts.entities {
+            let other = cache.find_entity(&entity.key()).unwrap();
+            let known = cache.show(&other).unwrap().facts.entities;
+            assert!(known.contains(entity), "{known:?}");
+        }
+    };
+    found.iter().for_each(is_said);
+    let link = entity("http://o/x", &world.blobs[0]);
+    for item in found {
+        let id = world.id(item.blob);
+        cache.vouch(&id, Some(&link)).unwrap();
+        assert!(cache.held(&id).unwrap().validated);
+        assert_eq!(cache.find_entity(&link.key()), Some(id));
+        is_said(item);
+    }
 }
 
 fn check_bytes(world: &World, cache: &Cache, found: &[Item]) {
