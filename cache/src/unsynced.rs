@@ -79,8 +79,10 @@ impl Inner {
         if when == When::Soon && meta.unsynced.is_some() && !meta.facts.pinned {
             let change = self.changes.note_unsynced(id)?;
             let path = meta_path(&self.dir.content(id));
-            if !self.dir.add_to(&path, Meta::end_of, &meta.encode())? {
-                self.write_meta(id, meta)?;
+            let bytes = meta.encode();
+            if !self.dir.add_to(&path, Meta::end_of, &bytes)? {
+                // It goes over one that may be durable, and must not be less than that.
+                self.dir.replace(&path, &bytes)?;
             }
             self.sync_soon(id);
             return Ok(change);

@@ -11,7 +11,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, RwLock};
 
-use common::{Dir, blob, read, store};
+use common::{Dir, blob, entity, read, store};
 use potluck_cache::{Cache, CacheError, DiskStep, DiskWatcher, PlaceError, place_many};
 use potluck_content::ContentId;
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -24,6 +24,8 @@ static FILES: RwLock<()> = RwLock::new(());
 struct Disk {
     bad: Mutex<Option<PathBuf>>,
     synced: Mutex<Vec<PathBuf>>,
+    /// What got another name, and which.
+    renamed: Mutex<Vec<(PathBuf, PathBuf)>>,
 }
 
 impl Disk {
@@ -52,6 +54,10 @@ impl DiskWatcher for Disk {
     fn after(&self, step: &DiskStep<'_>) {
         if let DiskStep::SyncFile { file } = step {
             self.synced.lock().unwrap().push(name_of(file));
+        }
+        if let DiskStep::Rename { from, to } = step {
+            let names = (from.to_path_buf(), to.to_path_buf());
+            self.renamed.lock().unwrap().push(names);
         }
     }
 }
@@ -128,6 +134,35 @@ fn the_journal_is_durable_before_what_it_names() {
             "{synced:?}"
         );
     }
+}
+
+#[test]
+fn what_is_durable_is_not_replaced_by_what_is_not() {
+    let _files = FILES.read();
+    let (dir, disk) = (Dir::new(10 << 20), Arc::new(Disk::default()));
+    let cache = dir.open_watched(&disk);
+    let bytes = blob(1, 10_000);
+    let id = store(&cache, &bytes).id();
+    cache.sync_contents().unwrap();
+    let before = disk.renamed.lock().unwrap().len();
+    // So often that the sidecar is written anew.
+    for version in 0..60 {
+        let link = entity(&format!("http://o/{version}"), &bytes);
+        disk.take_synced();
+        let renamed = disk.renamed.lock().unwrap().len();
+        cache.vouch(&id, Some(&link)).unwrap();
+        let synced = disk.take_synced();
+        let renamed = disk.renamed.lock().unwrap()[renamed..].to_vec();
+        for (from, to) in renamed {
+            assert!(
+                synced.contains(from),
+                "{} to {}",
+                from.display(),
+                to.display()
+            );
+        }
+    }
+    assert!(disk.renamed.lock().unwrap().len() > before);
 }
 
 /// Takes all the files that this process may have open.

@@ -30,8 +30,10 @@ pub(crate) struct Model {
     /// When each came: making room for a content may evict that same content. Only known
     /// where it was observed.
     pub(crate) lives: [Option<SystemTime>; SIZES.len()],
-    /// What a loss of power may take, or some of what is known of it.
+    /// What a loss of power may take.
     pub(crate) unsynced: [bool; SIZES.len()],
+    /// Of what it may take some of what is known.
+    pub(crate) vague: [bool; SIZES.len()],
     /// What is begun of the blobs that come in pieces.
     pub(crate) unfinished: [Unfinished; PARTIALS.len()],
 }
@@ -126,7 +128,18 @@ impl Model {
             validated,
             pinned: false,
         });
+        self.is_durable(blob);
+    }
+
+    /// It is, with all that is known of it.
+    pub(crate) fn is_durable(&mut self, blob: usize) {
         self.unsynced[blob] = false;
+        self.vague[blob] = false;
+    }
+
+    pub(crate) fn all_is_durable(&mut self) {
+        self.unsynced = Default::default();
+        self.vague = Default::default();
     }
 
     /// The last lease went.

@@ -164,7 +164,7 @@ fn check_promises(found: &[Item], crash: Crash, [before, after]: [&Model; 2]) {
                     |item: &Item| item.pinned,
                 ] {
                     let known = [part(old), part(new)].contains(&part(found));
-                    let forgotten = may_be_lost(blob) && !part(found);
+                    let forgotten = may_be_vague(blob, crash, [before, after]) && !part(found);
                     assert!(known || forgotten, "{old:?} {new:?} {found:?}");
                 }
                 assert!(found.pinned || !(old.pinned && new.pinned), "{found:?}");
@@ -186,6 +186,12 @@ fn may_be_lost(blob: usize, crash: Crash, models: [&Model; 2]) -> bool {
     crash == Crash::PowerLoss && models.iter().any(|model| model.unsynced[blob])
 }
 
+/// Whether some of what is known of it was.
+fn may_be_vague(blob: usize, crash: Crash, models: [&Model; 2]) -> bool {
+    let vague = models.iter().any(|model| model.vague[blob]);
+    may_be_lost(blob, crash, models) || (crash == Crash::PowerLoss && vague)
+}
+
 /// When all comes back that was ever removed, there may be more than the cache may hold.
 fn may_be_evicted(old: &Item, new: &Item, crash: Crash, after: &Model) -> bool {
     let ghosts = (0..SIZES.len()).filter(|blob| after.items.iter().all(|item| item.blob != *blob));
@@ -204,7 +210,7 @@ fn check_entity(world: &World, cache: &Cache, found: &[Item], crash: Crash, mode
             assert!(known || crash == Crash::PowerLoss, "{blob} is linked");
         }
         None => {
-            let must_be = |blob| is_held(blob) && !may_be_lost(blob, crash, models);
+            let must_be = |blob| is_held(blob) && !may_be_vague(blob, crash, models);
             let missed = models.iter().all(|model| model.linked.is_some_and(must_be));
             assert!(!missed, "{models:?}");
         }

@@ -99,7 +99,9 @@ impl World {
                 let item = self.model.find(i);
                 let before = item.map(|item| std::mem::replace(&mut item.validated, on));
                 assert_eq!(done.is_ok(), before.is_some());
-                self.model.unsynced[i] &= before == Some(on);
+                if before.is_some_and(|before| before != on) {
+                    self.model.is_durable(i);
+                }
             }
             Op::Vouch(i) => {
                 let link = entity("http://o/x", &self.blobs[0]);
@@ -111,16 +113,16 @@ impl World {
                 assert_eq!(done.is_ok(), pinned.is_some());
                 if let Some(pinned) = pinned {
                     self.model.linked = Some(i);
-                    self.model.unsynced[i] |= SIZES[i] <= ONE_PIECE && !pinned;
+                    self.model.vague[i] |= SIZES[i] <= ONE_PIECE && !pinned;
                 }
             }
             Op::Sync => {
                 self.cache().sync_contents().unwrap();
-                self.model.unsynced = Default::default();
+                self.model.all_is_durable();
             }
             Op::Flush => {
                 self.cache().flush();
-                self.model.unsynced = Default::default();
+                self.model.all_is_durable();
             }
             Op::Pin(i, on) => {
                 let done = self.cache().set_pinned(&self.id(i), on);
@@ -129,7 +131,9 @@ impl World {
                     std::mem::replace(&mut item.pinned, on)
                 });
                 assert_eq!(done.is_ok(), before.is_some());
-                self.model.unsynced[i] &= before == Some(on);
+                if before.is_some_and(|before| before != on) {
+                    self.model.is_durable(i);
+                }
                 self.model.enforce();
             }
             Op::Link(i) => {
@@ -162,7 +166,7 @@ impl World {
                 self.cache = None;
                 self.cache = Some(self.dir.open_watched(&self.recorder));
                 self.model.leases = [0; SIZES.len()];
-                self.model.unsynced = Default::default();
+                self.model.all_is_durable();
             }
             Op::Crash => {
                 let copy = Dir::in_memory(LIMIT);
@@ -250,7 +254,7 @@ impl World {
             assert_eq!(added.unwrap().id, self.id(i));
             if self.model.touch(i) {
                 self.model.find(i).unwrap().validated = true;
-                self.model.unsynced[i] = false;
+                self.model.is_durable(i);
                 if self.model.leases[i] == 0 {
                     self.model.settle(i);
                 }
