@@ -155,7 +155,7 @@ fn what_is_durable_is_not_replaced_by_what_is_not() {
         let renamed = disk.renamed.lock().unwrap()[renamed..].to_vec();
         for (from, to) in renamed {
             assert!(
-                synced.contains(from),
+                synced.contains(&from),
                 "{} to {}",
                 from.display(),
                 to.display()
