@@ -16,8 +16,10 @@ mod doctor;
 mod documents;
 mod domain;
 mod gate;
+mod job_list;
 mod jobs;
 mod log;
+mod long_answer;
 mod metrics;
 mod offline;
 mod peers;
@@ -81,6 +83,8 @@ const SCRAPERS: usize = 32;
 pub const READINGS: usize = 16;
 /// Requests with long bodies at once of one user.
 pub const LONG_BODIES: usize = 4;
+/// Lists of jobs and whole jobs at once that one user is being sent.
+pub const LONG_ANSWERS: usize = 4;
 
 /// What the API speaks for. Cheap to clone.
 #[derive(Clone)]
@@ -103,6 +107,8 @@ pub struct State {
     pub readings: Arc<Turns>,
     /// Callers with much to say.
     pub long_bodies: Arc<Turns>,
+    /// Callers who are told much.
+    pub long_answers: Arc<Turns>,
     /// What holds.
     pub settings: Arc<Settings>,
     /// Cancelled when the node stops: streams that are followed end then.
@@ -193,7 +199,7 @@ async fn until_cut_off(answering: impl Future<Output = ()>, stop: CancellationTo
 fn router(state: State) -> Router {
     Router::new()
         .route("/v1/status", get(domain::status))
-        .route("/v1/jobs", get(jobs::list).post(jobs::create))
+        .route("/v1/jobs", get(job_list::page).post(jobs::create))
         .route("/v1/jobs/batch", post(jobs::create_many))
         .route("/v1/jobs/{id}", get(jobs::show).patch(jobs::change))
         .route("/v1/jobs/{id}/watch", get(jobs::watch))

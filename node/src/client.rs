@@ -16,7 +16,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
-use hyper::header::{ACCEPT, CONTENT_TYPE, HOST};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderMap, LINK};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
@@ -38,8 +38,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const LONG_PATIENCE: Duration = Duration::from_secs(6 * 3600);
 /// How long bytes of a file may be on their way.
 const STALLED: Duration = Duration::from_secs(60);
-/// The longest document: 300 jobs of 200 files each, with room to spare.
-const MAX_DOCUMENT: usize = 64 << 20;
+/// The longest document: one job of root with as much text as it may have, every character
+/// of it written as an escape of two, and what else is said of its files.
+const MAX_DOCUMENT: usize = 512 << 20;
 /// Calls a daemon.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -91,6 +92,23 @@ impl Client {
     /// As [`ClientError`] says.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         self.document(Method::GET, path, Bytes::new()).await
+    }
+
+    /// Reads a part of a list, and says where the next part is.
+    ///
+    /// # Errors
+    /// As [`ClientError`] says.
+    pub async fn page<T: DeserializeOwned>(
+        &self,
+        path: &str,
+    ) -> Result<(Vec<T>, Option<String>), ClientError> {
+        let call = async {
+            let answer = self.send(Method::GET, path, Bytes::new()).await?;
+            let next = next_page(answer.response.headers());
+            let bytes = whole(answer.response).await?;
+            Ok((serde_json::from_slice(&bytes).map_err(broken)?, next))
+        };
+        self.in_time(self.patience, call).await
     }
 
     /// Sends a document and reads the answer.
@@ -266,6 +284,13 @@ pub fn escaped(text: &str) -> String {
         }
     }
     escaped
+}
+
+/// The target of the link to what comes next (RFC 8288), where the daemon gives one.
+fn next_page(headers: &HeaderMap) -> Option<String> {
+    let link = headers.get(LINK)?.to_str().ok()?;
+    let target = link.strip_suffix(">; rel=\"next\"")?;
+    target.strip_prefix('<').map(str::to_owned)
 }
 
 async fn whole(response: Response<Incoming>) -> Result<Bytes, ClientError> {

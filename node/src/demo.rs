@@ -348,7 +348,7 @@ async fn last_share(guest: &Guest) -> anyhow::Result<Share> {
         .jobs
         .list(by, JobQuery::everything())
         .await?;
-    let job = jobs.first().context("the job is gone")?;
+    let job = jobs.jobs.first().context("the job is gone")?;
     Ok(share(guest, job))
 }
 

@@ -36,7 +36,7 @@ pub use hook::{Hook, HookCause, HookDue, HookRules};
 pub use job::{Job, JobType};
 pub use job_file::JobFile;
 pub use job_id::{JobId, JobIdError};
-pub use query::JobQuery;
+pub use query::{JobPage, JobQuery};
 pub use secret_store::SecretStore;
 pub use secrets::{FileSecrets, JobSecrets};
 pub use store::{JobStore, StoreError};

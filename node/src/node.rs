@@ -181,6 +181,7 @@ impl Node {
             handed_over: Arc::default(),
             readings: Arc::new(Turns::new(api::READINGS)),
             long_bodies: Arc::new(Turns::new(api::LONG_BODIES)),
+            long_answers: Arc::new(Turns::new(api::LONG_ANSWERS)),
             settings,
             stopping: stop_api.clone(),
         };

@@ -6,20 +6,21 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::{Body, Bytes};
-use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{Path, Query, State as Shared};
-use axum::http::{StatusCode, header};
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, State as Shared};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use potluck_cache::Lease;
 use potluck_content::Digest;
 use potluck_plan::FileRange;
-use serde::{Deserialize, Serialize, Serializer as _};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::State;
+use super::long_answer::long_answer;
 use super::problem::Problem;
-use crate::jobs::{Caller, Change, JobDocument, JobQuery, NewFile, NewJob, Why};
+use crate::jobs::{Caller, Change, JobDocument, NewFile, NewJob, Why};
 
 /// Bytes of a finished file that are read at once for a caller.
 const CHUNK: usize = 256 * 1024;
@@ -135,26 +136,16 @@ fn new_job(body: CreateBody) -> Result<NewJob, Problem> {
     })
 }
 
-pub(super) async fn list(
-    by: Caller,
-    Shared(state): Shared<State>,
-    query: Result<Query<JobQuery>, QueryRejection>,
-) -> Result<Response, Problem> {
-    let Query(query) = query?;
-    let jobs = state.jobs.list(by, query).await?;
-    let mut array = Vec::new();
-    serde_json::Serializer::new(&mut array)
-        .collect_seq(jobs.iter().map(AsRef::as_ref))
-        .map_err(|error: serde_json::Error| Problem::internal(error.to_string()))?;
-    Ok(([(header::CONTENT_TYPE, "application/json")], array).into_response())
-}
-
 pub(super) async fn show(
     by: Caller,
     Shared(state): Shared<State>,
     Path(job): Path<String>,
-) -> Answer {
-    Ok(document(state.jobs.show(by, job).await?))
+) -> Result<Response, Problem> {
+    let turn = state.long_answers.wait(by.uid).await?;
+    let job = state.jobs.show(by, job).await?;
+    let document = serde_json::to_vec(&*job);
+    let document = document.map_err(|error| Problem::internal(error.to_string()))?;
+    Ok(long_answer(document, turn))
 }
 
 pub(super) async fn add(
@@ -284,7 +275,7 @@ pub(super) async fn content(
     headers.insert(header::CONTENT_LENGTH, size.into());
     headers.insert(
         header::CONTENT_TYPE,
-        header::HeaderValue::from_static("application/octet-stream"),
+        HeaderValue::from_static("application/octet-stream"),
     );
     if let Some(mtime) = taken.mtime
         && let Ok(value) = httpdate::fmt_http_date(mtime).parse()

@@ -113,3 +113,16 @@ fn any_text_makes_one_part_of_a_path() {
     assert_eq!(escaped("b3:0a-"), "b3:0a-");
     assert_eq!(escaped("../a b?ö"), "..%2Fa%20b%3F%C3%B6");
 }
+
+#[tokio::test]
+async fn a_list_goes_on_where_the_daemon_says() {
+    let first = async || ([(header::LINK, "</more?a=1&b=2>; rel=\"next\"")], "[1]");
+    let router = Router::new()
+        .route("/list", get(first))
+        .route("/more", get(async || "[2]"));
+    let (client, _dir, _server) = serve(router).await;
+    let (page, next) = client.page::<u8>("/list").await.unwrap();
+    assert_eq!((page, next.as_deref()), (vec![1], Some("/more?a=1&b=2")));
+    let (page, next) = client.page::<u8>(&next.unwrap()).await.unwrap();
+    assert_eq!((page, next), (vec![2], None));
+}

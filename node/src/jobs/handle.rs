@@ -8,7 +8,7 @@ use potluck_content::{ContentId, Digest};
 use potluck_plan::{FileRange, JobError, JobRefusal, LimitReached, Priority};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Change, JobDocument, JobId, JobQuery, StoreError, Why};
+use super::{Change, JobDocument, JobId, JobPage, JobQuery, StoreError, Why};
 
 /// Who asks: the user at the other end of the control socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,7 +137,7 @@ pub(super) enum Command {
     Create(Caller, Box<NewJob>, Reply<Arc<JobDocument>>),
     CreateMany(Caller, Vec<NewJob>, Reply<Vec<JobId>>),
     Add(Caller, String, Vec<NewFile>, Reply<Arc<JobDocument>>),
-    List(Caller, JobQuery, Reply<Vec<Arc<JobDocument>>>),
+    List(Caller, JobQuery, Reply<JobPage>),
     Watch(Caller, String, Reply<JobWatch>),
     Resume(Caller, String, Reply<Arc<JobDocument>>),
     Suspend(Caller, String, Reply<Arc<JobDocument>>),
@@ -211,15 +211,12 @@ impl JobsHandle {
         self.ask(|reply| Command::Add(by, job, files, reply)).await
     }
 
-    /// The jobs that the caller may see and that the query fits, the oldest first.
+    /// The jobs that the caller may see and that the query fits, the oldest first, a page of
+    /// them.
     ///
     /// # Errors
     /// When the query goes on after a job that is not there, or the node stops.
-    pub async fn list(
-        &self,
-        by: Caller,
-        query: JobQuery,
-    ) -> Result<Vec<Arc<JobDocument>>, Refusal> {
+    pub async fn list(&self, by: Caller, query: JobQuery) -> Result<JobPage, Refusal> {
         self.ask(|reply| Command::List(by, query, reply)).await
     }
 

@@ -1,9 +1,11 @@
 //! Which jobs are listed.
 
+use std::sync::Arc;
+
 use potluck_plan::{JobState, Priority};
 use serde::{Deserialize, Serialize};
 
-use super::{Job, name_pattern};
+use super::{Job, JobDocument, name_pattern};
 
 /// Which jobs are listed: those that all of it fits.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +33,24 @@ pub struct JobQuery {
     pub after: Option<String>,
     /// Without their files.
     pub brief: bool,
+}
+
+/// Jobs that a query found: as many as are shown at once.
+#[derive(Debug, Clone, Default)]
+pub struct JobPage {
+    /// The oldest first.
+    pub jobs: Vec<Arc<JobDocument>>,
+    /// Whether there are more: those after the last of these.
+    pub has_more: bool,
+}
+
+impl JobPage {
+    /// After which job the rest comes, where there is more.
+    #[must_use]
+    pub fn next(&self) -> Option<&str> {
+        let last = self.jobs.last().filter(|_| self.has_more);
+        last.map(|job| job.id.as_str())
+    }
 }
 
 impl JobQuery {

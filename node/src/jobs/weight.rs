@@ -2,12 +2,14 @@
 
 use potluck_transfer::ProxyChoice;
 
-use super::{Credentials, Hook, Job, JobSecrets, Refusal};
+use super::{Credentials, Hook, Job, JobFile, JobSecrets, Refusal};
 
 /// Bytes of text in one job of a user, and in one of root, who may have any number of
 /// files in it.
 const MOST: usize = 2 << 20;
 const MOST_OF_ROOT: usize = 64 << 20;
+/// Names, times and numbers that are shown of a job and of each of its files.
+const FRAME: usize = 1 << 10;
 
 /// # Errors
 /// When there is more in it than its owner may have kept.
@@ -26,7 +28,32 @@ pub(super) fn check(job: &Job, secrets: &JobSecrets) -> Result<(), Refusal> {
     )))
 }
 
+/// About how many bytes it takes to show a job.
+pub(super) fn shown(job: &Job, brief: bool) -> usize {
+    let said = |file: &JobFile| {
+        let troubles = std::mem::size_of_val(file.troubles.as_slice());
+        let error = file.error.as_ref().map_or(0, |error| error.message.len());
+        let others = file.final_url.as_ref().map_or(0, String::len);
+        of_file(file) + of_fields(&file.response_headers) + others + error + troubles + FRAME
+    };
+    let of_files = match brief {
+        true => 0,
+        false => job.files.iter().map(said).sum(),
+    };
+    of_settings(job) + FRAME + of_files
+}
+
 fn of_job(job: &Job) -> usize {
+    of_settings(job) + job.files.iter().map(of_file).sum::<usize>()
+}
+
+fn of_file(file: &JobFile) -> usize {
+    let ranges = file.ranges.as_ref();
+    let ranges = ranges.map_or(0, |ranges| std::mem::size_of_val(ranges.as_slice()));
+    file.url.len() + file.path.as_os_str().len() + of_fields(&file.headers) + ranges
+}
+
+fn of_settings(job: &Job) -> usize {
     let origin = &job.origin;
     let paths = origin.ca_files.iter();
     let certificate = origin.client_certificate.iter();
@@ -36,18 +63,12 @@ fn of_job(job: &Job) -> usize {
         _ => 0,
     };
     let hooks = job.on_complete.iter().chain(&job.on_error);
-    let files = job.files.iter().map(|file| {
-        let ranges = file.ranges.as_ref();
-        let ranges = ranges.map_or(0, |ranges| std::mem::size_of_val(ranges.as_slice()));
-        file.url.len() + file.path.as_os_str().len() + of_fields(&file.headers) + ranges
-    });
     job.name.len()
         + job.description.len()
         + of_fields(&job.headers)
         + paths.map(|path| path.as_os_str().len()).sum::<usize>()
         + proxy
         + hooks.map(of_hook).sum::<usize>()
-        + files.sum::<usize>()
 }
 
 fn of_hook(hook: &Hook) -> usize {

@@ -44,6 +44,28 @@ fn many_files_are_added_at_once() {
     assert_eq!(fs::read(to.join("other name")).unwrap(), *origin.bytes);
 }
 
+/// More than the daemon says at once.
+#[test]
+fn a_long_list_is_whole() {
+    let (world, origin) = (World::new(), Origin::start(1));
+    let _daemon = world.daemon();
+    let url = origin.url(&"x".repeat(2_000));
+    let list: String = (0..200).map(|n| format!("{url} to-{n}\n")).collect();
+    fs::write(world.path("list"), list).unwrap();
+    let mut ids = Vec::new();
+    for _ in 0..11 {
+        let id = id_of(&world.json(&["job", "create"]));
+        world.json(&["job", "add", &id, "--from-file", "list"]);
+        ids.push(id);
+    }
+    let list = world.json(&["job", "list"]);
+    let found: Vec<_> = list.as_array().unwrap().iter().map(id_of).collect();
+    assert_eq!(found, ids);
+    let few = world.json(&["job", "list", "--limit", "10"]);
+    let few: Vec<_> = few.as_array().unwrap().iter().map(id_of).collect();
+    assert_eq!(few, ids[..10]);
+}
+
 #[test]
 fn parts_of_a_file_are_put_together() {
     let (world, origin) = (World::new(), Origin::start(100_000));

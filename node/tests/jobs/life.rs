@@ -25,9 +25,19 @@ async fn a_job_goes_from_its_making_to_its_files() {
     assert_eq!(done.state, JobState::Acknowledged);
     assert_eq!(fs::read(world.out("b")).unwrap(), b"http://origin/b");
     assert_eq!(world.fake.validated.lock().unwrap().len(), 2);
-    assert!(jobs.list(ME, JobQuery::default()).await.unwrap().is_empty());
+    assert!(
+        jobs.list(ME, JobQuery::default())
+            .await
+            .unwrap()
+            .jobs
+            .is_empty()
+    );
     assert_eq!(
-        jobs.list(ME, JobQuery::everything()).await.unwrap().len(),
+        jobs.list(ME, JobQuery::everything())
+            .await
+            .unwrap()
+            .jobs
+            .len(),
         1
     );
     for kind in [
@@ -95,6 +105,7 @@ async fn others_neither_see_nor_touch_a_job() {
         jobs.list(OTHER, JobQuery::everything())
             .await
             .unwrap()
+            .jobs
             .is_empty()
     );
     for refused in [
@@ -104,7 +115,14 @@ async fn others_neither_see_nor_touch_a_job() {
     ] {
         assert!(matches!(refused, Err(Refusal::NoSuchJob(_))));
     }
-    assert_eq!(jobs.list(ROOT, JobQuery::default()).await.unwrap().len(), 1);
+    assert_eq!(
+        jobs.list(ROOT, JobQuery::default())
+            .await
+            .unwrap()
+            .jobs
+            .len(),
+        1
+    );
     let prefix = job.id[..6].to_owned();
     assert_eq!(
         jobs.cancel(ROOT, prefix).await.unwrap().state,

@@ -1,6 +1,6 @@
 //! Which jobs are listed.
 
-use potluck::jobs::{Change, JobQuery, NewJob, Refusal};
+use potluck::jobs::{Change, JobDocument, JobQuery, NewFile, NewJob, Refusal};
 use potluck_plan::{JobState, Priority};
 
 use super::world::{ME, OTHER, ROOT, World};
@@ -25,7 +25,7 @@ async fn a_query_chooses_and_pages() {
     let low = vec![Change::Priority(Priority::Low)];
     jobs.set(ME, ids[2].clone(), low).await.unwrap();
     let list = async |by, query: JobQuery| -> Vec<String> {
-        let found = jobs.list(by, query).await.unwrap();
+        let found = jobs.list(by, query).await.unwrap().jobs;
         found.iter().map(|job| job.id.clone()).collect()
     };
     let night = JobQuery {
@@ -76,6 +76,49 @@ async fn a_brief_list_leaves_the_files_out() {
         brief: true,
         ..JobQuery::default()
     };
-    let found = jobs.list(ME, brief).await.unwrap();
+    let found = jobs.list(ME, brief).await.unwrap().jobs;
     assert_eq!((found[0].files.len(), found[0].files_total), (0, 2));
+}
+
+/// A user may have 60 jobs of 2 MiB each; who asks for all of them gets them little by little.
+#[tokio::test]
+async fn a_page_is_not_longer_than_its_bytes() {
+    let mut world = World::new();
+    let jobs = world.start();
+    let long = "x".repeat(2_000);
+    let mut ids = Vec::new();
+    for _ in 0..12 {
+        let files = (0..200).map(|n| NewFile {
+            url: format!("http://origin/{long}"),
+            ..world.file(&n.to_string())
+        });
+        let new = NewJob {
+            files: files.collect(),
+            ..NewJob::default()
+        };
+        ids.push(jobs.create(ME, new).await.unwrap().id.clone());
+    }
+    let mut query = JobQuery::default();
+    let (mut found, mut pages) = (Vec::new(), 0);
+    loop {
+        let page = jobs.list(ME, query.clone()).await.unwrap();
+        let bytes: usize = page.jobs.iter().map(|job| shown(job)).sum();
+        assert!(bytes <= 4 << 20, "{bytes}");
+        found.extend(page.jobs.iter().map(|job| job.id.clone()));
+        pages += 1;
+        match page.next() {
+            Some(next) => query.after = Some(next.to_owned()),
+            None => break,
+        }
+    }
+    assert_eq!(found, ids);
+    assert!(pages > 1);
+    query.after = None;
+    query.brief = true;
+    let brief = jobs.list(ME, query).await.unwrap();
+    assert_eq!((brief.jobs.len(), brief.next()), (ids.len(), None));
+}
+
+fn shown(job: &JobDocument) -> usize {
+    serde_json::to_vec(job).unwrap().len()
 }

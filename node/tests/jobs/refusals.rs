@@ -79,6 +79,6 @@ async fn what_nobody_waits_for_any_more_is_not_done() {
         _ = jobs.create(ME, NewJob::default()) => panic!("the jobs had no time for it"),
         () = std::future::ready(()) => {}
     }
-    let all = jobs.list(ME, JobQuery::default()).await.unwrap();
+    let all = jobs.list(ME, JobQuery::default()).await.unwrap().jobs;
     assert!(all.is_empty(), "{all:?}");
 }

@@ -51,23 +51,19 @@ pub(in crate::cli) struct ListArgs {
 
 pub(super) async fn list(client: &Client, args: &ListArgs, output: &Output) -> Result<(), Failure> {
     let limit = args.limit.unwrap_or(usize::MAX);
-    let mut after = args.after.clone();
     let mut jobs: Vec<JobDocument> = Vec::new();
-    loop {
-        let wanted = PAGE.min(limit - jobs.len());
-        let path = path(args, after.as_deref(), wanted, !output.json);
-        let page: Vec<JobDocument> = client.get(&path).await?;
-        let is_last = page.len() < wanted;
+    let mut next = Some(path(args, !output.json));
+    while let Some(path) = next.filter(|_| jobs.len() < limit) {
+        let page;
+        (page, next) = client.page(&path).await?;
         jobs.extend(page);
-        after = jobs.last().map(|job| job.id.clone());
-        if is_last || jobs.len() >= limit {
-            break;
-        }
     }
+    jobs.truncate(limit);
     job_view::list(&jobs, output)
 }
 
-fn path(args: &ListArgs, after: Option<&str>, limit: usize, brief: bool) -> String {
+fn path(args: &ListArgs, brief: bool) -> String {
+    let limit = args.limit.map_or(PAGE, |limit| limit.min(PAGE));
     let mut path = format!("/v1/jobs?all={}&limit={limit}&brief={brief}", args.all);
     let states: Vec<String> = args.state.iter().map(ToString::to_string).collect();
     let conditions = [
@@ -78,7 +74,7 @@ fn path(args: &ListArgs, after: Option<&str>, limit: usize, brief: bool) -> Stri
             "priority",
             args.priority.map(|priority| priority.to_string()),
         ),
-        ("after", after.map(str::to_owned)),
+        ("after", args.after.clone()),
     ];
     for (key, value) in conditions {
         if let Some(value) = value {
