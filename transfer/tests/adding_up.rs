@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use potluck_plan::Accounting;
+use potluck_plan::{Accounting, Counted};
 use potluck_transfer::{EngineConfig, FileRequest};
 use support::scripted_origin::{Asked, Reply, ScriptedOrigin, file, head};
 use support::test_domain::TestDomain;
@@ -133,6 +133,7 @@ async fn tries(seed: u64) -> usize {
         ..EngineConfig::default()
     });
     let mut before = Accounting::default();
+    let (mut counted, mut counters) = (Counted::default(), Accounting::default());
     for number in 1.. {
         fate.lock().unwrap().turn();
         let mut request = FileRequest::new(origin.url("/f"), "job");
@@ -152,6 +153,8 @@ async fn tries(seed: u64) -> usize {
             sent,
             "seed {seed}, try {number}, {manner:?}: {got:?}"
         );
+        counters += counted.take(&before);
+        assert_eq!(counters.received(), sent, "seed {seed}, try {number}");
         if let Ok(done) = got {
             check(&done, &content);
             return number;

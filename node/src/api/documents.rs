@@ -80,6 +80,9 @@ pub struct StatsDocument {
     pub bytes_from_cache: u64,
     /// What arrived and was of no use.
     pub bytes_discarded: u64,
+    /// Of what origins gave, what nobody sent: it came packed and was less.
+    #[serde(default)]
+    pub bytes_unpacked: u64,
     /// What was given to peers.
     pub bytes_served: u64,
     /// Downloads that were completed.
@@ -173,6 +176,7 @@ impl StatsDocument {
             bytes_from_origin: counts.got.origin,
             bytes_from_cache: counts.got.cache,
             bytes_discarded: counts.got.discarded,
+            bytes_unpacked: counts.got.unpacked,
             bytes_served: counts.bytes_served,
             jobs_completed: counts.jobs_completed,
             peers,

@@ -340,6 +340,7 @@ fn move_to(file: &mut JobFile, secrets: &mut JobSecrets, index: usize, url: &str
     let (shown, password) = split_password(url);
     if shown != file.url {
         file.begin_anew();
+        file.most_held = None;
     }
     file.url = shown;
     file.is_foreign = false;

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use potluck_cache::Lease;
 use potluck_content::Validator;
-use potluck_plan::{Accounting, JobKey, Priority};
+use potluck_plan::{JobKey, Priority};
 use potluck_transfer::OriginOptions;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -175,15 +175,6 @@ impl Entry {
     /// For the event log.
     pub(super) fn about(&self) -> Option<(String, u32)> {
         Some((self.job.id.to_string(), self.job.owner))
-    }
-
-    /// Bytes of one file so far.
-    pub(super) fn accounting(&self, file: usize) -> Accounting {
-        self.job
-            .files
-            .get(file)
-            .map(|file| file.accounting)
-            .unwrap_or_default()
     }
 }
 

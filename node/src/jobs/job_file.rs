@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use potluck_content::{ContentId, Digest, Entity, Validator};
-use potluck_plan::{Accounting, FileRanges, JobError, OriginTrouble};
+use potluck_plan::{Accounting, Counted, FileRanges, JobError, OriginTrouble};
 use serde::{Deserialize, Serialize};
 
 use crate::public_url::public_url;
@@ -43,6 +43,12 @@ pub struct JobFile {
     pub shareable: bool,
     /// Where bytes came from.
     pub accounting: Accounting,
+    /// What of that the counters of the node have.
+    #[serde(default)]
+    pub counted: Counted,
+    /// The most bytes of it that were ever here; `None` before anything came.
+    #[serde(default)]
+    pub most_held: Option<u64>,
     /// Whether it stands where it goes.
     pub placed: bool,
     /// What is wrong with it.
@@ -86,6 +92,8 @@ impl JobFile {
             entity: None,
             shareable: false,
             accounting: Accounting::default(),
+            counted: Counted::default(),
+            most_held: None,
             placed: false,
             error: None,
             from_origin: false,
@@ -122,6 +130,19 @@ impl JobFile {
             validator: self.validator.clone()?,
             size: self.size?,
         })
+    }
+
+    /// What the counters of the node do not have yet, and have from here on.
+    pub fn take_uncounted(&mut self) -> Accounting {
+        self.counted.take(&self.accounting)
+    }
+
+    /// Notes how many bytes of it are here. Says whether there were never so many: what
+    /// was given up and comes again is no progress.
+    pub fn hold(&mut self, bytes: u64) -> bool {
+        let is_more = Some(bytes) > self.most_held;
+        self.most_held = self.most_held.max(Some(bytes));
+        is_more
     }
 
     /// Forgets what was transferred: it is no longer there. What came has come.

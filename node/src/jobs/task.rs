@@ -2,6 +2,7 @@
 
 mod changing;
 mod completing;
+mod counting;
 mod creating;
 mod forgetting;
 mod hooks;

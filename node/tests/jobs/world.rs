@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -27,6 +28,7 @@ pub(super) const ROOT: Caller = Caller { uid: 0 };
 
 /// URLs with `hang` in them never end, those with `missing` fail for good, those with
 /// `busy`, `away` and `full` for now; those with `redirected` lead elsewhere; those with `peer` come from peers where they may;
+/// those with `torn` bring ten bytes for nothing, and are away then;
 /// all others are a file of the bytes of their URL.
 pub(super) struct Fake {
     pub(super) cache: Cache,
@@ -43,6 +45,8 @@ pub(super) struct Fake {
     /// A content of which other bytes are on the disk once all was made durable, and
     /// whether that is known then.
     pub(super) spoiled: Mutex<Option<(ContentId, bool)>>,
+    /// Bytes that came over the network.
+    pub(super) wire: Arc<AtomicU64>,
 }
 
 impl Fake {
@@ -79,6 +83,7 @@ impl Fetcher for Fake {
         let validator = self.validator(&request.url);
         let (shown, progress) = watch::channel(FetchProgress::default());
         let (cache, dir) = (self.cache.clone(), self.dir.clone());
+        let wire = Arc::clone(&self.wire);
         let outcome = Box::pin(async move {
             let url = request.url.clone();
             let failed = |code: &str, retry| FetchError {
@@ -86,6 +91,8 @@ impl Fetcher for Fake {
                 retry,
                 accounting: Accounting::default(),
             };
+            let first = 10 * u64::from(request.url.contains("large"));
+            wire.fetch_add(first, Ordering::Relaxed);
             shown.send_replace(FetchProgress {
                 connected: true,
                 size: Some(match request.url.contains("large") {
@@ -94,7 +101,7 @@ impl Fetcher for Fake {
                 }),
                 validator: validator.clone(),
                 accounting: Accounting {
-                    origin: request.before.origin + 10 * u64::from(request.url.contains("large")),
+                    origin: request.before.origin + first,
                     ..request.before
                 },
                 ..FetchProgress::default()
@@ -107,6 +114,14 @@ impl Fetcher for Fake {
             }
             if request.url.contains("hang") {
                 std::future::pending::<()>().await;
+            }
+            if request.url.contains("torn") {
+                let mut accounting = request.before.wasted();
+                accounting.add_discarded(first);
+                return Err(FetchError {
+                    accounting,
+                    ..failed("origin_unreachable", Retry::At(None))
+                });
             }
             if request.url.contains("missing") {
                 return Err(failed("http_404", Retry::Never));
@@ -124,6 +139,7 @@ impl Fetcher for Fake {
             fs::write(&path, &request.url).unwrap();
             let id = cache.add_file(&path, |_| {}).unwrap().id;
             let lease = cache.lease(&id).unwrap();
+            wire.fetch_add(lease.size(), Ordering::Relaxed);
             let mut accounting = Accounting {
                 discarded: request.before.discarded,
                 ..Accounting::default()
@@ -182,6 +198,7 @@ pub(super) struct World {
     pub(super) cache: Cache,
     pub(super) events: EventLog,
     pub(super) around: Surroundings,
+    pub(super) stats: Stats,
     running: Option<(JobsHandle, JoinHandle<()>, CancellationToken)>,
 }
 
@@ -199,9 +216,11 @@ impl World {
             versions: Mutex::default(),
             syncs: Mutex::default(),
             sync_failures: Mutex::default(),
+            wire: Arc::default(),
             spoiled: Mutex::default(),
         });
         let (events, _writer) = EventLog::open(&dir.path().join("events")).unwrap();
+        let stats = Stats::open(&dir.path().join("stats.json"), SystemTime::now());
         fs::create_dir(dir.path().join("out")).unwrap();
         Self {
             config: JobsConfig {
@@ -220,13 +239,13 @@ impl World {
             cache,
             events,
             around: Surroundings::calm(),
+            stats,
             running: None,
         }
     }
 
     pub(super) fn start(&mut self) -> JobsHandle {
         let store = JobStore::open(&self.dir.path().join("jobs")).unwrap();
-        let stats = Stats::open(&self.dir.path().join("stats.json"), SystemTime::now());
         let fake = Arc::clone(&self.fake);
         let (cache, events) = (self.cache.clone(), self.events.clone());
         let opened = JobsTask::open(
@@ -235,7 +254,7 @@ impl World {
             cache,
             fake,
             events,
-            stats,
+            self.stats.clone(),
             self.around.clone(),
         );
         let (handle, task) = opened.unwrap();

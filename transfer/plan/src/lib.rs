@@ -20,6 +20,7 @@
 
 mod accounting;
 mod condition;
+mod counted;
 mod file_plan;
 mod governor;
 mod job_error;
@@ -41,6 +42,7 @@ mod window;
 
 pub use accounting::Accounting;
 pub use condition::Condition;
+pub use counted::Counted;
 pub use file_plan::{
     Action, Deadline, FilePlan, FilePlanConfig, OriginFailure, OriginUse, Outcome, PieceUse,
     StuckReason,

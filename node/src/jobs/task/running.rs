@@ -13,7 +13,6 @@ use crate::jobs::fetch::{FetchError, Fetched};
 use crate::jobs::recheck::is_other;
 use crate::jobs::runner::{News, Runner, Update};
 use crate::jobs::{FetchPhase, FetchProgress, HookCause, Job, JobId, StoreError};
-use crate::stats::Counts;
 
 impl JobsTask {
     pub(super) async fn start_run(&mut self, id: JobId) {
@@ -90,7 +89,9 @@ impl JobsTask {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
-        for file in entry.stop_run() {
+        let files = entry.stop_run();
+        self.count(id, ..);
+        for file in files {
             self.record_stopped(id, file, status);
         }
     }
@@ -147,7 +148,8 @@ impl JobsTask {
         if together && progress.connected && is_other(&file.validator, &progress.validator) {
             return self.on_changed(id, index).await;
         }
-        let moved = progress.accounting.total() > file.accounting.total();
+        let held = progress.accounting.total();
+        let moved = held > 0 && file.hold(held);
         let troubles = progress.troubles;
         let known = file.size.is_none() && progress.size.is_some();
         file.size = progress.size.or(file.size);
@@ -220,8 +222,10 @@ impl JobsTask {
         file.shareable = fetched.shareable;
         file.accounting = fetched.accounting;
         file.error = None;
+        if file.hold(fetched.lease.size()) {
+            entry.job.machine.handle_progress(now);
+        }
         entry.leases.insert(index, fetched.lease);
-        entry.job.machine.handle_progress(now);
         if entry.job.state() == JobState::Connecting
             && let Err(error) = entry.job.machine.connected(now)
         {
@@ -230,11 +234,7 @@ impl JobsTask {
         if let Some(run) = &mut entry.run {
             run.files.remove(&index);
         }
-        let counts = Counts {
-            got: entry.accounting(index),
-            ..Counts::default()
-        };
-        self.stats.add(counts, now);
+        self.count(id, index..=index);
         self.record_stopped(id, index, "transferred");
         self.show_soon(id);
         self.keep_soon(id).await;
@@ -278,6 +278,7 @@ impl JobsTask {
         entry.tell();
         let is_over = entry.job.state() == JobState::Error;
         self.follow(id);
+        self.count(id, ..);
         let code = error.map_or_else(|| "error".to_owned(), |error| error.code);
         self.record_stopped(id, index, &code);
         for other in others {
