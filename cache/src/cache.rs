@@ -269,7 +269,7 @@ impl Cache {
     #[must_use]
     pub fn show(&self, id: &ContentId) -> Option<ContentRecord> {
         self.inner.index.get(id)?;
-        let meta = self.inner.read_meta(id)?;
+        let meta = self.inner.look_at_meta(id)?;
         self.inner.agree(id, &meta);
         let entry = self.inner.index.get(id)?;
         let shelf = self.inner.shelf();

@@ -104,26 +104,41 @@ impl Inner {
             return Err(CacheError::NotHeld(*id));
         }
         let data = self.dir.content(id);
-        match (Meta::read_sidecar(id, &data), open_plain(&data)) {
-            (Ok(meta), Ok(file)) => {
+        let meta = match Meta::read_sidecar(id, &data) {
+            Ok(meta) if !meta.is_doubtful() => meta,
+            // It may never have got to the disk, as a whole.
+            _ => match self.meta_to_check(id)? {
+                Ok(meta) => meta,
+                Err(damage) => return Ok(Err(damage)),
+            },
+        };
+        match open_plain(&data) {
+            Ok(file) => {
                 let whole = (file.metadata()).is_ok_and(|f| f.len() == meta.manifest.size());
                 let lease = whole.then(|| self.open_unused(id)).flatten();
-                return Ok(Ok(Subject {
+                Ok(Ok(Subject {
                     meta,
                     file,
                     _lease: lease.map(Lease::new),
-                }));
+                }))
             }
-            (Ok(_), Err(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
-                return Err(CacheError::io(&data, error));
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                Err(CacheError::io(&data, error))
             }
-            _ => {}
+            // It came right, or went, just now, where it is no damage.
+            Err(_) => match self.meta_to_check(id)? {
+                Ok(_) => Err(CacheError::NotHeld(*id)),
+                Err(damage) => Ok(Err(damage)),
+            },
         }
-        match self.usable_meta(id) {
+    }
+
+    fn meta_to_check(&self, id: &ContentId) -> Result<Result<Meta, Damage>, CacheError> {
+        match self.usable_meta(id, Meta::read) {
+            Ok(meta) => Ok(Ok(meta)),
             Err(Unusable::TakenOut(damage)) => Ok(Err(damage)),
-            Err(Unusable::Unreadable(error)) => Err(CacheError::io(&data, error)),
-            // It came right, or went, just now.
-            Ok(_) | Err(Unusable::NotHeld) => Err(CacheError::NotHeld(*id)),
+            Err(Unusable::Unreadable(error)) => Err(CacheError::io(&self.dir.content(id), error)),
+            Err(Unusable::NotHeld) => Err(CacheError::NotHeld(*id)),
         }
     }
 }

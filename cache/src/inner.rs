@@ -1,7 +1,7 @@
 //! What caches, leases and partials share.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use potluck_content::ContentId;
@@ -193,7 +193,7 @@ impl Inner {
         let Ok(_edit) = self.edits[edit_of(id)].try_lock() else {
             return;
         };
-        if let Ok(meta) = Meta::read_sidecar(id, &self.dir.content(id))
+        if let Ok(meta) = Meta::look(id, &self.dir.content(id))
             && !agrees(&meta)
         {
             tracing::debug!(content = %id, "the index did not know what the sidecar says");
@@ -204,28 +204,38 @@ impl Inner {
     /// Reads the sidecar of a content that the index knows. What turns out to be damaged
     /// or gone is taken out, so that it is not served.
     pub(crate) fn read_meta(&self, id: &ContentId) -> Option<Meta> {
-        self.usable_meta(id).ok()
+        self.usable_meta(id, Meta::read).ok()
+    }
+
+    /// The same for who does not want its bytes.
+    pub(crate) fn look_at_meta(&self, id: &ContentId) -> Option<Meta> {
+        self.usable_meta(id, Meta::look).ok()
     }
 
     /// The same, with the reason why there is none.
-    pub(crate) fn usable_meta(&self, id: &ContentId) -> Result<Meta, Unusable> {
+    pub(crate) fn usable_meta(
+        &self,
+        id: &ContentId,
+        read: impl Fn(&ContentId, &Path) -> Result<Meta, MetaError>,
+    ) -> Result<Meta, Unusable> {
         let data = self.dir.content(id);
-        let error = match Meta::read(id, &data) {
+        let error = match read(id, &data) {
             Ok(meta) => return Ok(meta),
             Err(error) => error,
         };
         let shelf = self.shelf();
-        if self.index.get(id).is_none() {
+        let Some(known) = self.index.get(id) else {
             return Err(Unusable::NotHeld);
-        }
-        if matches!(error, MetaError::Lost) {
+        };
+        let is_damage = error.is_damage_of(Some(&known));
+        if matches!(error, MetaError::Lost) && !is_damage {
             tracing::info!(content = %id, "content lost with the power");
             self.lose(shelf, id);
             return Err(Unusable::NotHeld);
         }
         // While the index knows it, both files must be there.
         let gone = is_gone(&data) || is_gone(&meta_path(&data));
-        if !error.is_damage() && !gone {
+        if !is_damage && !gone {
             drop(shelf);
             self.notice_unreadable(id, &error);
             return Err(Unusable::Unreadable(io::Error::other(error)));

@@ -5,15 +5,16 @@ use std::io::{self, Read as _};
 use std::path::Path;
 use std::time::SystemTime;
 
-use potluck_content::{ChainingValue, ContentHasher, ContentId, Manifest};
+use potluck_content::{ChainingValue, ContentHasher, ContentId, MIN_PIECE_LEN, Manifest};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::Facts;
 use crate::data_dir::{meta_path, read};
+use crate::index_row::Entry;
 use crate::plain::open_plain;
 use crate::sidecar::{Sidecar, SidecarError};
-use crate::start::this_boot;
+use crate::start::{booted, this_boot};
 
 const KIND: &str = "content";
 const VERSION: u32 = 1;
@@ -134,7 +135,26 @@ impl Meta {
     /// many as it says; also that they are right, where they may never have got to the
     /// disk.
     pub(crate) fn read(id: &ContentId, data: &Path) -> Result<Self, MetaError> {
-        let mut meta = Self::read_sidecar(id, data)?;
+        let mut meta = Self::look(id, data)?;
+        if meta.is_doubtful() {
+            if hash(data).map_err(io_error)? != *id {
+                return Err(MetaError::Lost);
+            }
+            // They were read from the disk.
+            meta.unsynced = None;
+        }
+        Ok(meta)
+    }
+
+    /// The same for who wants to know of the content and not its bytes: these are not looked
+    /// at.
+    pub(crate) fn look(id: &ContentId, data: &Path) -> Result<Self, MetaError> {
+        let meta = match Self::read_sidecar(id, data) {
+            Err(MetaError::Sidecar(SidecarError::Damaged)) if never_came(&meta_path(data)) => {
+                return Self::of_bytes(id, data);
+            }
+            found => found?,
+        };
         let file = fs::symlink_metadata(data).map_err(io_error)?;
         if !file.is_file() {
             return Err(MetaError::NotAFile);
@@ -148,18 +168,31 @@ impl Meta {
                 false => MetaError::Size { expected, found },
             });
         }
-        if meta.is_doubtful() {
-            if hash(data).map_err(io_error)? != *id {
-                return Err(MetaError::Lost);
-            }
-            // They were read from the disk.
-            meta.unsynced = None;
-        }
         Ok(meta)
     }
 
+    /// What is known of a content whose sidecar did not get to the disk: its bytes, if
+    /// they did. Only those of one piece are without a sync so long.
+    fn of_bytes(id: &ContentId, data: &Path) -> Result<Self, MetaError> {
+        let file = fs::symlink_metadata(data).map_err(io_error)?;
+        if !file.is_file() || file.len() > MIN_PIECE_LEN {
+            return Err(SidecarError::Damaged.into());
+        }
+        let bytes = read(data).map_err(io_error)?;
+        if ContentId::of(&bytes) != *id {
+            return Err(MetaError::Lost);
+        }
+        Ok(Self {
+            manifest: Manifest::of(&bytes).map_err(senseless)?,
+            cached: true,
+            added: file.modified().unwrap_or(SystemTime::UNIX_EPOCH),
+            facts: Facts::default(),
+            unsynced: None,
+        })
+    }
+
     /// Whether the machine went down since the bytes were written.
-    fn is_doubtful(&self) -> bool {
+    pub(crate) fn is_doubtful(&self) -> bool {
         self.unsynced.is_some() && self.unsynced.as_deref() != this_boot()
     }
 
@@ -171,6 +204,13 @@ impl Meta {
 }
 
 impl MetaError {
+    /// Whether somebody should hear of it. That a content was lost with the power is nothing
+    /// to look at, but what is pinned was durable before it was said to be.
+    pub(crate) fn is_damage_of(&self, known: Option<&Entry>) -> bool {
+        let is_pinned = known.is_some_and(|known| known.pinned);
+        self.is_damage() || (matches!(self, Self::Lost) && is_pinned)
+    }
+
     /// Whether the files are there but cannot be trusted.
     pub(crate) const fn is_damage(&self) -> bool {
         match self {
@@ -203,6 +243,14 @@ pub(crate) fn senseless(error: impl ToString) -> SidecarError {
     SidecarError::Senseless(error.to_string())
 }
 
+/// Whether a sidecar was on its way to the disk when the machine went down: then it is
+/// found empty, or as zeros. Since, nobody wrote to it.
+fn never_came(path: &Path) -> bool {
+    let modified = fs::symlink_metadata(path).and_then(|file| file.modified());
+    let before = modified.is_ok_and(|time| booted().is_some_and(|booted| time < booted));
+    before && read(path).is_ok_and(|bytes| bytes.iter().all(|byte| *byte == 0))
+}
+
 fn hash(data: &Path) -> io::Result<ContentId> {
     let mut file = open_plain(data)?;
     let (mut hasher, mut block) = (ContentHasher::new(), vec![0; 1 << 16]);
@@ -226,7 +274,6 @@ fn io_error(error: io::Error) -> MetaError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use potluck_content::MIN_PIECE_LEN;
 
     fn meta(len: usize) -> Meta {
         Meta {
@@ -265,6 +312,34 @@ mod tests {
             // A sidecar of one piece carries no value, so the id in its text decides.
             assert!(Meta::decode(&other, &bytes).is_err(), "{len}");
         }
+    }
+
+    #[test]
+    fn without_its_sidecar_a_content_is_what_its_bytes_say() {
+        let temp = tempfile::tempdir().unwrap();
+        let data = temp.path().join("data");
+        let id = meta(9).manifest.id();
+        let write = |sidecar: &[u8], time: SystemTime| {
+            fs::write(meta_path(&data), sidecar).unwrap();
+            let file = fs::File::options().write(true).open(meta_path(&data));
+            file.unwrap().set_modified(time).unwrap();
+            Meta::read(&id, &data)
+        };
+        let before = SystemTime::UNIX_EPOCH;
+        for sidecar in [&[][..], &[0; 300]] {
+            fs::write(&data, [7; 9]).unwrap();
+            let found = write(sidecar, before).unwrap();
+            assert_eq!(found.manifest, meta(9).manifest);
+            assert_eq!((found.facts, found.unsynced), (Facts::default(), None));
+            // While the machine is up, no sidecar goes by itself.
+            assert!(write(sidecar, SystemTime::now()).unwrap_err().is_damage());
+            for lost in [&[0; 9][..], &[7; 8], b""] {
+                fs::write(&data, lost).unwrap();
+                assert!(matches!(write(sidecar, before), Err(MetaError::Lost)));
+            }
+        }
+        fs::write(&data, [7; 9]).unwrap();
+        assert!(write(b"something else", before).unwrap_err().is_damage());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::data_dir::DataDir;
 use crate::index::Index;
 use crate::index_fill::{Found, Leads};
 use crate::index_row::facts_names;
+use crate::meta::Meta;
 use crate::scan::{entry, list_shelf, usable};
 
 /// Who read sidecars at once: enough for a disk to be busy, few enough for a node that
@@ -34,7 +35,7 @@ pub(crate) fn rebuild(dir: &DataDir, index: &Index) -> Result<u64, CacheError> {
             let give = give.clone();
             scope.spawn(move || {
                 while let Some(first) = next() {
-                    if give.send((first, read_shelf(dir, first))).is_err() {
+                    if give.send((first, read_shelf(dir, index, first))).is_err() {
                         break;
                     }
                 }
@@ -60,9 +61,9 @@ pub(crate) fn rebuild(dir: &DataDir, index: &Index) -> Result<u64, CacheError> {
 }
 
 /// Reads the sidecars of all contents whose ids begin with a byte.
-fn read_shelf(dir: &DataDir, first: u8) -> Result<Vec<Found>, CacheError> {
+fn read_shelf(dir: &DataDir, index: &Index, first: u8) -> Result<Vec<Found>, CacheError> {
     let found = |id: ContentId| {
-        let meta = usable(dir, &id)?;
+        let meta = usable(dir, &id, index.get(&id).as_ref(), Meta::look)?;
         Some(Found {
             id,
             entry: entry(&meta, None),

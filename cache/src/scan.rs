@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use potluck_content::ContentId;
 
-use crate::data_dir::{DataDir, list, meta_path, read};
+use crate::data_dir::{DataDir, list, meta_path};
 use crate::index::Index;
 use crate::index_row::Entry;
 use crate::inner::Inner;
@@ -16,16 +16,15 @@ use crate::meta::{Meta, MetaError};
 use crate::plain::is_gone;
 use crate::rank::Rank;
 use crate::shelf::micros;
-use crate::sidecar::SidecarError;
 use crate::written_log::{is_of_this_boot, written_path};
 use crate::{CacheError, Damage, Notice};
 
 /// Makes the index say of one content what its files say. Says whether it may not be
 /// durable.
 pub(crate) fn settle(dir: &DataDir, index: &Index, id: &ContentId) -> bool {
-    match usable(dir, id) {
+    let known = index.get(id);
+    match usable(dir, id, known.as_ref(), Meta::read) {
         Some(meta) => {
-            let known = index.get(id);
             index.put(id, entry(&meta, known.as_ref()), &meta.facts);
             meta.unsynced.is_some()
         }
@@ -55,9 +54,14 @@ pub(crate) fn compare_names(dir: &DataDir, index: &Index) -> Result<(), CacheErr
 
 /// The sidecar of a content that can be served. The files of one that cannot are set
 /// aside, and a sidecar without bytes is removed.
-pub(crate) fn usable(dir: &DataDir, id: &ContentId) -> Option<Meta> {
+pub(crate) fn usable(
+    dir: &DataDir,
+    id: &ContentId,
+    known: Option<&Entry>,
+    read: impl Fn(&ContentId, &Path) -> Result<Meta, MetaError>,
+) -> Option<Meta> {
     let data = dir.content(id);
-    let error = match Meta::read(id, &data) {
+    let error = match read(id, &data) {
         Ok(meta) => return Some(meta),
         Err(error) => error,
     };
@@ -65,7 +69,8 @@ pub(crate) fn usable(dir: &DataDir, id: &ContentId) -> Option<Meta> {
         dir.disk.discard(&meta_path(&data));
         return None;
     }
-    if is_lost(&data, &error) {
+    let is_damage = error.is_damage_of(known);
+    if matches!(error, MetaError::Lost) && !is_damage {
         tracing::info!(content = %id, "content lost with the power");
         // The bytes first: a sidecar alone is a leftover.
         dir.disk.discard(&data);
@@ -73,7 +78,7 @@ pub(crate) fn usable(dir: &DataDir, id: &ContentId) -> Option<Meta> {
         return None;
     }
     tracing::warn!(content = %id, %error, "content cannot be served");
-    if error.is_damage() || matches!(error, MetaError::Missing) {
+    if is_damage || matches!(error, MetaError::Missing) {
         dir.set_aside(&data);
         dir.set_aside(&meta_path(&data));
         dir.notices.add(Notice::Damaged(Damage {
@@ -85,18 +90,6 @@ pub(crate) fn usable(dir: &DataDir, id: &ContentId) -> Option<Meta> {
         }));
     }
     None
-}
-
-/// Whether a content was on its way to the disk when the machine went down: no damage that
-/// anybody need look at. A sidecar that was on its way is found empty, or as zeros.
-fn is_lost(data: &Path, error: &MetaError) -> bool {
-    match error {
-        MetaError::Lost => true,
-        MetaError::Sidecar(SidecarError::Damaged) => {
-            read(&meta_path(data)).is_ok_and(|bytes| bytes.iter().all(|byte| *byte == 0))
-        }
-        _ => false,
-    }
 }
 
 impl Inner {

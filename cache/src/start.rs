@@ -3,7 +3,7 @@
 use std::fs;
 use std::process;
 use std::sync::LazyLock;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use potluck_content::ContentId;
 
@@ -167,6 +167,14 @@ pub(crate) fn this_boot() -> Option<&'static str> {
         Some(id.trim().to_owned()).filter(|id| !id.is_empty())
     });
     BOOT.as_deref()
+}
+
+/// When this run of the kernel began, as the clock goes now.
+pub(crate) fn booted() -> Option<SystemTime> {
+    let stat = fs::read_to_string("/proc/stat").ok()?;
+    let seconds = stat.lines().find_map(|line| line.strip_prefix("btime "))?;
+    let since_1970 = Duration::from_secs(seconds.trim().parse().ok()?);
+    SystemTime::UNIX_EPOCH.checked_add(since_1970)
 }
 
 /// A name that no other cache has.

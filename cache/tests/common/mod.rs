@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use potluck_cache::{Cache, Config, DiskWatcher, Lease, Partial, PartialKey, PartialSpec};
@@ -183,6 +184,9 @@ pub(crate) fn reboot_sidecars(contents: &Path) {
             rest = others;
         }
         fs::write(&path, bytes).unwrap();
+        // Written before this run began.
+        let file = fs::File::options().write(true).open(&path).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
     }
 }
 

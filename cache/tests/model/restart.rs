@@ -21,6 +21,8 @@ pub(crate) fn check(world: &World, moment: &Moment, crash: Crash, models: [&Mode
     let dir = Dir::in_memory(LIMIT);
     moment.leave(crash, &dir.path());
     let cache = dir.open();
+    let may_be_lost = |item: &Item| may_be_lost(item.blob, crash, models);
+    open_all(world, &cache, &may_be_lost);
     let found = items(world, &cache);
     let files = names_below(&dir.path(), &[]);
     drop(cache);
@@ -46,6 +48,16 @@ pub(crate) fn check(world: &World, moment: &Moment, crash: Crash, models: [&Mode
             crash,
             models.map(|model| model.unfinished[k]),
         );
+    }
+}
+
+/// What did not get to the disk is noticed when it is opened.
+fn open_all(world: &World, cache: &Cache, may_be_lost: &dyn Fn(&Item) -> bool) {
+    // What did not fit stays when its lease goes.
+    cache.begin_shutdown();
+    for item in items(world, cache) {
+        let lease = cache.lease(&world.id(item.blob));
+        assert!(lease.is_some() || may_be_lost(&item), "{item:?} is lost");
     }
 }
 
@@ -158,11 +170,10 @@ fn check_promises(found: &[Item], crash: Crash, [before, after]: [&Model; 2]) {
         let went_and_came = before.lives[blob] != after.lives[blob];
         match (old(blob), new(blob), found) {
             (Some(old), Some(new), Some(found)) => {
-                for part in [
-                    |item: &Item| item.cached,
-                    |item: &Item| item.validated,
-                    |item: &Item| item.pinned,
-                ] {
+                let is_kept = [old.cached, new.cached].contains(&found.cached);
+                // Without its sidecar nobody knows.
+                assert!(is_kept || may_be_lost(blob), "{old:?} {new:?} {found:?}");
+                for part in [|item: &Item| item.validated, |item: &Item| item.pinned] {
                     let known = [part(old), part(new)].contains(&part(found));
                     let forgotten = may_be_vague(blob, crash, [before, after]) && !part(found);
                     assert!(known || forgotten, "{old:?} {new:?} {found:?}");
