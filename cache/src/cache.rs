@@ -327,19 +327,21 @@ impl Cache {
     }
 
     /// Removes a content, pinned or not. Leases on it can still be read. Says whether
-    /// it was there.
+    /// it was there. It stays away when this returns, whatever happens.
     ///
     /// # Errors
-    /// When the disk fails.
+    /// When the disk fails. It is not held any more then, but may come back with a loss of
+    /// power.
     pub fn remove(&self, id: &ContentId) -> Result<bool, CacheError> {
         let mut trash = Vec::new();
-        let removed = {
+        let gone = {
             let _edit = self.inner.edit(id);
-            self.inner.take_off(&mut self.inner.shelf(), id, &mut trash)
+            let removed = self.inner.take_off(&mut self.inner.shelf(), id, &mut trash);
+            removed.map(|_| self.inner.dir.sync_shelf(id.as_bytes()[0]))
         };
         self.inner.dir.throw_out(trash);
         self.inner.sync_if_many();
-        Ok(removed.is_some())
+        gone.map_or(Ok(false), |gone| gone.map(|()| true))
     }
 
     /// Lets go what was not used for [`Limits::max_age`], complete or not.

@@ -1,7 +1,10 @@
 //! Emptying the cache.
 
+use std::collections::BTreeSet;
+
 use crate::Cache;
 use crate::data_dir::list;
+use crate::together::together;
 use crate::{CacheError, Evicted};
 
 /// How many contents are looked at before the disk is freed of those that went.
@@ -9,15 +12,16 @@ const BATCH: usize = 256;
 
 impl Cache {
     /// Removes every content that nobody leases, with `pinned` those too that are pinned,
-    /// and what was set aside. The disk is free when it returns. Unfinished contents
-    /// stay: jobs go on with them.
+    /// and what was set aside. The disk is free when it returns, and what went stays away.
+    /// Unfinished contents stay: jobs go on with them.
     ///
     /// # Errors
-    /// When a directory cannot be read.
+    /// When a directory cannot be read, or the disk fails.
     pub fn clear(&self, pinned: bool) -> Result<Evicted, CacheError> {
         let inner = &self.inner;
         let mut cleared = Evicted::default();
         let mut after = None;
+        let mut shelves = BTreeSet::new();
         loop {
             let batch: Vec<_> = inner.index.after(after.as_ref()).take(BATCH).collect();
             let Some((last, _)) = batch.last() else {
@@ -32,6 +36,7 @@ impl Cache {
                     continue;
                 }
                 if let Some(entry) = inner.take_off(&mut shelf, &id, &mut trash) {
+                    shelves.insert(id.as_bytes()[0]);
                     cleared.contents += 1;
                     cleared.bytes += entry.size;
                 }
@@ -42,6 +47,10 @@ impl Cache {
         for (path, _) in list(&inner.dir.aside())? {
             inner.dir.disk.discard(&path);
         }
+        let synced = together(shelves.into_iter().collect(), |first| {
+            inner.dir.sync_shelf(first)
+        });
+        synced.into_iter().collect::<Result<(), _>>()?;
         Ok(cleared)
     }
 }

@@ -19,7 +19,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 /// Held by who needs files, and by who takes them all.
 static FILES: RwLock<()> = RwLock::new(());
 
-/// Fails to sync one file, and notes the others.
+/// Fails to sync one file or directory, and notes the other files.
 #[derive(Default)]
 struct Disk {
     bad: Mutex<Option<PathBuf>>,
@@ -29,7 +29,7 @@ struct Disk {
 }
 
 impl Disk {
-    /// The next sync of this file fails, and only that.
+    /// The next sync of this one fails, and only that.
     fn spoil(&self, path: PathBuf) {
         *self.bad.lock().unwrap() = Some(path);
     }
@@ -41,11 +41,13 @@ impl Disk {
 
 impl DiskWatcher for Disk {
     fn before(&self, step: &DiskStep<'_>) -> io::Result<()> {
-        let DiskStep::SyncFile { file } = step else {
-            return Ok(());
+        let name = match step {
+            DiskStep::SyncFile { file } => name_of(file),
+            DiskStep::SyncDir { path } => path.to_path_buf(),
+            _ => return Ok(()),
         };
         let mut bad = self.bad.lock().unwrap();
-        if bad.take_if(|bad| *bad == name_of(file)).is_some() {
+        if bad.take_if(|bad| *bad == name).is_some() {
             return Err(rustix::io::Errno::IO.into());
         }
         Ok(())
@@ -163,6 +165,20 @@ fn what_is_durable_is_not_replaced_by_what_is_not() {
         }
     }
     assert!(disk.renamed.lock().unwrap().len() > before);
+}
+
+#[test]
+fn what_was_removed_may_come_back_only_where_that_is_said() {
+    let _files = FILES.read();
+    let (dir, disk) = (Dir::new(10 << 20), Arc::new(Disk::default()));
+    let cache = dir.open_watched(&disk);
+    let [id, other] = [1, 2].map(|seed| store(&cache, &blob(seed, 10_000)).id());
+    disk.spoil(dir.content(&id).parent().unwrap().to_path_buf());
+    assert!(cache.remove(&id).is_err());
+    assert!(cache.held(&id).is_none());
+    disk.spoil(dir.content(&other).parent().unwrap().to_path_buf());
+    assert!(cache.clear(false).is_err());
+    assert!(cache.held(&other).is_none());
 }
 
 /// Takes all the files that this process may have open.

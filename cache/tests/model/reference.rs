@@ -34,6 +34,8 @@ pub(crate) struct Model {
     pub(crate) unsynced: [bool; SIZES.len()],
     /// Of what it may take some of what is known.
     pub(crate) vague: [bool; SIZES.len()],
+    /// What was removed by a call and must stay away.
+    pub(crate) gone: [bool; SIZES.len()],
     /// What is begun of the blobs that come in pieces.
     pub(crate) unfinished: [Unfinished; PARTIALS.len()],
 }
@@ -129,6 +131,7 @@ impl Model {
             pinned: false,
         });
         self.is_durable(blob);
+        self.gone[blob] = false;
     }
 
     /// It is, with all that is known of it.

@@ -15,8 +15,8 @@ use crate::world::{World, bits, resume};
 
 /// Opens what the crash left, and fails unless it is a state between the two models.
 ///
-/// After a loss of power, what was removed may be there again, because removing is not
-/// synced; but then it must be as good as it was.
+/// After a loss of power, what was evicted may be there again, because that is not synced;
+/// but then it must be as good as it was.
 pub(crate) fn check(world: &World, moment: &Moment, crash: Crash, models: [&Model; 2]) {
     let dir = Dir::in_memory(LIMIT);
     moment.leave(crash, &dir.path());
@@ -186,6 +186,8 @@ fn check_promises(found: &[Item], crash: Crash, [before, after]: [&Model; 2]) {
             }
             (None, None, Some(found)) => {
                 assert!(crash == Crash::PowerLoss, "{found:?} rose again");
+                let is_gone = before.gone[blob] && after.gone[blob];
+                assert!(!is_gone, "{found:?}, which was removed, rose again");
             }
             _ => {}
         }

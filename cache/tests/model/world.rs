@@ -148,6 +148,7 @@ impl World {
                 let removed = self.cache().remove(&self.id(i)).unwrap();
                 assert_eq!(removed, self.model.find(i).is_some());
                 self.model.remove(i);
+                self.model.gone[i] |= removed;
                 // Old leases read on, but protect nothing that comes later.
                 for lease in self.leases[i].drain(..) {
                     assert_eq!(read(&lease), self.blobs[i]);
