@@ -35,10 +35,20 @@ impl Answer {
 
 /// An answer as it should be.
 pub(crate) fn honest(asked: &Asked, content: &[u8], out: &mut TcpStream) -> io::Result<Then> {
+    honest_of(asked, content, "one", out)
+}
+
+/// An answer as it should be, with this tag.
+pub(crate) fn honest_of(
+    asked: &Asked,
+    content: &[u8],
+    tag: &str,
+    out: &mut TcpStream,
+) -> io::Result<Then> {
     let size = content.len();
     let answer = |first| {
         Answer::new(first)
-            .with("ETag", "\"one\"")
+            .with("ETag", format!("\"{tag}\""))
             .with("Accept-Ranges", "bytes")
     };
     match asked.range() {

@@ -2,6 +2,7 @@
 //! same, or one clear error and nothing at the destination.
 
 mod answer;
+mod backends;
 
 use std::io::{self, Write as _};
 use std::net::TcpStream;
