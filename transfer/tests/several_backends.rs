@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use potluck_content::{ContentId, Digest, Validator};
 use potluck_plan::{FileRanges, OriginTrouble};
 use potluck_transfer::{FileDone, FileRequest, TransferError};
-use support::scripted_origin::{Reply, ScriptedOrigin, file};
+use support::scripted_origin::{Asked, Reply, ScriptedOrigin, file};
 use support::test_domain::TestDomain;
 use support::test_node::TestNode;
 use support::{blob, bytes_of, check};
@@ -20,11 +20,27 @@ async fn get(
     backends: Vec<Vec<u8>>,
     change: impl FnOnce(&mut FileRequest),
 ) -> Result<FileDone, TransferError> {
+    get_marked(backends, false, change).await
+}
+
+/// The same; by dates alone they name their versions.
+async fn get_marked(
+    backends: Vec<Vec<u8>>,
+    dates: bool,
+    change: impl FnOnce(&mut FileRequest),
+) -> Result<FileDone, TransferError> {
     let calls = AtomicUsize::new(0);
     let origin = ScriptedOrigin::start(move |asked| {
         let turn = calls.fetch_add(1, Ordering::SeqCst) % backends.len();
-        match file(asked, &backends[turn], &format!("of-{turn}")) {
+        // It looks at tags only.
+        let head = asked.head.replace("if-range", "x-none");
+        let asked = Asked {
+            head: if dates { head } else { asked.head.clone() },
+            ..asked.clone()
+        };
+        match file(&asked, &backends[turn], &format!("of-{turn}")) {
             // The next request finds another backend.
+            Reply::Keep(bytes) if dates => Reply::Close(dated(bytes, turn)),
             Reply::Keep(bytes) => Reply::Close(bytes),
             other => other,
         }
@@ -48,6 +64,30 @@ async fn tags_that_differ_keep_no_file_away() {
                 assert_eq!(got.troubles, TOLD, "{len} {backends}");
             }
         }
+    }
+}
+
+/// The same answer without a tag, of a backend where the file was written at another time.
+fn dated(mut answer: Vec<u8>, turn: usize) -> Vec<u8> {
+    let at = |text: &str, answer: &[u8]| {
+        let mut windows = answer.windows(text.len());
+        windows.position(|at| at == text.as_bytes()).unwrap()
+    };
+    let tag = at("ETag:", &answer);
+    answer[tag..tag + 4].copy_from_slice(b"X-No");
+    let minutes = at(":49:37", &answer);
+    answer[minutes + 1..minutes + 3].copy_from_slice(format!("{:02}", 10 + turn).as_bytes());
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dates_that_differ_keep_no_file_away() {
+    for len in [10_000, 9_000_000] {
+        let content = blob(len, 7);
+        let got = get_marked(vec![content.clone(); 2], true, |_| {}).await;
+        let got = got.unwrap();
+        check(&got, &content);
+        assert_eq!(got.troubles, TOLD, "{len}");
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
-use potluck::jobs::{JobStore, Surroundings};
+use potluck::jobs::{Change, Job, JobStore, NewJob, Surroundings};
 use potluck_plan::{Accounting, JobState};
 use tokio::sync::watch;
 
@@ -50,11 +50,45 @@ async fn what_comes_again_is_not_counted_twice() {
     assert_eq!(counted.discarded, shown.files[0].bytes_total);
 }
 
+#[tokio::test]
+async fn files_of_one_time_that_come_again_are_no_progress() {
+    let mut world = World::new();
+    let jobs = world.start();
+    // Every answer is of another version.
+    *world.fake.versions.lock().unwrap() = (10, (0..1000).collect());
+    let together = NewJob {
+        changes: vec![Change::SameVersion(true)],
+        ..world.job(&["versioned-a", "versioned-b"])
+    };
+    let job = jobs.create(ME, together).await.unwrap();
+    until(&jobs, &job.id, JobState::TransientError).await;
+    let first = failing_since(&mut world).await;
+    let asked = world.fake.asked.lock().unwrap().len();
+
+    // The time of the next try has come.
+    let (store, mut kept) = record(&world);
+    let mut machine = serde_json::to_value(&kept.machine).unwrap();
+    machine["state"] = serde_json::to_value(JobState::Queued).unwrap();
+    kept.machine = serde_json::from_value(machine).unwrap();
+    store.save(&kept).unwrap();
+    drop(store);
+    let jobs = world.start();
+    until(&jobs, &job.id, JobState::TransientError).await;
+    assert!(world.fake.asked.lock().unwrap().len() > asked);
+    assert_eq!(failing_since(&mut world).await, first);
+}
+
+/// The record of the only job, while no node has it.
+fn record(world: &World) -> (JobStore, Job) {
+    let store = JobStore::open(&world.dir.path().join("jobs")).unwrap();
+    let job = store.load().unwrap().remove(0);
+    (store, job)
+}
+
 /// Since when tries have failed, as the record of the only job has it.
 async fn failing_since(world: &mut World) -> SystemTime {
     world.stop().await;
-    let store = JobStore::open(&world.dir.path().join("jobs")).unwrap();
-    let job = store.load().unwrap().remove(0);
+    let (_, job) = record(world);
     let record = serde_json::to_value(&job.machine).unwrap();
     serde_json::from_value(record["failing_since"].clone()).unwrap()
 }
