@@ -59,7 +59,7 @@ pub use crate::revocation::{RevocationDocument, RevocationsDocument};
 use crate::stats::Stats;
 use descriptors::HandedOver;
 use gate::Gate;
-pub use problem::{CALLER_PLACES, Problem};
+pub use problem::{CALLER_PLACES, CROWDED, Problem};
 use room::Room;
 pub use room::Turns;
 use serving::answer;
@@ -76,8 +76,16 @@ const CONNECTIONS: usize = 512;
 const RESERVE: usize = 64;
 /// Connections of one other user.
 const CONNECTIONS_OF_ONE: usize = 128;
+/// Connections that wait until others end.
+const WAITING: usize = 256;
+/// Of these, for root and the user of the daemon alone.
+const WAITING_RESERVE: usize = 64;
+/// Connections of one other user that wait.
+const WAITING_OF_ONE: usize = 96;
 /// Connections to the port for metrics.
 const SCRAPERS: usize = 32;
+/// The same, waiting.
+const SCRAPERS_WAITING: usize = 8;
 /// Finished files at once that one user reads through the control socket; each takes a
 /// buffer or two.
 pub const READINGS: usize = 16;
@@ -169,8 +177,9 @@ fn is_open(users: Users) -> bool {
 pub async fn serve(listener: UnixListener, state: State) {
     let stop = state.stopping.clone();
     let room = Room::new(CONNECTIONS, RESERVE, CONNECTIONS_OF_ONE);
-    let answering = answer(Gate::new(listener, room), router(state), stop.clone());
-    until_cut_off(answering, stop).await;
+    let queue = Room::new(WAITING, WAITING_RESERVE, WAITING_OF_ONE);
+    let gate = Gate::new(listener, room, queue);
+    until_cut_off(answer(gate, router(state), stop.clone()), stop).await;
 }
 
 /// Answers `/metrics` over TCP until `stop`: the only thing that may be asked without
@@ -180,7 +189,9 @@ pub async fn serve_metrics(listener: TcpListener, state: State) {
     let router = Router::new()
         .route("/metrics", get(metrics::show))
         .with_state(state);
-    let gate = Gate::new(listener, Room::new(SCRAPERS, 0, SCRAPERS));
+    let room = Room::new(SCRAPERS, 0, SCRAPERS);
+    let queue = Room::new(SCRAPERS_WAITING, 0, SCRAPERS_WAITING);
+    let gate = Gate::new(listener, room, queue);
     until_cut_off(answer(gate, router, stop.clone()), stop).await;
 }
 

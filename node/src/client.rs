@@ -6,8 +6,8 @@
 mod descriptor;
 mod error;
 mod lines;
+mod persistence;
 
-use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -26,7 +26,7 @@ use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use error::broken;
+use error::{broken, cut_off};
 
 pub use error::{ClientError, Refused};
 pub use lines::Lines;
@@ -41,6 +41,9 @@ const STALLED: Duration = Duration::from_secs(60);
 /// The longest document: one job of root with as much text as it may have, every character
 /// of it written as an escape of two, and what else is said of its files.
 const MAX_DOCUMENT: usize = 512 << 20;
+/// How long to wait where the system takes no more connections.
+const BREATHER: Duration = Duration::from_millis(20);
+
 /// Calls a daemon.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -102,13 +105,13 @@ impl Client {
         &self,
         path: &str,
     ) -> Result<(Vec<T>, Option<String>), ClientError> {
-        let call = async {
+        let call = async || {
             let answer = self.send(Method::GET, path, Bytes::new()).await?;
             let next = next_page(answer.response.headers());
             let bytes = whole(answer.response).await?;
             Ok((serde_json::from_slice(&bytes).map_err(broken)?, next))
         };
-        self.in_time(self.patience, call).await
+        self.persist(true, call).await
     }
 
     /// Sends a document and reads the answer.
@@ -140,8 +143,8 @@ impl Client {
     /// # Errors
     /// As [`ClientError`] says.
     pub async fn delete(&self, path: &str) -> Result<(), ClientError> {
-        let call = self.send(Method::DELETE, path, Bytes::new());
-        self.in_time(self.patience, call).await.map(drop)
+        let call = || self.send(Method::DELETE, path, Bytes::new());
+        self.persist(false, call).await.map(drop)
     }
 
     /// Removes things and reads what went.
@@ -165,8 +168,8 @@ impl Client {
     /// # Errors
     /// As [`ClientError`] says.
     pub async fn lines(&self, path: &str) -> Result<Lines, ClientError> {
-        let call = self.send(Method::GET, path, Bytes::new());
-        Ok(Lines::of(self.in_time(self.patience, call).await?))
+        let call = || self.send(Method::GET, path, Bytes::new());
+        Ok(Lines::of(self.persist(true, call).await?))
     }
 
     /// Reads bytes into `to` and flushes it. Says how many they were; fewer than the
@@ -179,8 +182,8 @@ impl Client {
         path: &str,
         to: &mut (impl AsyncWrite + Unpin + Send),
     ) -> Result<u64, ClientError> {
-        let call = self.send(Method::GET, path, Bytes::new());
-        let mut answer = self.in_time(self.patience, call).await?;
+        let call = || self.send(Method::GET, path, Bytes::new());
+        let mut answer = self.persist(true, call).await?;
         let body = answer.response.body_mut();
         let mut received = 0;
         loop {
@@ -205,18 +208,19 @@ impl Client {
         path: &str,
         body: Bytes,
     ) -> Result<T, ClientError> {
-        let call = async {
-            let answer = self.send(method, path, body).await?;
+        let is_safe = method.is_safe();
+        let call = async || {
+            let answer = self.send(method.clone(), path, body.clone()).await?;
             let bytes = whole(answer.response).await?;
             serde_json::from_slice(&bytes).map_err(broken)
         };
-        self.in_time(self.patience, call).await
+        self.persist(is_safe, call).await
     }
 
     /// The answer, once it is a good one.
     async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Answer, ClientError> {
         let stream = TokioIo::new(dial(&self.socket).await?);
-        let (mut sender, connection) = http1::handshake(stream).await.map_err(broken)?;
+        let (mut sender, connection) = http1::handshake(stream).await.map_err(cut_off)?;
         let mut driver = JoinSet::new();
         driver.spawn(async move {
             // What goes wrong here is told to whoever reads the answer.
@@ -231,7 +235,7 @@ impl Client {
             request = request.header(CONTENT_TYPE, "application/json");
         }
         let request = request.body(Full::new(body)).map_err(broken)?;
-        let response = sender.send_request(request).await.map_err(broken)?;
+        let response = sender.send_request(request).await.map_err(cut_off)?;
         let status = response.status();
         if status.is_success() {
             return Ok(Answer {
@@ -242,20 +246,10 @@ impl Client {
         let bytes = whole(response).await?;
         Err(Refused::read(status, &bytes).into())
     }
-
-    async fn in_time<T>(
-        &self,
-        limit: Duration,
-        call: impl Future<Output = Result<T, ClientError>>,
-    ) -> Result<T, ClientError> {
-        timeout(limit, call)
-            .await
-            .unwrap_or_else(|_| Err(ClientError::Silent(self.socket.clone())))
-    }
 }
 
 async fn dial(socket: &Path) -> Result<UnixStream, ClientError> {
-    match timeout(PATIENCE, UnixStream::connect(socket)).await {
+    match timeout(PATIENCE, connected(socket)).await {
         Ok(Ok(stream)) => Ok(stream),
         Ok(Err(error)) => Err(match error.kind() {
             io::ErrorKind::NotFound
@@ -267,6 +261,18 @@ async fn dial(socket: &Path) -> Result<UnixStream, ClientError> {
             },
         }),
         Err(_) => Err(ClientError::Silent(socket.to_owned())),
+    }
+}
+
+/// Connects, and waits where more connect at once than the system keeps in mind.
+async fn connected(socket: &Path) -> io::Result<UnixStream> {
+    loop {
+        match UnixStream::connect(socket).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                tokio::time::sleep(BREATHER).await;
+            }
+            other => return other,
+        }
     }
 }
 

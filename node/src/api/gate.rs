@@ -1,6 +1,7 @@
 //! The door of the control API: who comes in.
 //!
-//! A connection is let in as long as there is [room](super::room) for its user.
+//! A connection is let in as long as there is [room](super::room) for its user. Some more
+//! wait until others leave, so that many short calls at once all come in.
 
 use std::io;
 use std::sync::Arc;
@@ -17,6 +18,8 @@ use super::room::{Room, Seat};
 
 /// How long to wait where nobody can be let in, as without descriptors.
 const BREATHER: Duration = Duration::from_secs(1);
+/// How long somebody waits for a seat, below the patience of the command line.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// Callers at once who are told that there is no room; others hear nothing.
 const TURNED_AWAY: usize = 32;
 /// How long such a caller may take to read it.
@@ -54,6 +57,7 @@ impl Door for TcpListener {
 pub(super) struct Gate<D> {
     door: D,
     room: Room,
+    queue: Room,
     farewells: Arc<Semaphore>,
 }
 
@@ -62,16 +66,27 @@ pub(super) struct Gate<D> {
 pub(super) struct Arrival<S> {
     stream: S,
     uid: Option<u32>,
-    /// Where they are let in.
-    seat: Option<Seat>,
-    farewells: Arc<Semaphore>,
+    welcome: Welcome,
+}
+
+/// What becomes of them.
+#[derive(Debug)]
+enum Welcome {
+    In(Seat),
+    /// They wait for a seat, in a place of the queue.
+    Wait(Room, Seat),
+    /// There are too many.
+    Away(Arc<Semaphore>),
 }
 
 impl<D: Door> Gate<D> {
-    pub(super) fn new(door: D, room: Room) -> Self {
+    /// Lets as many in as there is room for, and as many wait as there is room for in the
+    /// queue.
+    pub(super) fn new(door: D, room: Room, queue: Room) -> Self {
         Self {
             door,
             room,
+            queue,
             farewells: Arc::new(Semaphore::new(TURNED_AWAY)),
         }
     }
@@ -81,11 +96,11 @@ impl<D: Door> Gate<D> {
         loop {
             match self.door.next().await {
                 Ok((stream, uid)) => {
+                    let welcome = self.welcome(uid);
                     return Arrival {
                         stream,
                         uid,
-                        seat: self.room.enter(uid),
-                        farewells: Arc::clone(&self.farewells),
+                        welcome,
                     };
                 }
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -96,25 +111,49 @@ impl<D: Door> Gate<D> {
             }
         }
     }
-}
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Arrival<S> {
-    /// Whoever is let in. Others are told that there is no room, as many of them as there
-    /// is time for.
-    pub(super) async fn enter(mut self) -> Option<CallerStream<S>> {
-        let Some(seat) = self.seat else {
-            tracing::debug!("too many connections");
-            let _farewell = self.farewells.try_acquire().ok()?;
-            // Who does not listen needs no answer.
-            let _ = timeout(FAREWELL, say_no(&mut self.stream)).await;
-            return None;
-        };
-        Some(CallerStream::new(self.stream, self.uid, seat))
+    fn welcome(&self, uid: Option<u32>) -> Welcome {
+        if let Some(seat) = self.room.enter(uid) {
+            return Welcome::In(seat);
+        }
+        match self.queue.enter(uid) {
+            Some(place) => Welcome::Wait(self.room.clone(), place),
+            None => Welcome::Away(Arc::clone(&self.farewells)),
+        }
     }
 }
 
+impl<S: AsyncRead + AsyncWrite + Unpin> Arrival<S> {
+    /// Whoever is let in, perhaps after a while. Others are told that there is no room, as
+    /// many of them as there is time for.
+    pub(super) async fn enter(mut self) -> Option<CallerStream<S>> {
+        match self.welcome {
+            Welcome::In(seat) => Some(CallerStream::new(self.stream, self.uid, seat)),
+            Welcome::Wait(room, place) => {
+                if let Ok(seat) = timeout(PATIENCE, room.wait(self.uid)).await {
+                    return Some(CallerStream::new(self.stream, self.uid, seat));
+                }
+                turn_away(&mut self.stream).await;
+                drop(place);
+                None
+            }
+            Welcome::Away(farewells) => {
+                let _farewell = farewells.try_acquire().ok()?;
+                turn_away(&mut self.stream).await;
+                None
+            }
+        }
+    }
+}
+
+async fn turn_away(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
+    tracing::debug!("too many connections");
+    // Who does not listen needs no answer.
+    let _ = timeout(FAREWELL, say_no(stream)).await;
+}
+
 async fn say_no(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<()> {
-    let problem = Problem::too_many(
+    let problem = Problem::crowded(
         "too many connections to the daemon: close some, or let others end theirs, and try again",
     );
     let body = serde_json::to_string(&problem)?;

@@ -11,6 +11,10 @@ use crate::jobs::Refusal;
 /// The `type` of the problem that only the caller may write a job's files.
 pub const CALLER_PLACES: &str = "urn:potluck:caller-places";
 
+/// The `type` of the problem that others are in the way: nothing was done, and the same call
+/// may be made again.
+pub const CROWDED: &str = "urn:potluck:crowded";
+
 /// Why a call was not carried out. Its `detail` is the one line for people.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Problem {
@@ -61,6 +65,13 @@ impl Problem {
 
     pub(super) fn too_many(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::TOO_MANY_REQUESTS, detail)
+    }
+
+    pub(super) fn crowded(detail: impl Into<String>) -> Self {
+        Self {
+            kind: CROWDED.to_owned(),
+            ..Self::too_many(detail)
+        }
     }
 
     pub(super) fn internal(detail: impl Into<String>) -> Self {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::problem::Problem;
@@ -18,6 +18,8 @@ pub(super) struct Room {
     /// Of one other user.
     of_one: usize,
     inside: Arc<Mutex<BTreeMap<u32, usize>>>,
+    /// Told when somebody leaves.
+    left: Arc<Notify>,
 }
 
 /// A place in a room, until it is dropped.
@@ -34,6 +36,7 @@ impl Room {
             reserve,
             of_one,
             inside: Arc::default(),
+            left: Arc::default(),
         }
     }
 
@@ -58,6 +61,19 @@ impl Room {
         Some(Seat { room, uid })
     }
 
+    /// Waits until there is room.
+    pub(super) async fn wait(&self, uid: Option<u32>) -> Seat {
+        loop {
+            let mut left = std::pin::pin!(self.left.notified());
+            // Who leaves from now on is heard.
+            left.as_mut().enable();
+            if let Some(seat) = self.enter(uid) {
+                return seat;
+            }
+            left.await;
+        }
+    }
+
     fn inside(&self) -> MutexGuard<'_, BTreeMap<u32, usize>> {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -70,6 +86,8 @@ impl Drop for Seat {
             *own = own.saturating_sub(1);
         }
         inside.retain(|_, own| *own > 0);
+        drop(inside);
+        self.room.left.notify_waiters();
     }
 }
 
@@ -98,7 +116,7 @@ impl Turns {
         let turn = timeout(Self::PATIENCE, self.of(uid).acquire_owned()).await;
         turn.ok().and_then(Result::ok).ok_or_else(|| {
             let most = self.of_one;
-            Problem::too_many(format!(
+            Problem::crowded(format!(
                 "user {uid} has {most} calls of this kind under way: let them end first"
             ))
         })

@@ -29,7 +29,11 @@ pub(super) async fn answer<D: Door>(gate: Gate<D>, router: Router, stop: Cancell
             arrival = gate.next() => {
                 let (router, stop) = (router.clone(), stop.clone());
                 connections.spawn(async move {
-                    if let Some(caller) = arrival.enter().await {
+                    let caller = tokio::select! {
+                        caller = arrival.enter() => caller,
+                        () = stop.cancelled() => None,
+                    };
+                    if let Some(caller) = caller {
                         converse(caller, router, stop).await;
                     }
                 });

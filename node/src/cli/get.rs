@@ -157,7 +157,13 @@ async fn transfer(
     interrupt: &mut Interrupt,
 ) -> Result<(), Failure> {
     let started = Instant::now();
-    let job: JobDocument = client.post("/v1/jobs", &request(args, paths)?).await?;
+    let wanted = request(args, paths)?;
+    let job: JobDocument = tokio::select! {
+        made = client.post("/v1/jobs", &wanted) => made?,
+        () = interrupt.wait() => return Err(Failure::failed(
+            "interrupted before the daemon said that it has the job: see potluck job list",
+        )),
+    };
     if args.detach {
         return show_detached(&job, output);
     }
@@ -166,24 +172,53 @@ async fn transfer(
         end = finish(client, &job, &mut progress) => end,
         () = interrupt.wait() => {
             progress.clear();
-            // The daemon may have gone at the same moment; then there is no job either.
-            let _ = act(client, &job, "/cancel").await;
-            return Err(Failure::failed("interrupted: the job is cancelled, no file is left"));
+            return Err(interrupted(client, &job).await);
         }
     };
     progress.clear();
-    let job = end?;
+    let job = match end {
+        Ok(job) => job,
+        Err(failure) => return Err(give_up(client, &job, failure).await),
+    };
     if output.json {
         output.json(&job)?;
     }
     match job.state {
         JobState::Acknowledged if output.json || output.quiet => Ok(()),
         JobState::Acknowledged => output.line(&progress::summary(&job, started.elapsed())),
-        _ => Err(job_failure(&job)),
+        JobState::Cancelled => Err(job_failure(&job)),
+        // Nobody will come back for it. What is here already is kept for the next try.
+        _ => Err(give_up(client, &job, job_failure(&job)).await),
     }
 }
 
-/// Sees the job through. What comes back is completed, or has failed and is cancelled.
+/// Cancels a job that nobody waits for any more; where that does not work, the message
+/// names it.
+async fn give_up(client: &Client, job: &JobDocument, failure: Failure) -> Failure {
+    match act(client, job, "/cancel").await {
+        Ok(_) => failure,
+        Err(_) if failure.to_string().contains(&job.id) => failure,
+        Err(_) => Failure::new(
+            failure.exit(),
+            format!(
+                "{failure}; the job is left: see potluck job show {}",
+                job.id
+            ),
+        ),
+    }
+}
+
+async fn interrupted(client: &Client, job: &JobDocument) -> Failure {
+    Failure::failed(match act(client, job, "/cancel").await {
+        Ok(_) => "interrupted: the job is cancelled, no file is left".to_owned(),
+        Err(error) => format!(
+            "interrupted, but the job is not cancelled: {error}; see potluck job show {}",
+            job.id
+        ),
+    })
+}
+
+/// Sees the job through. What comes back is over, or in error.
 async fn finish(
     client: &Client,
     job: &JobDocument,
@@ -205,12 +240,7 @@ async fn finish(
                 tries += 1;
                 act(client, &job, "/resume").await?;
             }
-            JobState::TransientError | JobState::Error => {
-                // Nobody will come back for it. What is here already is kept for the
-                // next try.
-                act(client, &job, "/cancel").await?;
-                return Ok(job);
-            }
+            JobState::TransientError | JobState::Error => return Ok(job),
             _ => {}
         }
     }
@@ -326,3 +356,6 @@ impl Interrupt {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use hyper::StatusCode;
 use serde::Deserialize;
 
-use crate::api::CALLER_PLACES;
+use crate::api::{CALLER_PLACES, CROWDED};
 
 /// A call came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +31,9 @@ pub enum ClientError {
     /// The daemon does not do it.
     #[error(transparent)]
     Refused(#[from] Refused),
+    /// The connection broke before there was an answer.
+    #[error("the daemon broke the connection off before it answered: {0}")]
+    CutOff(String),
     /// The connection broke, or what came makes no sense.
     #[error("the daemon's answer cannot be used: {0}")]
     Broken(String),
@@ -60,6 +63,16 @@ impl ClientError {
         matches!(self, Self::NoDaemon(_) | Self::Silent(_))
     }
 
+    /// Whether the same call may be made again: nothing was done, or nothing that a second
+    /// time changes (`is_safe`).
+    pub(super) fn may_pass(&self, is_safe: bool) -> bool {
+        match self {
+            Self::Refused(refused) => refused.kind == CROWDED,
+            Self::CutOff(_) => is_safe,
+            _ => false,
+        }
+    }
+
     /// Whether only the caller may write the files of a job.
     #[must_use]
     pub fn is_caller_places(&self) -> bool {
@@ -79,6 +92,10 @@ impl Refused {
                 detail: format!("the daemon answered {status}"),
             })
     }
+}
+
+pub(super) fn cut_off(error: impl std::fmt::Display) -> ClientError {
+    ClientError::CutOff(error.to_string())
 }
 
 pub(super) fn broken(error: impl std::fmt::Display) -> ClientError {

@@ -105,7 +105,8 @@ async fn bytes_cut_short_are_an_error() {
     assert_eq!((count, &bytes), (300_000, &whole));
     let mut bytes = Vec::new();
     let cut = client.download("/cut", &mut bytes).await;
-    assert!(matches!(cut, Err(ClientError::Broken(_))), "{cut:?}");
+    let is_told = matches!(cut, Err(ClientError::Broken(_) | ClientError::CutOff(_)));
+    assert!(is_told, "{cut:?}");
 }
 
 #[test]
@@ -125,4 +126,44 @@ async fn a_list_goes_on_where_the_daemon_says() {
     assert_eq!((page, next.as_deref()), (vec![1], Some("/more?a=1&b=2")));
     let (page, next) = client.page::<u8>(&next.unwrap()).await.unwrap();
     assert_eq!((page, next), (vec![2], None));
+}
+
+/// What the first of many connections is told; the others are answered with `true`.
+async fn once(told: &'static str) -> (Client, TempDir, JoinSet<()>) {
+    use tokio::io::AsyncReadExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let listener = UnixListener::bind(dir.path().join("socket")).unwrap();
+    let client = Client::connect(&dir.path().join("socket")).await.unwrap();
+    let mut server = JoinSet::new();
+    server.spawn(async move {
+        // The client looked whether somebody is there.
+        drop(listener.accept().await.unwrap());
+        let good = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ntrue";
+        for answer in std::iter::once(told).chain(std::iter::repeat(good)) {
+            let (mut call, _) = listener.accept().await.unwrap();
+            let mut asked = Vec::new();
+            while !asked.ends_with(b"\r\n\r\n") {
+                asked.push(call.read_u8().await.unwrap());
+            }
+            call.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    (client, dir, server)
+}
+
+const NO_ROOM: &str = "HTTP/1.1 429 Too Many Requests\r\nContent-Length: 47\r\n\r\n\
+     {\"type\":\"urn:potluck:crowded\",\"detail\":\"full\"} ";
+
+#[tokio::test(start_paused = true)]
+async fn a_call_is_made_again_where_that_changes_nothing() {
+    let (client, _dir, _server) = once(NO_ROOM).await;
+    assert!(client.order::<bool>("/x").await.unwrap());
+    let (client, _dir, _server) = once("").await;
+    assert!(client.get::<bool>("/x").await.unwrap());
+    let (client, _dir, _server) = once("").await;
+    let made_once = client.order::<bool>("/x").await;
+    assert!(
+        matches!(made_once, Err(ClientError::CutOff(_))),
+        "{made_once:?}"
+    );
 }

@@ -10,20 +10,30 @@ use tokio_util::sync::CancellationToken;
 use super::super::caller_stream::{IDLE, STALLED};
 use super::super::serving::answer;
 use super::*;
+use crate::client::Client;
 
 /// A door: `/quiet` never says more than the beginning, `/long` says more than there is
 /// room for on the way.
-fn open(dir: &Path, room: Room) -> JoinSet<()> {
+fn open_with_queue(dir: &Path, room: Room, queue: usize) -> JoinSet<()> {
     let listener = UnixListener::bind(dir.join("socket")).unwrap();
     let quiet = async || Body::from_stream(futures::stream::pending::<io::Result<&[u8]>>());
+    let slow = async || {
+        sleep(Duration::from_millis(10)).await;
+        "true"
+    };
     let router = Router::new()
         .route("/", get(async || "here"))
+        .route("/slow", get(slow).post(slow))
         .route("/quiet", get(quiet))
         .route("/long", get(async || vec![0_u8; 8 << 20]));
     let mut tasks = JoinSet::new();
-    let gate = Gate::new(listener, room);
+    let gate = Gate::new(listener, room, Room::new(queue, 0, queue));
     tasks.spawn(answer(gate, router, CancellationToken::new()));
     tasks
+}
+
+fn open(dir: &Path, room: Room) -> JoinSet<()> {
+    open_with_queue(dir, room, 0)
 }
 
 async fn call(dir: &Path, path: &str) -> UnixStream {
@@ -132,5 +142,44 @@ async fn who_finds_no_room_is_told_so() {
         .contains("429")
     {
         assert!(Instant::now() < deadline, "the place stays taken");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_finds_no_room_waits_a_while() {
+    let dir = tempfile::tempdir().unwrap();
+    let _door = open_with_queue(dir.path(), Room::new(1, 0, 1), 1);
+    let mut first = call(dir.path(), "/quiet").await;
+    assert!(first_line(&mut first).await.contains("200"));
+    let mut second = call(dir.path(), "/").await;
+    let begun = Instant::now();
+    assert!(first_line(&mut second).await.contains("429"));
+    assert!(begun.elapsed() >= PATIENCE);
+    drop(second);
+    let mut third = call(dir.path(), "/").await;
+    tokio::task::yield_now().await;
+    drop(first);
+    assert!(first_line(&mut third).await.contains("200"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_calls_at_once_are_all_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let _door = open_with_queue(dir.path(), Room::new(8, 0, 8), 100);
+    let client = Client::connect(&dir.path().join("socket")).await.unwrap();
+    let mut calls = JoinSet::new();
+    // All of them are at least told that there is no room.
+    for number in 0..100 + 8 + TURNED_AWAY {
+        let client = client.clone();
+        calls.spawn(async move {
+            match number % 2 {
+                0 => client.get::<bool>("/slow").await,
+                _ => client.order("/slow").await,
+            }
+        });
+    }
+    while let Some(call) = calls.join_next().await {
+        let answer = call.unwrap();
+        assert!(answer.as_ref().is_ok_and(|answer| *answer), "{answer:?}");
     }
 }
