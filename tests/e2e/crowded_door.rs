@@ -48,14 +48,19 @@ sys.stdin.read()
 struct Crowd(Child);
 
 impl Crowd {
-    /// How many are answered, refused, and cut off.
-    fn around(node: &Node, user: &User, what: &str, enough: usize) -> Result<(Self, [usize; 3])> {
+    /// How many of `count` are answered, refused, and cut off.
+    fn around(
+        node: &Node,
+        user: &User,
+        what: &str,
+        [count, enough]: [usize; 2],
+    ) -> Result<(Self, [usize; 3])> {
         let words = user.words();
         let mut command = node.host().command(&words[0]);
         command.args(&words[1..]).args(["python3", "-c", CALL]);
         command.env("PATH", "/usr/local/bin:/usr/bin:/bin");
         command.arg(node.socket()).arg(what);
-        command.args([CROWD.to_string(), enough.to_string()]);
+        command.args([count.to_string(), enough.to_string()]);
         let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut crowd = Self(command.spawn()?);
         let said = crowd.0.stdout.take().context("its output")?;
@@ -86,7 +91,7 @@ mod needs_nginx_python3_setpriv_root {
             // The bytes, not the descriptor.
             let what = format!("/v1/jobs/{job}/files/0/content");
             let (crowd, [answered, _, _]) =
-                Crowd::around(&world.node, &world.ann, &what, READINGS)?;
+                Crowd::around(&world.node, &world.ann, &what, [CROWD, READINGS])?;
             ensure!(answered == READINGS, "{answered} files are read at once");
             let passing = world.node.dir().join("control.sock.files");
             fs::rename(&passing, world.node.dir().join("elsewhere"))?;
@@ -103,7 +108,7 @@ mod needs_nginx_python3_setpriv_root {
             let world = TwoUsers::new(lab, [ANN, BOB], None, &[])?;
             let what = "/v1/events?follow=true";
             let (crowd, [answered, refused, gone]) =
-                Crowd::around(&world.node, &world.ann, what, CROWD)?;
+                Crowd::around(&world.node, &world.ann, what, [CROWD; 2])?;
             ensure!(answered == MOST, "{answered} connections");
             ensure!(refused > 0, "nobody is told why");
             ensure!(answered + refused + gone == CROWD, "some hear nothing");
@@ -111,6 +116,29 @@ mod needs_nginx_python3_setpriv_root {
             world.node.ok(&["stats"])?;
             crowd.leave()?;
             world.gets(&world.ann, "file")
+        });
+    }
+
+    #[test]
+    fn two_hundred_commands_at_once_all_work() {
+        Lab::run(|lab| {
+            let world = TwoUsers::new(lab, [ANN, BOB], None, &[])?;
+            // She leaves herself few places.
+            let busy = MOST - 4;
+            let what = "/v1/events?follow=true";
+            let (crowd, [answered, ..]) = Crowd::around(&world.node, &world.ann, what, [busy; 2])?;
+            ensure!(answered == busy, "{answered} connections");
+            std::thread::scope(|scope| {
+                let commands: Vec<_> = (0..200)
+                    .map(|_| scope.spawn(|| world.jobs_of(&world.ann)))
+                    .collect();
+                for command in commands {
+                    let jobs = command.join().expect("no panic")?;
+                    ensure!(jobs == 0, "{jobs} jobs");
+                }
+                anyhow::Ok(())
+            })?;
+            crowd.leave()
         });
     }
 }
