@@ -121,8 +121,8 @@ mod needs_nginx {
             put(nginx.root(), "file", new.bytes())?;
             let done = node.await_job(id, &["acknowledged", "error"], limit)?;
             new.check(&node.downloaded("file")?)?;
-            let troubles = serde_json::json!(["changed"]);
-            ensure!(done["files"][0]["troubles"] == troubles, "{done}");
+            // Once or twice: while it was written, it bore another date.
+            ensure!(done["files"][0]["troubles"][0] == "changed", "{done}");
             ensure!(bytes_of(&done, "bytes_discarded")? > 0, "{done}");
             Ok(())
         });

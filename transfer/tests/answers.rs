@@ -24,8 +24,8 @@ async fn failure(status: u16, retry_after: Option<String>) -> OriginError {
 
 #[tokio::test]
 async fn answers_are_sorted_as_bits_does() {
-    const TRANSIENT: [u16; 16] = [
-        306, 310, 408, 409, 425, 429, 500, 502, 503, 504, 506, 507, 508, 511, 520, 599,
+    const TRANSIENT: [u16; 18] = [
+        306, 310, 408, 409, 425, 429, 500, 502, 503, 504, 506, 507, 508, 511, 520, 599, 600, 999,
     ];
     const FINAL: [u16; 31] = [
         204, 205, 300, 301, 302, 303, 304, 305, 307, 308, 400, 401, 402, 403, 404, 405, 406, 407,
