@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use potluck::jobs::{Change, JobQuery, NewJob, Refusal};
+use potluck::jobs::{Change, JobDocument, JobQuery, JobsHandle, NewJob, Refusal};
 use potluck_content::ContentId;
 use potluck_plan::{JobState, Priority};
 
@@ -268,6 +268,55 @@ async fn what_ended_last_is_remembered_longest() {
     assert_eq!(shown.state, JobState::Cancelled);
     let shown = jobs.show(ME, others.id.clone()).await.unwrap();
     assert_eq!(shown.state, JobState::Cancelled, "of each owner so many");
+}
+
+#[tokio::test]
+async fn nobody_is_told_that_files_are_here_before_they_are_durable() {
+    let mut world = World::new();
+    let jobs = world.start();
+    let detached = |world: &World, name: &str| NewJob {
+        detached: true,
+        ..world.job(&[name])
+    };
+    let told = |world: &World| {
+        let kinds = world.kinds();
+        kinds
+            .iter()
+            .filter(|kind| *kind == "job_transferred")
+            .count()
+    };
+    // Where they are durable in their places, then.
+    let job = jobs.create(ME, detached(&world, "a")).await.unwrap();
+    let job = until(&jobs, &job.id, JobState::Acknowledged).await;
+    assert!(job.transferred.is_some());
+    assert_eq!((told(&world), *world.fake.syncs.lock().unwrap()), (1, 0));
+    // Where they cannot be put there and do not get to the disk, not yet.
+    let later = NewJob {
+        start: false,
+        ..detached(&world, "b")
+    };
+    let job = jobs.create(ME, later).await.unwrap();
+    fs::create_dir(world.out("b")).unwrap();
+    *world.fake.sync_failures.lock().unwrap() = 1;
+    jobs.resume(ME, job.id.clone()).await.unwrap();
+    let failed = |job: &JobDocument| job.files[0].error.is_some();
+    wait(&jobs, &job.id, failed).await;
+    assert_eq!((told(&world), *world.fake.syncs.lock().unwrap()), (1, 1));
+    jobs.complete(ME, job.id.clone(), None).await.unwrap_err();
+    assert_eq!((told(&world), *world.fake.syncs.lock().unwrap()), (2, 2));
+    // Once is enough.
+    jobs.complete(ME, job.id.clone(), None).await.unwrap_err();
+    fs::remove_dir(world.out("b")).unwrap();
+    jobs.complete(ME, job.id.clone(), None).await.unwrap();
+    assert_eq!((told(&world), *world.fake.syncs.lock().unwrap()), (2, 2));
+}
+
+/// Waits until a job is as it should be.
+async fn wait(jobs: &JobsHandle, id: &str, wanted: impl Fn(&JobDocument) -> bool) {
+    let mut watch = jobs.watch(ROOT, id.to_owned()).await.unwrap();
+    let reached = watch.wait_for(|job| wanted(job));
+    let reached = tokio::time::timeout(Duration::from_secs(10), reached).await;
+    reached.expect("in time").unwrap();
 }
 
 #[tokio::test]

@@ -139,18 +139,27 @@ impl JobsTask {
                 }
             }
         }
+        let state = entry.job.state();
+        let untold = state == JobState::Transferred && entry.job.transferred_at.is_none();
         let result = match failed {
-            None => self.acknowledge(id, None).await,
+            None => {
+                if untold {
+                    self.tell_transferred(id);
+                }
+                self.acknowledge(id, None).await
+            }
             Some(error) => {
-                let lost = entry.drop_lost();
-                if lost.is_some()
-                    && entry.job.state() == JobState::Transferred
-                    && let Err(error) = entry.job.machine.resume(entry.job.progress(), now())
-                {
-                    tracing::warn!(job = %id, %error, "what was lost is not fetched again");
+                // What is durable nowhere else is made so in the cache.
+                let synced = !untold || self.sync_contents(id).await;
+                if self.fetch_lost_again(id) {
+                    tracing::debug!(job = %id, "what was lost is fetched again");
+                } else if untold && synced {
+                    self.tell_transferred(id);
                 }
                 // Its owner makes room and completes it again; what is missing goes on.
-                entry.tell();
+                if let Some(entry) = self.entries.get(&id) {
+                    entry.tell();
+                }
                 self.follow(id);
                 self.record(id, "job_error", &json!({ "error": error.message }));
                 self.keep(id).await;
@@ -161,6 +170,30 @@ impl JobsTask {
             // Who asked may have gone.
             let _ = reply.send(result);
         }
+    }
+
+    async fn sync_contents(&self, id: JobId) -> bool {
+        let fetcher = Arc::clone(&self.fetcher);
+        let synced = blocking(move || fetcher.sync()).await;
+        if let Err(error) = &synced {
+            tracing::warn!(job = %id, %error, "what came is not durable yet");
+        }
+        synced.is_ok()
+    }
+
+    /// Begins a finished job again that has lost something, and says whether it has.
+    fn fetch_lost_again(&mut self, id: JobId) -> bool {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return false;
+        };
+        let lost = entry.drop_lost().is_some();
+        if lost
+            && entry.job.state() == JobState::Transferred
+            && let Err(error) = entry.job.machine.resume(entry.job.progress(), now())
+        {
+            tracing::warn!(job = %id, %error, "what was lost is not fetched again");
+        }
+        lost
     }
 
     /// The files are in their places: the job is over. `placed` says which files somebody

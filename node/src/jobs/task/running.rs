@@ -303,17 +303,36 @@ impl JobsTask {
         if let Err(error) = entry.job.machine.transferred(now) {
             tracing::warn!(job = %id, %error, "an end that does not fit");
         }
-        entry.job.transferred_at = Some(now);
+        entry.job.transferred_at = None;
         entry.job.restarts = 0;
         let detached = entry.job.detached;
+        let by_itself = detached && entry.job.owner == self.config.own_uid;
         entry.tell();
         self.follow(id);
-        self.tell_hook(id, HookCause::Complete);
+        // What goes to its places now is durable there before anybody is told.
+        if !by_itself {
+            self.note_transferred(id);
+        }
         self.keep(id).await;
-        self.record(id, "job_transferred", &json!({}));
+        if !by_itself {
+            self.record(id, "job_transferred", &json!({}));
+        }
         if detached {
             self.complete_by_itself(id);
         }
+    }
+
+    /// All files of a job are here to stay. The caller keeps the job.
+    pub(super) fn tell_transferred(&mut self, id: JobId) {
+        self.note_transferred(id);
+        self.record(id, "job_transferred", &json!({}));
+    }
+
+    fn note_transferred(&mut self, id: JobId) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.job.transferred_at = Some(now());
+        }
+        self.tell_hook(id, HookCause::Complete);
     }
 
     fn record_stopped(&self, id: JobId, index: usize, status: &str) {
