@@ -142,6 +142,10 @@ impl Inner {
         change(&mut meta.facts);
         // The index may not know what the sidecar says already.
         if meta.facts == before {
+            if when == When::Now {
+                // It may be known and not be durable.
+                self.sync_now(id)?;
+            }
             let listed = self.list_meta(&mut self.shelf(), id, &meta);
             return listed.then_some(()).ok_or_else(not_held);
         }

@@ -168,6 +168,58 @@ fn what_is_durable_is_not_replaced_by_what_is_not() {
 }
 
 #[test]
+fn what_is_to_be_durable_now_is_so_where_nothing_changes() {
+    let _files = FILES.read();
+    let (dir, disk) = (Dir::new(10 << 20), Arc::new(Disk::default()));
+    let cache = dir.open_watched(&disk);
+    let bytes = blob(1, 10_000);
+    let id = store(&cache, &bytes).id();
+    cache.vouch(&id, None).unwrap();
+    assert!(!disk.take_synced().contains(&dir.content(&id)));
+    cache.set_validated(&id, true).unwrap();
+    assert!(disk.take_synced().contains(&dir.content(&id)));
+    // Once is enough.
+    cache.set_validated(&id, true).unwrap();
+    cache.sync_contents().unwrap();
+    assert!(!disk.take_synced().contains(&dir.content(&id)));
+}
+
+/// Does something while a file is about to be synced.
+struct Meanwhile(Mutex<Option<Box<dyn FnOnce() + Send>>>);
+
+impl DiskWatcher for Meanwhile {
+    fn before(&self, step: &DiskStep<'_>) -> io::Result<()> {
+        if let DiskStep::SyncFile { .. } = step {
+            let act = self.0.lock().unwrap().take();
+            act.into_iter().for_each(|act| act());
+        }
+        Ok(())
+    }
+
+    fn after(&self, _: &DiskStep<'_>) {}
+}
+
+#[test]
+fn who_wants_it_durable_now_does_not_rely_on_a_sync_under_way() {
+    let _files = FILES.read();
+    let (dir, disk) = (Dir::new(10 << 20), Arc::new(Meanwhile(Mutex::default())));
+    let cache = dir.open_watched(&disk);
+    let id = store(&cache, &blob(1, 10_000)).id();
+    cache.vouch(&id, None).unwrap();
+    let is_written_anew = {
+        let (cache, meta) = (cache.clone(), dir.meta(&id));
+        move || {
+            let before = fs::read(&meta).unwrap();
+            cache.set_validated(&id, true).unwrap();
+            assert_ne!(fs::read(&meta).unwrap(), before);
+        }
+    };
+    *disk.0.lock().unwrap() = Some(Box::new(is_written_anew));
+    cache.sync_contents().unwrap();
+    assert!(disk.0.lock().unwrap().is_none());
+}
+
+#[test]
 fn what_was_removed_may_come_back_only_where_that_is_said() {
     let _files = FILES.read();
     let (dir, disk) = (Dir::new(10 << 20), Arc::new(Disk::default()));
