@@ -57,6 +57,7 @@ use crate::jobs::JobsHandle;
 use crate::peering::Peering;
 pub use crate::revocation::{RevocationDocument, RevocationsDocument};
 use crate::stats::Stats;
+pub(crate) use caller::is_administrator;
 use descriptors::HandedOver;
 use gate::Gate;
 pub use problem::{CALLER_PLACES, CROWDED, Problem};

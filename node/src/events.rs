@@ -3,6 +3,7 @@
 //! One thread owns the files. It writes in the order in which events were recorded
 //! and tells followers after the write, so nobody hears of what the log may not know.
 
+mod budget;
 mod reader;
 
 use std::fs::{self, File, OpenOptions};
@@ -10,13 +11,15 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tokio::sync::broadcast;
 
+use crate::api::is_administrator;
 use crate::timestamp::rfc3339;
+use budget::{Budget, Verdict};
 use reader::events_in;
 
 pub use reader::EventReader;
@@ -48,6 +51,29 @@ pub struct Event {
     pub owner: Option<u32>,
     /// Everything else there is to say.
     pub fields: Map<String, Value>,
+}
+
+impl Event {
+    fn new(kind: &str, job: Option<String>, owner: Option<u32>, mut fields: Value) -> Self {
+        shorten(&mut fields);
+        Self {
+            time: rfc3339(SystemTime::now()),
+            id: 0,
+            kind: kind.to_owned(),
+            job,
+            owner,
+            fields: match fields {
+                Value::Object(fields) => fields,
+                _ => Map::new(),
+            },
+        }
+    }
+
+    /// So many of a user's events are not in the log.
+    fn left_out(owner: u32, count: u64) -> Self {
+        let fields = json!({ "count": count });
+        Self::new("events_left_out", None, Some(owner), fields)
+    }
 }
 
 /// Writes and reads the event log. Clones share it.
@@ -106,19 +132,8 @@ impl EventLog {
         self.note(kind, None, Some(owner), fields);
     }
 
-    fn note(&self, kind: &str, job: Option<String>, owner: Option<u32>, mut fields: Value) {
-        shorten(&mut fields);
-        let event = Event {
-            time: rfc3339(SystemTime::now()),
-            id: 0,
-            kind: kind.to_owned(),
-            job,
-            owner,
-            fields: match fields {
-                Value::Object(fields) => fields,
-                _ => Map::new(),
-            },
-        };
+    fn note(&self, kind: &str, job: Option<String>, owner: Option<u32>, fields: Value) {
+        let event = Event::new(kind, job, owner, fields);
         if let Err(TrySendError::Full(_)) = self.queue.try_send(Message::Event(Box::new(event))) {
             tracing::warn!(kind, "an event is lost: the disk is too slow");
         }
@@ -227,18 +242,43 @@ impl Files {
 }
 
 fn write_all(files: &mut Files, messages: &Receiver<Message>, told: &broadcast::Sender<Event>) {
+    let mut budget = Budget::default();
+    let mut write = |mut event: Event| {
+        if let Err(error) = files.write(&mut event) {
+            tracing::warn!(%error, kind = event.kind, "an event is not in the log");
+        }
+        // Nobody following is no failure.
+        let _ = told.send(event);
+    };
     for message in messages {
         match message {
-            Message::Event(mut event) => {
-                if let Err(error) = files.write(&mut event) {
-                    tracing::warn!(%error, kind = event.kind, "an event is not in the log");
+            Message::Event(event) => match (weigh(&mut budget, &event), event.owner) {
+                (Verdict::Write { left_out }, Some(owner)) if left_out > 0 => {
+                    write(Event::left_out(owner, left_out));
+                    write(*event);
                 }
-                // Nobody following is no failure.
-                let _ = told.send(*event);
-            }
+                (Verdict::Write { .. }, _) => write(*event),
+                (Verdict::LeaveOut { is_first: true }, owner) => {
+                    tracing::warn!(owner, "a user's events are left out: there are too many");
+                }
+                (Verdict::LeaveOut { .. }, _) => {}
+            },
             Message::Flush(done) => drop(done.try_send(())),
             Message::Stop => break,
         }
+    }
+    for (owner, count) in budget.untold() {
+        write(Event::left_out(owner, count));
+    }
+}
+
+/// What becomes of an event. Administrators and the node itself write what they like.
+fn weigh(budget: &mut Budget, event: &Event) -> Verdict {
+    let user = event.owner.filter(|owner| !is_administrator(*owner));
+    let bytes = serde_json::to_vec(event).map_or(0, |line| line.len());
+    match user {
+        Some(user) => budget.spend(user, bytes, Instant::now()),
+        None => Verdict::Write { left_out: 0 },
     }
 }
 

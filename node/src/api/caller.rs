@@ -13,7 +13,7 @@ pub(super) struct SocketPeer {
 }
 
 /// Whether this is root, or the user as whom the daemon runs.
-pub(super) fn is_administrator(uid: u32) -> bool {
+pub(crate) fn is_administrator(uid: u32) -> bool {
     uid == 0 || uid == rustix::process::geteuid().as_raw()
 }
 

@@ -103,3 +103,34 @@ fn a_reader_takes_a_little_at_a_time_and_misses_nothing() {
     let expected: Vec<u64> = (11..=many).collect();
     assert_eq!(ids[..expected.len()], expected);
 }
+
+#[test]
+fn one_user_does_not_push_out_what_others_did() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, writer) = EventLog::open(dir.path()).unwrap();
+    // Neither root nor whoever runs this.
+    let user = rustix::process::geteuid().as_raw() + 7;
+    log.record("ours", None, json!({}));
+    let long = "x".repeat(2_000);
+    let most = usize::try_from(MAX_FILE).unwrap() * 6 / 2_000;
+    for number in 0..most {
+        log.record_for(user, "theirs", json!({ "long": long }));
+        if number % (QUEUE / 2) == 0 {
+            drop(log.reader(0).unwrap());
+        }
+    }
+    log.stop();
+    writer.join();
+    let (log, _writer) = EventLog::open(dir.path()).unwrap();
+    let events = log.read(|_| true).unwrap();
+    assert_eq!(events[0].kind, "ours");
+    let last = events.last().unwrap();
+    assert_eq!(
+        (last.kind.as_str(), last.owner),
+        ("events_left_out", Some(user))
+    );
+    let written = events.iter().filter(|event| event.kind == "theirs").count();
+    let left_out = last.fields["count"].as_u64().unwrap();
+    assert!(written > 900, "{written}");
+    assert_eq!(written as u64 + left_out, most as u64);
+}

@@ -82,3 +82,16 @@ async fn what_nobody_waits_for_any_more_is_not_done() {
     let all = jobs.list(ME, JobQuery::default()).await.unwrap().jobs;
     assert!(all.is_empty(), "{all:?}");
 }
+
+#[tokio::test]
+async fn the_event_of_a_new_job_is_short() {
+    let mut world = World::new();
+    let jobs = world.start();
+    let mut many = world.job(&["a"]);
+    many.files[0].url = format!("http://origin/{}", "x".repeat(600));
+    many.files = vec![many.files.remove(0); 20];
+    jobs.create(ME, many).await.unwrap();
+    let told = world.events.read(|event| event.kind == "job_created");
+    let told = told.unwrap().remove(0);
+    assert_eq!(told.fields["urls"].as_array().unwrap().len(), 3);
+}

@@ -12,8 +12,10 @@ use crate::jobs::entry::Entry;
 use crate::jobs::handle::{Caller, NewJob};
 use crate::jobs::{Job, JobDocument, JobFile, JobId, JobSecrets, Refusal, checks, weight};
 
-/// URLs of a new job that its event names, at most: its file numbers them all.
+/// URLs of a new job that its event names, at most, and their bytes, but for the first: its
+/// file numbers them all.
 const URLS_TOLD: usize = 20;
+const URL_BYTES: usize = 2_000;
 
 /// A job that is not kept yet.
 type Made = (Job, JobSecrets);
@@ -111,8 +113,7 @@ impl JobsTask {
         };
         for (job, secrets) in jobs {
             let id = job.id;
-            let urls = job.files.iter().take(URLS_TOLD).map(JobFile::public_url);
-            let urls: Vec<String> = urls.collect();
+            let urls = told_urls(&job);
             let fields = json!({ "name": job.name, "files": job.files.len(), "urls": urls });
             self.entries.insert(id, Entry::new(job, secrets));
             self.record(id, "job_created", &fields);
@@ -145,4 +146,15 @@ impl JobsTask {
             self.schedule.remove(id.key(), now());
         }
     }
+}
+
+/// The first of a job's URLs, as many as its event names.
+fn told_urls(job: &Job) -> Vec<String> {
+    let mut bytes = 0;
+    let urls = job.files.iter().take(URLS_TOLD).map(JobFile::public_url);
+    let told = urls.enumerate().take_while(|(number, url)| {
+        bytes += url.len();
+        *number == 0 || bytes <= URL_BYTES
+    });
+    told.map(|(_, url)| url).collect()
 }
