@@ -9,6 +9,7 @@ mod entry;
 mod fetch;
 mod handle;
 mod hook;
+mod hook_turns;
 mod job;
 mod job_file;
 mod job_id;

@@ -1,6 +1,5 @@
 //! Calling the hooks of jobs, again and again until they succeed.
 
-use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use serde_json::json;
@@ -8,16 +7,15 @@ use tokio::task::JoinSet;
 
 use super::{JobsTask, now};
 use crate::jobs::hook::{HookCall, HookCause, HookDue, HookRules};
+use crate::jobs::hook_turns::HookTurns;
 use crate::jobs::{Hook, Job, JobId, Refusal};
-
-/// Programs that run at once, at most.
-const AT_ONCE: usize = 4;
 
 /// The calls that are to be made, and those under way.
 pub(super) struct HookDesk {
     rules: HookRules,
-    due: BTreeSet<(SystemTime, JobId)>,
-    running: JoinSet<Ended>,
+    turns: HookTurns,
+    /// With their owners.
+    running: JoinSet<(u32, Ended)>,
 }
 
 /// What a call came to: which job's, which of its calls, and how it ended.
@@ -30,19 +28,15 @@ impl HookDesk {
     pub(super) fn new(rules: HookRules) -> Self {
         Self {
             rules,
-            due: BTreeSet::new(),
+            turns: HookTurns::default(),
             running: JoinSet::new(),
         }
     }
 
     /// Returns when a call has ended, or is due and may be made.
     pub(super) async fn news(&mut self) -> HookNews {
-        let wait = match self.due.first() {
-            Some((at, _)) if self.running.len() < AT_ONCE => {
-                Some(at.duration_since(now()).unwrap_or_default())
-            }
-            _ => None,
-        };
+        let wait = self.turns.next_at();
+        let wait = wait.map(|at| at.duration_since(now()).unwrap_or_default());
         let due = async {
             match wait {
                 Some(wait) => tokio::time::sleep(wait).await,
@@ -51,7 +45,10 @@ impl HookDesk {
         };
         tokio::select! {
             Some(done) = self.running.join_next() => match done {
-                Ok(ended) => Some(ended),
+                Ok((owner, ended)) => {
+                    self.turns.end(owner);
+                    Some(ended)
+                }
                 Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
                 Err(_) => None,
             },
@@ -84,12 +81,9 @@ impl JobsTask {
 
     /// A call of before, or of now, is to be made.
     pub(super) fn remember_hook(&mut self, id: JobId) {
-        let due = self
-            .entries
-            .get(&id)
-            .and_then(|entry| entry.job.hook_due.as_ref());
-        if let Some(due) = due {
-            self.hooks.due.insert((due.at, id));
+        let job = self.entries.get(&id).map(|entry| &entry.job);
+        if let Some((job, due)) = job.and_then(|job| Some((job, job.hook_due.as_ref()?))) {
+            self.hooks.turns.remember(job.owner, due.at, id);
         }
     }
 
@@ -98,11 +92,7 @@ impl JobsTask {
             self.on_hook_ended(id, called, result).await;
         }
         let now = now();
-        while self.hooks.running.len() < AT_ONCE
-            && let Some((at, id)) = self.hooks.due.first().copied()
-            && at <= now
-        {
-            self.hooks.due.pop_first();
+        while let Some((at, id)) = self.hooks.turns.take(now) {
             self.call_hook(id, at);
         }
     }
@@ -132,9 +122,10 @@ impl JobsTask {
         };
         let fields = json!({ "program": call.hook.program });
         self.record(id, "hook_started", &fields);
-        self.hooks
-            .running
-            .spawn(async move { (id, called, call.run().await) });
+        let owner = call.owner;
+        self.hooks.turns.begin(owner);
+        let running = &mut self.hooks.running;
+        running.spawn(async move { (owner, (id, called, call.run().await)) });
     }
 
     async fn on_hook_ended(&mut self, id: JobId, called: HookDue, result: Result<(), String>) {
