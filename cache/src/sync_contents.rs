@@ -16,7 +16,7 @@ use crate::together::together;
 
 /// Contents that are synced together: each has two files open meanwhile, of which a
 /// process may not have many.
-const MANY: usize = 32;
+const MANY: usize = 64;
 
 /// A file that is to be synced, and whose it is.
 struct Part {
