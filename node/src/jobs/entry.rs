@@ -44,7 +44,9 @@ pub(super) struct Run {
 }
 
 impl Entry {
-    pub(super) fn new(job: Job, secrets: JobSecrets) -> Self {
+    pub(super) fn new(mut job: Job, secrets: JobSecrets) -> Self {
+        // Ten files in room for sixteen are much where there are ten thousand jobs.
+        job.files.shrink_to_fit();
         Self {
             job,
             secrets,

@@ -102,6 +102,7 @@ impl JobsTask {
             }
             secrets.take_from(&mut job);
             weight::check(&job, &secrets)?;
+            job.files.shrink_to_fit();
             entry.job = job;
             entry.secrets = secrets;
             entry.job.machine.handle_activity(now());
