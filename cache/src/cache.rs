@@ -157,8 +157,10 @@ impl Cache {
             ..facts.clone()
         };
         let open = self.inner.add_file(path, &facts, progress)?;
-        let id = Lease::new(open).id();
+        // Leased until it was looked at: what comes meanwhile must not make it go.
+        let lease = Lease::new(open);
         self.inner.sync_if_many();
+        let id = lease.id();
         self.show(&id).ok_or(CacheError::NotHeld(id))
     }
 

@@ -9,7 +9,7 @@ mod query;
 
 use std::path::Path;
 
-use potluck_cache::{Cache, CacheError, Checked};
+use potluck_cache::{Cache, CacheError, Checked, Facts};
 use potluck_content::ContentId;
 use serde_json::json;
 
@@ -81,7 +81,12 @@ impl Contents {
     /// # Errors
     /// When the file cannot be read or there is no room for it.
     pub fn add(&self, path: &Path, pin: bool) -> Result<ContentDocument, ContentsError> {
-        let record = self.cache.add_file(path, |_| {})?;
+        // Pinned in one step: between two it could go.
+        let facts = Facts {
+            pinned: pin,
+            ..Facts::default()
+        };
+        let record = self.cache.add_file_with(path, &facts, |_| {})?;
         let fields = json!({
             "content_id": record.id.to_string(),
             "size": record.size,
@@ -89,7 +94,7 @@ impl Contents {
         });
         self.events.record("content_added", None, fields);
         if pin {
-            return self.set_pinned(&record.id, true);
+            self.record("content_pinned", &record.id);
         }
         Ok(ContentDocument::from(&record))
     }

@@ -166,6 +166,19 @@ fn several_files_are_added_pinned_and_removed() {
 }
 
 #[test]
+fn what_is_pinned_as_it_is_added_need_not_fit() {
+    let world = World::new();
+    let large = fs::File::create(world.path("large")).unwrap();
+    large.set_len(201 << 20).unwrap();
+    world.run(&["cache", "add", "large"]).failed(1, "more than");
+    let added = world.json(&["cache", "add", "--pin", "large"]);
+    assert!(
+        added["pinned"] == true || added[0]["pinned"] == true,
+        "{added}"
+    );
+}
+
+#[test]
 fn verifying_tells_good_from_damaged() {
     both(|world| {
         let made = seeded(world, &[1_000, 2_000]);
