@@ -9,7 +9,7 @@ use potluck::jobs::{Change, JobsHandle, NewJob, Refusal, Surroundings};
 use potluck_plan::JobState;
 use serde_json::Value;
 
-use super::world::{ME, ROOT, World, until};
+use super::world::{ME, ROOT, World, eventually, until};
 
 fn posts(world: &World, names: &[&str]) -> NewJob {
     NewJob {
@@ -99,9 +99,7 @@ async fn an_early_completion_that_fails_does_not_send_them_again() {
     let mut watch = jobs.watch(ME, job.id.clone()).await.unwrap();
     let first_is_here = watch.wait_for(|job| job.files[0].content_id.is_some());
     first_is_here.await.unwrap();
-    while asked(&world) < 2 {
-        tokio::task::yield_now().await;
-    }
+    eventually("the second is asked for", || asked(&world) == 2).await;
     fs::remove_dir(world.dir.path().join("out")).unwrap();
     let refusal = jobs.complete(ME, job.id.clone(), None).await.unwrap_err();
     assert!(matches!(refusal, Refusal::Destination(_)), "{refusal:?}");
@@ -120,17 +118,14 @@ async fn the_disk_knows_of_them_before_they_are_sent() {
     let job = jobs.create(ME, posts(&world, &["hang"])).await.unwrap();
     let path = world.dir.path().join(format!("jobs/{}.json", job.id));
     let read = || serde_json::from_slice::<Value>(&fs::read(&path).unwrap()).unwrap();
-    while asked(&world) == 0 {
-        tokio::task::yield_now().await;
-    }
+    eventually("it is asked for", || asked(&world) > 0).await;
     assert_ne!(read()["job"]["machine"]["state"], "queued");
     world.kill().await;
     let jobs = world.start();
     let shown = until(&jobs, &job.id, JobState::Error).await;
     assert_eq!(code(&shown), "interrupted");
-    while !world.kinds().contains(&"job_error".to_owned()) {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let told = || world.kinds().contains(&"job_error".to_owned());
+    eventually("the error is told", told).await;
     // Whoever reads the record next sees it as well.
     jobs.show(ME, job.id.clone()).await.unwrap();
     assert_eq!(read()["job"]["machine"]["state"], "error");

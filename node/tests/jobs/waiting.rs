@@ -8,7 +8,7 @@ use potluck::jobs::{Change, JobsHandle, NewFile, NewJob, Surroundings};
 use potluck_plan::{JobState, Priority, Rate};
 use tokio::sync::watch;
 
-use super::world::{ME, World, until};
+use super::world::{ME, World, eventually, until};
 
 /// A world whose network is in the hand of the test.
 fn world(is_up: bool) -> (World, watch::Sender<bool>) {
@@ -105,14 +105,8 @@ async fn another_way_out_is_tried_at_once_by_who_failed_on_the_way() {
     }
     // It is up, and was: but something about it changed.
     network.send_replace(true);
-    let tried = async {
-        while world.fake.asked.lock().unwrap().len() < 3 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), tried)
-        .await
-        .expect("not in ten minutes");
+    let tried = || world.fake.asked.lock().unwrap().len() == 3;
+    eventually("it is tried before ten minutes are over", tried).await;
     until(&jobs, &away.id, JobState::TransientError).await;
     let asked = world.fake.asked.lock().unwrap();
     let busy = asked.iter().filter(|request| request.url.contains("busy"));

@@ -303,6 +303,17 @@ impl World {
     }
 }
 
+/// Waits for something that nobody tells.
+pub(super) async fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let seen = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let seen = tokio::time::timeout(Duration::from_secs(10), seen).await;
+    assert!(seen.is_ok(), "{what}: not in time");
+}
+
 /// Waits for a state.
 pub(super) async fn until(jobs: &JobsHandle, id: &str, state: JobState) -> Arc<JobDocument> {
     let mut watch = jobs.watch(ROOT, id.to_owned()).await.unwrap();

@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use potluck_tests::{Blob, Lab, Node, ScriptedOrigin, Then, bytes_of, until};
+use potluck_tests::{Blob, Lab, Node, ScriptedOrigin, Then, bytes_of};
 
 use crate::answer::honest_of;
-use crate::{PATIENCE, SIZE};
+use crate::{PATIENCE, SIZE, until_why};
 
 #[test]
 fn servers_of_one_name_whose_tags_differ() {
@@ -32,11 +32,7 @@ fn servers_of_one_name_whose_tags_differ() {
             node.start()?;
             let job = node.get_with(&origin.url("file"), "file.bin", &["--detach"])?;
             let id = job["id"].as_str().context("an id")?;
-            until(Duration::from_secs(20), "a reason", || {
-                let why = node.json(&["why", id])?;
-                let reason = why["reason"].as_str().unwrap_or_default();
-                Ok(reason.contains("do not agree on one version").then_some(()))
-            })?;
+            until_why(&node, id, "do not agree on one version")?;
             open.store(true, Ordering::SeqCst);
             let done = node.await_job(id, &["acknowledged"], Duration::from_secs(20))?;
             blob.check(&node.downloaded("file.bin")?)?;

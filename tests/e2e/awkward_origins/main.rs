@@ -358,11 +358,7 @@ fn what_is_awkward_is_told() {
         node.start()?;
         let job = node.get_with(&origin.url("file"), "file.bin", &["--detach"])?;
         let id = job["id"].as_str().context("an id")?;
-        until(Duration::from_secs(20), "a reason", || {
-            let why = node.json(&["why", id])?;
-            let reason = why["reason"].as_str().unwrap_or_default();
-            Ok(reason.starts_with("bytes flow; the origin s").then_some(()))
-        })?;
+        until_why(&node, id, "bytes flow; the origin s")?;
         open.store(true, Ordering::SeqCst);
         let done = node.await_job(id, &["acknowledged"], Duration::from_secs(20))?;
         blob.check(&node.downloaded("file.bin")?)?;
@@ -375,4 +371,13 @@ fn what_is_awkward_is_told() {
         ensure!(told.count() == 2, "{events:?}");
         Ok(())
     });
+}
+
+/// Waits until `why` gives a reason with these words.
+fn until_why(node: &Node, id: &str, words: &str) -> anyhow::Result<()> {
+    until(Duration::from_secs(20), "a reason", || {
+        let why = node.json(&["why", id])?;
+        let reason = why["reason"].as_str().unwrap_or_default();
+        Ok(reason.contains(words).then_some(()))
+    })
 }

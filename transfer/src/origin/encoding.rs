@@ -244,16 +244,10 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_was_packed_comes_out_whatever_the_cuts() {
-        let content: Vec<u8> = (0..100_000u32)
-            .flat_map(|n| (n / 7).to_le_bytes())
-            .collect();
-        let mut packer = GzEncoder::new(Vec::new(), Compression::fast());
-        packer.write_all(&content).unwrap();
-        let packed = Bytes::from(packer.finish().unwrap());
+    /// Whole, whatever the cuts; half of it is an error.
+    fn comes_out(coding: Coding, packed: &Bytes, content: &[u8]) {
         for cut in [1, 1000, packed.len()] {
-            let (mut unpacker, mut out) = (Unpacker::new(Coding::Gzip), Vec::new());
+            let (mut unpacker, mut out) = (Unpacker::new(coding), Vec::new());
             for part in packed.chunks(cut) {
                 unpacker.take(Bytes::copy_from_slice(part));
                 while let Some(bytes) = unpacker.next().unwrap() {
@@ -263,10 +257,21 @@ mod tests {
             out.extend(unpacker.end().unwrap().unwrap_or_default());
             assert!(out == content, "cut at {cut}");
         }
-        let mut unpacker = Unpacker::new(Coding::Gzip);
+        let mut unpacker = Unpacker::new(coding);
         unpacker.take(packed.slice(..packed.len() / 2));
         while unpacker.next().unwrap().is_some() {}
-        assert!(unpacker.end().is_err());
+        assert!(unpacker.end().is_err(), "it is not whole");
+    }
+
+    #[test]
+    fn what_was_packed_comes_out_whatever_the_cuts() {
+        let content: Vec<u8> = (0..100_000u32)
+            .flat_map(|n| (n / 7).to_le_bytes())
+            .collect();
+        let mut packer = GzEncoder::new(Vec::new(), Compression::fast());
+        packer.write_all(&content).unwrap();
+        let packed = Bytes::from(packer.finish().unwrap());
+        comes_out(Coding::Gzip, &packed, &content);
     }
 
     /// The simplest stream of RFC 7932: blocks as they are.
@@ -290,21 +295,7 @@ mod tests {
         assert_eq!(found("http://o/a.br", &[br]), Packed::No);
         let content: Vec<u8> = (0..50_000u32).flat_map(u32::to_le_bytes).collect();
         let packed = Bytes::from(brotli(&content));
-        for cut in [1, 1000, packed.len()] {
-            let (mut unpacker, mut out) = (Unpacker::new(Coding::Brotli), Vec::new());
-            for part in packed.chunks(cut) {
-                unpacker.take(Bytes::copy_from_slice(part));
-                while let Some(bytes) = unpacker.next().unwrap() {
-                    out.extend_from_slice(&bytes);
-                }
-            }
-            out.extend(unpacker.end().unwrap().unwrap_or_default());
-            assert!(out == content, "cut at {cut}");
-        }
-        let mut unpacker = Unpacker::new(Coding::Brotli);
-        unpacker.take(packed.slice(..packed.len() / 2));
-        while unpacker.next().unwrap().is_some() {}
-        assert!(unpacker.end().is_err(), "it is not whole");
+        comes_out(Coding::Brotli, &packed, &content);
         let mut noise = Unpacker::new(Coding::Brotli);
         noise.take(Bytes::from(vec![0xff; 5000]));
         assert!(noise.next().is_err());
