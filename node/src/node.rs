@@ -339,6 +339,7 @@ fn start_engine(settings: &Settings, cache: Cache) -> Result<EngineHandle, NodeE
         origin_connections: u32::try_from(settings.transfer.origin_connections).unwrap_or(u32::MAX),
         min_peer_rate: settings.peering.min_peer_rate,
         origin_delay: settings.peering.origin_delay,
+        share: settings.peering.share,
         // Without randomness every node asks the same peers first; nothing breaks.
         seed: getrandom::u64().unwrap_or_default(),
         ..EngineConfig::default()

@@ -14,6 +14,7 @@ mod piece_store;
 mod request;
 mod run_events;
 mod search;
+mod share;
 mod stream_run;
 mod whole_check;
 mod wish;
@@ -38,6 +39,7 @@ use key_locks::KeyLocks;
 
 pub use neighbours::{Asking, Neighbours};
 pub use request::{FileDone, FileRequest, Progress, Stage, TransferError};
+pub use share::Share;
 pub use wish::ranges_key;
 
 /// How files are transferred.
@@ -49,6 +51,8 @@ pub struct EngineConfig {
     pub min_peer_rate: Rate,
     /// How long background jobs leave it to the peers alone.
     pub origin_delay: Duration,
+    /// What is given to peers.
+    pub share: Share,
     /// Peers that are asked who holds a content; a random choice, so that no peer is
     /// asked by everybody.
     pub max_asked: usize,
@@ -66,6 +70,7 @@ impl Default for EngineConfig {
             origin_connections: plan.origin_connections,
             min_peer_rate: plan.min_peer_rate,
             origin_delay: plan.origin_delay,
+            share: Share::default(),
             max_asked: 16,
             ask_again: Duration::from_secs(5),
             seed: 0,

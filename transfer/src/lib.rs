@@ -32,8 +32,8 @@ pub use buffers::{Buffer, BufferPool};
 pub use domain_trust::DomainTrust;
 pub use ending::{Ended, Ending, end_of_certificate};
 pub use engine::{
-    Asking, Engine, EngineConfig, EngineHandle, FileDone, FileRequest, Neighbours, Progress, Stage,
-    Transfer, TransferError, ranges_key,
+    Asking, Engine, EngineConfig, EngineHandle, FileDone, FileRequest, Neighbours, Progress, Share,
+    Stage, Transfer, TransferError, ranges_key,
 };
 pub use holdings::CacheHoldings;
 pub use origin::{ClientCertificate, OriginOptions, ProxyChoice, Redirects, group_of_user};

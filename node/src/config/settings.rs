@@ -10,6 +10,8 @@ use potluck_cache::Eviction;
 use super::domain_settings::DomainSettings;
 use potluck_plan::{JobLimits, JobTimes, Rate};
 
+pub use potluck_transfer::Share;
+
 /// Everything that a node can be told. Every field has the key of the same name.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
@@ -99,15 +101,6 @@ pub struct Peering {
     pub jobs_must_opt_in: bool,
     /// What other nodes call this one; empty for the name of the host.
     pub node_name: String,
-}
-
-/// What is given to peers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Share {
-    /// Validated contents.
-    Validated,
-    /// Pieces of downloads under way as well.
-    Downloading,
 }
 
 /// How much is kept.
