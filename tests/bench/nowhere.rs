@@ -13,13 +13,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use potluck_content::{ContentHasher, ContentId, Manifest, PieceIndex};
+use potluck_content::{ContentHasher, ContentId, EntityKey, Manifest, PieceIndex};
 use potluck_discovery::{DomainOptions, Membership, Revocations, Standing, create_domain};
 use potluck_plan::{GovernorConfig, Rate};
 use potluck_tests::{Cost, Host, Lab, Nginx, Process, big_file, children_cpu, until};
 use potluck_transfer::{
     BufferPool, DomainTrust, PeerAddress, PeerClient, PeerServer, PeerServerConfig, Rates,
-    Readable, Shelf, TrafficCounts, Trust,
+    Readable, Shelf, TakenPieces, TrafficCounts, Trust,
 };
 
 const GIB: f64 = (1 << 30) as f64;
@@ -159,6 +159,10 @@ struct Bytes(std::fs::File, u64);
 impl Shelf for OneFile {
     fn take(&self, content: &ContentId) -> Option<Arc<dyn Readable>> {
         (*content == self.0).then(|| self.1.clone() as Arc<dyn Readable>)
+    }
+
+    fn take_pieces(&self, _: &EntityKey, _: std::ops::Range<u32>) -> Option<TakenPieces> {
+        None
     }
 }
 

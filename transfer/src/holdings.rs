@@ -1,13 +1,14 @@
 //! What the cache has for peers.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use potluck_cache::{Cache, Lease};
-use potluck_content::{ContentId, Manifest};
+use potluck_content::{ContentId, EntityKey, Manifest};
 use potluck_discovery::{Holding, Holdings, Wanted};
 
-use crate::shelf::{Readable, Shelf};
+use crate::shelf::{Readable, Shelf, TakenPieces};
 
 /// The complete, validated contents of the cache, as peers ask for them.
 #[derive(Clone)]
@@ -51,6 +52,11 @@ impl Shelf for CacheHoldings {
     fn take(&self, content: &ContentId) -> Option<Arc<dyn Readable>> {
         let lease = self.cache.lease(content).filter(Lease::validated)?;
         Some(Arc::new(Leased(lease)))
+    }
+
+    /// The cache has whole contents only; whoever wants them asks by content id.
+    fn take_pieces(&self, _: &EntityKey, _: Range<u32>) -> Option<TakenPieces> {
+        None
     }
 }
 

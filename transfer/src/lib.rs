@@ -40,7 +40,7 @@ pub use origin::{ClientCertificate, OriginOptions, ProxyChoice, Redirects, group
 pub use peer_client::{PeerAddress, PeerBody, PeerClient, PeerError};
 pub use peer_server::{PeerServer, PeerServerConfig};
 pub use rates::Rates;
-pub use shelf::{Readable, Shelf};
+pub use shelf::{Readable, Shelf, TakenPieces};
 pub use socket::SocketHandle;
 pub use traffic::{Traffic, TrafficCounts};
 pub use trust::{Judged, Refusal, Trust};

@@ -3,6 +3,7 @@
 mod body;
 mod connection;
 mod error;
+mod pieces;
 mod wire;
 
 use std::collections::HashMap;
@@ -60,10 +61,17 @@ struct Inner {
 #[derive(Clone)]
 struct Asked {
     peer: PeerAddress,
-    content: ContentId,
-    /// Bytes of the whole content.
-    size: u64,
+    of: Named,
     range: Range<u64>,
+}
+
+/// What a range is of.
+#[derive(Clone, Copy)]
+enum Named {
+    /// A content of this many bytes.
+    Content(ContentId, u64),
+    /// Pieces that were asked for by their entity. The rest of them cannot be asked for.
+    Pieces,
 }
 
 struct Idle {
@@ -102,26 +110,25 @@ impl PeerClient {
             range.start,
             range.end.saturating_sub(1),
         );
-        loop {
-            let (mut connection, fresh) = match self.take_idle(peer) {
-                Some(connection) => (connection, false),
-                None => (self.dial(peer).await?, true),
-            };
-            match connection.ask(question.as_bytes()).await {
-                Ok(head) => {
-                    let asked = Asked {
-                        peer,
-                        content: *content,
-                        size,
-                        range,
-                    };
-                    return self.judge(asked, connection, &head);
-                }
-                // A connection that was idle may have been closed by the other end, and
-                // one that waited long for its turn may have outlived its certificates.
-                Err(PeerError::Broken(_)) if !fresh || connection.is_over() => {}
-                Err(error) => return Err(error),
+        let (connection, head) = self.ask(peer, &question).await?;
+        let last = range.end.saturating_sub(1);
+        let wanted = format!("bytes {}-{last}/{size}", range.start);
+        match head.status {
+            206 if head.content_range.as_deref() == Some(&wanted)
+                && head.content_length == Some(range.end - range.start) =>
+            {
+                let of = Named::Content(*content, size);
+                let asked = Asked { peer, of, range };
+                Ok(PeerBody::new(self.clone(), asked, connection))
             }
+            206 => Err(PeerError::Protocol(format!(
+                "it sent {:?} where {wanted:?} was asked for",
+                head.content_range
+            ))),
+            416 => Err(PeerError::Protocol(format!(
+                "it has no {wanted:?} of the content"
+            ))),
+            _ => Err(self.refusal(peer, connection, &head)),
         }
     }
 
@@ -130,40 +137,42 @@ impl PeerClient {
         self.idle().remove(peer);
     }
 
-    fn judge(
+    /// Asks on an idle connection, or else on a new one.
+    async fn ask(
         &self,
-        asked: Asked,
-        connection: Connection,
-        head: &Head,
-    ) -> Result<PeerBody, PeerError> {
-        let (peer, range) = (asked.peer, &asked.range);
-        let last = range.end.saturating_sub(1);
-        let wanted = format!("bytes {}-{last}/{}", range.start, asked.size);
-        match head.status {
-            206 if head.content_range.as_deref() == Some(&wanted)
-                && head.content_length == Some(range.end - range.start) =>
-            {
-                Ok(PeerBody::new(self.clone(), asked, connection))
+        peer: PeerAddress,
+        question: &str,
+    ) -> Result<(Connection, Head), PeerError> {
+        loop {
+            let (mut connection, fresh) = match self.take_idle(peer) {
+                Some(connection) => (connection, false),
+                None => (self.dial(peer).await?, true),
+            };
+            match connection.ask(question.as_bytes()).await {
+                Ok(head) => return Ok((connection, head)),
+                // A connection that was idle may have been closed by the other end, and
+                // one that waited long for its turn may have outlived its certificates.
+                Err(PeerError::Broken(_)) if !fresh || connection.is_over() => {}
+                Err(error) => return Err(error),
             }
-            206 => Err(PeerError::Protocol(format!(
-                "it sent {:?} where {wanted:?} was asked for",
-                head.content_range
-            ))),
+        }
+    }
+
+    /// Why there are no bytes in an answer.
+    fn refusal(&self, peer: PeerAddress, connection: Connection, head: &Head) -> PeerError {
+        match head.status {
             404 | 410 => {
                 self.give_back(peer, connection, head);
-                Err(PeerError::NotHeld)
+                PeerError::NotHeld
             }
             503 => {
                 self.give_back(peer, connection, head);
                 let seconds = head.retry_after.unwrap_or(10);
-                Err(PeerError::Refused {
+                PeerError::Refused {
                     retry_after: Duration::from_secs(seconds),
-                })
+                }
             }
-            416 => Err(PeerError::Protocol(format!(
-                "it has no {wanted:?} of the content"
-            ))),
-            status => Err(PeerError::Protocol(format!("it answered {status}"))),
+            status => PeerError::Protocol(format!("it answered {status}")),
         }
     }
 

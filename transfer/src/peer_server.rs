@@ -2,6 +2,7 @@
 
 mod connections;
 mod exchange;
+mod pieces_question;
 mod served_body;
 mod turnstile;
 

@@ -3,81 +3,17 @@
 
 mod support;
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use potluck_content::ContentId;
-use potluck_plan::{GovernorConfig, Rate, ServeQueueConfig};
-use potluck_transfer::{
-    PeerAddress, PeerBody, PeerClient, PeerError, PeerServer, PeerServerConfig, Rates, Shelf,
-    TrafficCounts,
-};
+use potluck_plan::{Rate, ServeQueueConfig};
+use potluck_transfer::{PeerAddress, PeerClient, PeerError, PeerServerConfig, TrafficCounts};
 use support::memory_shelf::MemoryShelf;
-use support::test_domain::{TestDomain, TestTrust};
+use support::serving::{client, read, serve, serve_with};
+use support::test_domain::TestDomain;
 use support::{blob, until};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
-
-struct Served {
-    server: PeerServer,
-    trust: Arc<TestTrust>,
-    traffic: TrafficCounts,
-    at: PeerAddress,
-}
-
-async fn serve_with(
-    domain: &TestDomain,
-    shelf: Arc<dyn Shelf>,
-    rate: Rate,
-    config: PeerServerConfig,
-) -> Served {
-    let trust = domain.member();
-    let traffic = TrafficCounts::default();
-    let rates = Rates::new(GovernorConfig {
-        served: rate,
-        ..GovernorConfig::default()
-    });
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let server = PeerServer::start(
-        config,
-        listener,
-        trust.clone(),
-        shelf,
-        rates,
-        traffic.clone(),
-    )
-    .unwrap();
-    let at = PeerAddress {
-        id: trust.id,
-        address: server.address(),
-    };
-    Served {
-        server,
-        trust,
-        traffic,
-        at,
-    }
-}
-
-async fn serve(domain: &TestDomain, content: &[u8]) -> Served {
-    let shelf = MemoryShelf::with(&[content]);
-    serve_with(domain, shelf, Rate::Unlimited, PeerServerConfig::default()).await
-}
-
-fn client(domain: &TestDomain) -> PeerClient {
-    PeerClient::new(domain.member(), TrafficCounts::default())
-}
-
-async fn read(mut body: PeerBody) -> Result<Vec<u8>, PeerError> {
-    let mut bytes = Vec::new();
-    let mut buffer = vec![0; 100_000];
-    loop {
-        match body.read(&mut buffer).await? {
-            0 => return Ok(bytes),
-            read => bytes.extend_from_slice(&buffer[..read]),
-        }
-    }
-}
+use tokio::net::TcpStream;
 
 #[tokio::test]
 async fn ranges_come_as_asked_and_are_counted() {

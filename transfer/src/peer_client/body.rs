@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::time::{Duration, SystemTime};
 
 use crate::peer_client::connection::Connection;
-use crate::peer_client::{Asked, PeerClient, PeerError};
+use crate::peer_client::{Asked, Named, PeerClient, PeerError};
 use crate::socket::SocketHandle;
 
 /// How long before the end of a certificate the rest of an answer is asked for on a
@@ -13,7 +13,7 @@ const MOVE_BEFORE: Duration = Duration::from_secs(5);
 
 /// The bytes of an answer. Read to its end, its connection is used again; dropped
 /// before, it is closed. It may outlive the certificates that it began with: it goes on
-/// over a new connection then.
+/// over a new connection then, unless its pieces were asked for by their entity.
 pub struct PeerBody {
     client: PeerClient,
     /// What is still to come.
@@ -76,15 +76,14 @@ impl PeerBody {
                     self.arrive(moved);
                 }
                 Flow::Open(connection) => {
-                    if connection.ends > self.left && ends_soon(connection) {
+                    let may_move = self.asked.may_move() && connection.ends > self.left;
+                    if may_move && ends_soon(connection) {
                         self.depart();
                         continue;
                     }
                     match connection.read(&mut buffer[..most]).await {
                         Ok(read) => return Ok(self.came(read)),
-                        Err(_) if connection.ends > self.left && connection.is_over() => {
-                            self.depart();
-                        }
+                        Err(_) if may_move && connection.is_over() => self.depart(),
                         Err(error) => return Err(error),
                     }
                 }
@@ -106,20 +105,15 @@ impl PeerBody {
 
     /// Asks for the rest on another connection.
     fn depart(&mut self) {
+        let Named::Content(content, size) = self.asked.of else {
+            return;
+        };
         let Flow::Open(connection) = std::mem::replace(&mut self.flow, Flow::Done) else {
             return;
         };
         self.left = connection.ends;
-        let (client, asked) = (self.client.clone(), self.asked.clone());
-        let moving = async move {
-            let Asked {
-                peer,
-                content,
-                size,
-                range,
-            } = asked;
-            client.get(peer, &content, size, range).await
-        };
+        let (client, Asked { peer, range, .. }) = (self.client.clone(), self.asked.clone());
+        let moving = async move { client.get(peer, &content, size, range).await };
         self.flow = Flow::Moving(Box::pin(moving), connection);
     }
 
@@ -144,6 +138,13 @@ impl PeerBody {
                 Flow::Open(old)
             }
         };
+    }
+}
+
+impl Asked {
+    /// Whether the rest can be asked for on another connection.
+    fn may_move(&self) -> bool {
+        matches!(self.of, Named::Content(..))
     }
 }
 

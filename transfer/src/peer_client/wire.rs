@@ -37,6 +37,8 @@ pub(crate) struct Head {
     pub(crate) content_range: Option<String>,
     pub(crate) content_length: Option<u64>,
     pub(crate) retry_after: Option<u64>,
+    /// Bytes of the body that come before those of the pieces.
+    pub(crate) preface: Option<u64>,
     pub(crate) close: bool,
 }
 
@@ -139,6 +141,7 @@ fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, PeerError> {
         content_range: field("content-range").map(str::to_owned),
         content_length: field("content-length").and_then(|text| text.parse().ok()),
         retry_after: field("retry-after").and_then(|text| text.parse().ok()),
+        preface: field("potluck-preface").and_then(|text| text.parse().ok()),
         close: field("connection").is_some_and(|text| text.eq_ignore_ascii_case("close")),
     };
     Ok(Some((head, len)))

@@ -15,8 +15,9 @@ use potluck_content::ContentId;
 use potluck_discovery::PeerId;
 use tokio_util::sync::CancellationToken;
 
+use crate::peer_server::pieces_question::PiecesQuestion;
 use crate::peer_server::served_body::{ServedBody, ServedShared};
-use crate::peer_server::turnstile::Turnstile;
+use crate::peer_server::turnstile::{Turn, Turnstile};
 use crate::shelf::Shelf;
 
 pub(crate) type Answer = Response<BoxBody<Bytes, io::Error>>;
@@ -42,7 +43,11 @@ impl Exchange {
                 .insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
             return Ok(answer);
         }
-        let Some(content) = named_content(request.uri().path()) else {
+        let path = request.uri().path();
+        if let Some(question) = PiecesQuestion::parse(path) {
+            return Ok(self.answer_pieces(question, head).await);
+        }
+        let Some(content) = named_content(path) else {
             return Ok(empty(StatusCode::NOT_FOUND));
         };
         let shelf = Arc::clone(&self.shelf);
@@ -89,23 +94,26 @@ impl Exchange {
         if head || range.is_empty() {
             return Ok(answer);
         }
-        let turn = match self.turnstile.enter(self.peer, self.evict.clone()).await {
+        let turn = match self.wait_for_turn().await {
             Ok(turn) => turn,
-            Err(refused) => {
-                let mut answer = empty(StatusCode::SERVICE_UNAVAILABLE);
-                let seconds = refused.retry_after.as_secs().max(1);
-                set(
-                    answer.headers_mut(),
-                    header::RETRY_AFTER,
-                    seconds.to_string(),
-                );
-                return Ok(answer);
-            }
+            Err(busy) => return Ok(*busy),
         };
         tracing::debug!(peer = %self.peer, ?content, ?range, "serving");
         let body = ServedBody::new(taken, range, self.peer, Arc::clone(&self.shared), turn);
         *answer.body_mut() = body.boxed();
         Ok(answer)
+    }
+
+    /// Waits for a turn, or says when to come back.
+    pub(super) async fn wait_for_turn(&self) -> Result<Turn, Box<Answer>> {
+        let entered = self.turnstile.enter(self.peer, self.evict.clone()).await;
+        entered.map_err(|refused| {
+            let mut answer = empty(StatusCode::SERVICE_UNAVAILABLE);
+            let seconds = refused.retry_after.as_secs().max(1);
+            let headers = answer.headers_mut();
+            set(headers, header::RETRY_AFTER, seconds.to_string());
+            Box::new(answer)
+        })
     }
 }
 
@@ -150,13 +158,13 @@ fn named_content(path: &str) -> Option<ContentId> {
     (digits.len() == 64).then(|| digits.parse().ok())?
 }
 
-fn empty(status: StatusCode) -> Answer {
+pub(super) fn empty(status: StatusCode) -> Answer {
     let mut answer = Response::new(Empty::new().map_err(|never| match never {}).boxed());
     *answer.status_mut() = status;
     answer
 }
 
-fn set(headers: &mut HeaderMap, name: header::HeaderName, value: String) {
+pub(super) fn set(headers: &mut HeaderMap, name: header::HeaderName, value: String) {
     headers.insert(
         name,
         HeaderValue::try_from(value).expect("digits and plain words"),

@@ -28,6 +28,8 @@ type Wait = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
 
 /// A range of a content on its way to a peer. Holds the peer's turn until its end.
 pub(crate) struct ServedBody {
+    /// What goes before the content; neither paced nor counted.
+    preface: Bytes,
     content: Arc<dyn Readable>,
     /// What is not yet read.
     unread: Range<u64>,
@@ -58,6 +60,7 @@ impl ServedBody {
         turn: Turn,
     ) -> Self {
         Self {
+            preface: Bytes::new(),
             content,
             unsent: range.end - range.start,
             unread: range,
@@ -68,6 +71,11 @@ impl ServedBody {
             shared,
             turn,
         }
+    }
+
+    /// The same after some other bytes.
+    pub(crate) fn after(self, preface: Bytes) -> Self {
+        Self { preface, ..self }
     }
 
     fn read_ahead(&mut self) {
@@ -103,6 +111,9 @@ impl Body for ServedBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let this = &mut *self;
+        if !this.preface.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut this.preface)))));
+        }
         if this.unsent == 0 {
             return Poll::Ready(None);
         }
@@ -148,10 +159,10 @@ impl Body for ServedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.unsent == 0
+        self.preface.is_empty() && self.unsent == 0
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.unsent)
+        SizeHint::with_exact(self.preface.len() as u64 + self.unsent)
     }
 }

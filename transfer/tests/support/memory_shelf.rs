@@ -2,14 +2,25 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use potluck_content::ContentId;
-use potluck_transfer::{Readable, Shelf};
+use potluck_content::{ContentId, EntityKey, Layout};
+use potluck_transfer::{Readable, Shelf, TakenPieces};
 
 #[derive(Default)]
-pub struct MemoryShelf(HashMap<ContentId, Bytes>);
+pub struct MemoryShelf {
+    contents: HashMap<ContentId, Bytes>,
+    swarms: HashMap<EntityKey, Pieces>,
+}
+
+/// The first pieces of an entity, and what goes before any run of them.
+struct Pieces {
+    bytes: Bytes,
+    held: u32,
+    preface: Bytes,
+}
 
 struct InMemory(Bytes);
 
@@ -18,21 +29,47 @@ impl MemoryShelf {
         let named = contents
             .iter()
             .map(|bytes| (ContentId::of(bytes), Bytes::copy_from_slice(bytes)));
-        Arc::new(Self(named.collect()))
+        Arc::new(Self {
+            contents: named.collect(),
+            ..Self::default()
+        })
     }
 
     /// Gives `bytes` under the name of another content.
     pub fn lying(content: ContentId, bytes: &[u8]) -> Arc<Self> {
-        Arc::new(Self(HashMap::from([(
-            content,
-            Bytes::copy_from_slice(bytes),
-        )])))
+        Arc::new(Self {
+            contents: HashMap::from([(content, Bytes::copy_from_slice(bytes))]),
+            ..Self::default()
+        })
+    }
+
+    /// Has the first `held` pieces of an entity.
+    pub fn with_pieces(entity: EntityKey, bytes: &[u8], held: u32, preface: &[u8]) -> Arc<Self> {
+        let pieces = Pieces {
+            bytes: Bytes::copy_from_slice(bytes),
+            held,
+            preface: Bytes::copy_from_slice(preface),
+        };
+        Arc::new(Self {
+            swarms: HashMap::from([(entity, pieces)]),
+            ..Self::default()
+        })
     }
 }
 
 impl Shelf for MemoryShelf {
     fn take(&self, content: &ContentId) -> Option<Arc<dyn Readable>> {
-        Some(Arc::new(InMemory(self.0.get(content)?.clone())))
+        Some(Arc::new(InMemory(self.contents.get(content)?.clone())))
+    }
+
+    fn take_pieces(&self, entity: &EntityKey, run: Range<u32>) -> Option<TakenPieces> {
+        let pieces = self.swarms.get(entity).filter(|it| run.end <= it.held)?;
+        let layout = Layout::for_size(pieces.bytes.len() as u64).unwrap();
+        Some(TakenPieces {
+            preface: pieces.preface.clone(),
+            bytes: layout.span_of_run(run),
+            content: Arc::new(InMemory(pieces.bytes.clone())),
+        })
     }
 }
 

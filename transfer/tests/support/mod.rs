@@ -10,6 +10,7 @@ pub mod asking;
 pub mod memory_shelf;
 pub mod scripted_origin;
 pub mod secure_origin;
+pub mod serving;
 pub mod test_domain;
 pub mod test_node;
 
