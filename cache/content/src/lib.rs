@@ -17,6 +17,7 @@ mod hex;
 mod id;
 mod layout;
 mod manifest;
+mod manifest_file;
 
 pub use bitfield::{Bitfield, BitfieldError};
 pub use chaining::ChainingValue;
@@ -27,3 +28,6 @@ pub use hex::{hex, unhex};
 pub use id::{ContentId, IdError};
 pub use layout::{Layout, MAX_CONTENT_SIZE, MAX_PIECES, MIN_PIECE_LEN, PieceIndex, TooLarge};
 pub use manifest::{HashedPiece, Manifest, ManifestError, PieceError, VerifiedPiece};
+pub use manifest_file::{
+    MANIFEST_ENDING, MANIFEST_TYPE, MAX_MANIFEST_FILE, ManifestFile, ManifestFileError,
+};
