@@ -3,13 +3,14 @@
 //! Messages are CBOR maps. What a reader does not know it skips; a kind of question
 //! that it does not know it answers with a refusal, so newer nodes can ask older ones.
 
-use potluck_content::{Bitfield, ChainingValue, ContentId, Digest, EntityKey, Layout, Manifest};
+use potluck_content::{Bitfield, ChainingValue, ContentId, Layout, Manifest};
 use serde::{Deserialize, Serialize};
 
 use crate::byte_string::ByteString;
 use crate::knock::Knocked;
 use crate::revocation_message::{ListForm, StampForm};
-use crate::{BadList, Holding, ListStamp, MAX_WANTED, SignedList, Wanted};
+use crate::wanted_text::{wanted_of, wanted_text};
+use crate::{BadList, Holding, ListStamp, MAX_SWARM_MESSAGE, MAX_WANTED, SignedList, Wanted};
 
 /// The protocol on a stream of a control connection.
 pub(crate) const PROTOCOL: &str = "/potluck/control/1";
@@ -34,6 +35,9 @@ pub(crate) struct Request {
     /// The revocations that the asking node has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     revocations: Option<StampForm>,
+    /// About the swarms of contents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) swarm: Option<ByteString>,
 }
 
 /// A question that was understood.
@@ -48,6 +52,8 @@ pub(crate) enum Question {
     Revocations,
     /// No question but news: the asking node has these revocations now.
     Revoked(ListStamp),
+    /// A message about the swarms of contents.
+    Swarm(Vec<u8>),
 }
 
 /// An answer as it travels: exactly one field is there.
@@ -65,6 +71,8 @@ pub(crate) struct Response {
     pub(crate) knocked: Option<Knocked>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     revocations: Option<ListForm>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) swarm: Option<ByteString>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) refusal: Option<Refusal>,
 }
@@ -172,7 +180,7 @@ impl Request {
         }
     }
 
-    fn of_kind(kind: &str) -> Self {
+    pub(crate) fn of_kind(kind: &str) -> Self {
         Self {
             kind: kind.to_owned(),
             ..Self::default()
@@ -185,6 +193,10 @@ impl Request {
         if let ("revoked", Some(stamp)) = (self.kind.as_str(), stamp) {
             return Ok(Question::Revoked(stamp));
         }
+        let swarm = self.swarm.filter(|it| it.0.len() <= MAX_SWARM_MESSAGE);
+        if let ("swarm", Some(message)) = (self.kind.as_str(), swarm) {
+            return Ok(Question::Swarm(message.0));
+        }
         match (self.kind.as_str(), self.hello, self.content) {
             ("hello", Some(hello), _) => Ok(Question::Hello(hello)),
             ("have", _, _) if self.wanted.len() <= MAX_WANTED => {
@@ -195,7 +207,7 @@ impl Request {
             ("knock", _, _) => Ok(Question::Knock),
             ("ping", _, _) => Ok(Question::Ping),
             ("revocations", _, _) => Ok(Question::Revocations),
-            ("hello" | "have" | "manifest" | "revoked", _, _) => {
+            ("hello" | "have" | "manifest" | "revoked" | "swarm", _, _) => {
                 Err(Refusal::new(BAD, "a field is missing or too long"))
             }
             _ => Err(Refusal::new(
@@ -329,26 +341,6 @@ impl Response {
             .map(|bytes| ChainingValue::from_bytes(*bytes))
             .collect();
         Manifest::new(content, form.size, values).map_err(|error| error.to_string())
-    }
-}
-
-/// `e:` and the key, or a digest as people write it.
-fn wanted_text(wanted: &Wanted) -> String {
-    match wanted {
-        Wanted::Entity(key) => format!("e:{key}"),
-        Wanted::Content(id) => Digest::B3(*id).to_string(),
-        Wanted::Digest(digest) => digest.to_string(),
-    }
-}
-
-/// Something that this node has no name for it does not hold.
-fn wanted_of(text: &str) -> Option<Wanted> {
-    if let Some(key) = text.strip_prefix("e:") {
-        return key.parse::<EntityKey>().ok().map(Wanted::Entity);
-    }
-    match text.parse().ok()? {
-        Digest::B3(id) => Some(Wanted::Content(id)),
-        digest => Some(Wanted::Digest(digest)),
     }
 }
 

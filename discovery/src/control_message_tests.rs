@@ -1,4 +1,5 @@
 use super::*;
+use potluck_content::{Digest, EntityKey};
 
 #[test]
 fn questions_are_understood() {

@@ -46,6 +46,7 @@ pub fn control_answer(bytes: &[u8]) {
     let read = codec.read_response(&protocol, &mut stream).now_or_never();
     if let Some(Ok(response)) = read {
         let _ = response.clone().into_have(3);
+        let _ = response.clone().into_swarm();
         let _ = response.into_manifest(ContentId::of(b"soup"));
     }
 }

@@ -55,7 +55,7 @@ pub enum AskError {
     #[error("it answered wrongly: {0}")]
     WrongAnswer(String),
     /// The question is larger than the protocol allows.
-    #[error("a question names at most 64 things")]
+    #[error("the question is longer than the protocol allows")]
     TooMuch,
     /// Discovery has ended, or too many questions are under way.
     #[error("this node cannot ask now")]
@@ -76,6 +76,11 @@ pub(crate) enum Command {
     Knock {
         peer: PeerId,
         reply: oneshot::Sender<Result<Knocked, AskError>>,
+    },
+    Swarm {
+        peer: PeerId,
+        message: Vec<u8>,
+        reply: oneshot::Sender<Result<Vec<u8>, AskError>>,
     },
     Fault {
         peer: PeerId,
@@ -155,6 +160,31 @@ impl DiscoveryHandle {
         let (reply, answer) = oneshot::channel();
         let command = Command::Knock { peer, reply };
         self.ask(command, KNOCK_TIMEOUT, answer).await
+    }
+
+    /// Tells a peer something about swarms, which its [`SwarmDesk`](crate::SwarmDesk)
+    /// answers. `message` has [`MAX_SWARM_MESSAGE`](crate::MAX_SWARM_MESSAGE) bytes at
+    /// most, the answer [`MAX_SWARM_ANSWER`](crate::MAX_SWARM_ANSWER).
+    ///
+    /// # Errors
+    /// When no right answer came within `timeout`; a peer without a desk refuses. The
+    /// message may have arrived all the same, or twice.
+    pub async fn ask_swarm(
+        &self,
+        peer: PeerId,
+        message: Vec<u8>,
+        timeout: Duration,
+    ) -> Result<Vec<u8>, AskError> {
+        if message.len() > crate::MAX_SWARM_MESSAGE {
+            return Err(AskError::TooMuch);
+        }
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Swarm {
+            peer,
+            message,
+            reply,
+        };
+        self.ask(command, timeout, answer).await
     }
 
     /// Takes a peer off the list for what it did: its connection is closed, the

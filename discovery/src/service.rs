@@ -22,7 +22,7 @@ use crate::link::LinkChoice;
 use crate::link_watch::LinkWatch;
 use crate::neighbourhood::Neighbourhood;
 use crate::swarm_task::{SwarmState, SwarmTask};
-use crate::{Config, DiscoveryHandle, Holdings, Standing};
+use crate::{Config, DiscoveryHandle, Holdings, Standing, SwarmDesk};
 use potluck_near::PeerTable;
 use potluck_near::StaticPeer;
 
@@ -75,7 +75,8 @@ pub struct DiscoveryService {
 }
 
 /// Starts to find peers. Must be called on the runtime. Ends when `stop` is cancelled:
-/// a goodbye is sent and connections are closed.
+/// a goodbye is sent and connections are closed. Without a desk for `swarms` what peers
+/// say about swarms is refused as a question that this node does not know.
 ///
 /// # Errors
 /// When the control port cannot be opened or a setting cannot be used.
@@ -83,6 +84,7 @@ pub fn start(
     config: &Config,
     standing: &Standing,
     holdings: Arc<dyn Holdings>,
+    swarms: Option<Arc<dyn SwarmDesk>>,
     stop: CancellationToken,
 ) -> Result<(DiscoveryHandle, DiscoveryService), StartError> {
     let groups = groups(config)?;
@@ -183,6 +185,7 @@ pub fn start(
         links: swarm_links,
         near: near.clone(),
         holdings,
+        swarms,
         commands: commands_in,
         heard: heard_in,
         wishes,

@@ -81,6 +81,7 @@ impl SwarmTask {
                 self.on_list_of(peer, list);
                 return self.respond(channel, Response::pong());
             }
+            Question::Swarm(message) => return self.on_swarm_message(peer, &message, channel),
             Question::Have(wanted) => Lookup::Have(wanted),
             Question::Manifest(content) => Lookup::Manifest(content),
         };
@@ -130,7 +131,7 @@ impl SwarmTask {
         self.look_up();
     }
 
-    fn respond(&mut self, channel: ResponseChannel<Response>, response: Response) {
+    pub(crate) fn respond(&mut self, channel: ResponseChannel<Response>, response: Response) {
         // Fails only when the connection has ended.
         let requests = &mut self.swarm.behaviour_mut().requests;
         let _ = requests.send_response(channel, response);

@@ -44,6 +44,9 @@ pub(crate) enum AskedWhat {
     Knock {
         reply: oneshot::Sender<Result<Knocked, AskError>>,
     },
+    Swarm {
+        reply: oneshot::Sender<Result<Vec<u8>, AskError>>,
+    },
 }
 
 impl SwarmTask {
@@ -69,6 +72,11 @@ impl SwarmTask {
             Command::Knock { peer, reply } => {
                 self.ask_listed(peer, Request::knock(), AskedWhat::Knock { reply });
             }
+            Command::Swarm {
+                peer,
+                message,
+                reply,
+            } => self.ask_listed(peer, Request::swarm(message), AskedWhat::Swarm { reply }),
             Command::Fault { peer, fault } => self.on_fault(peer, fault.reason),
         }
     }
@@ -206,6 +214,14 @@ impl SwarmTask {
                 self.judge(peer, &answer);
                 let _ = reply.send(answer);
             }
+            AskedWhat::Swarm { reply } => {
+                let answer = match refusal {
+                    Some(refusal) => Err(AskError::Refused(refusal.message)),
+                    None => response.into_swarm().map_err(AskError::WrongAnswer),
+                };
+                self.judge(peer, &answer);
+                let _ = reply.send(answer);
+            }
         }
     }
 
@@ -316,6 +332,7 @@ impl AskedWhat {
             Self::Have { reply, .. } => drop(reply.send(Err(error))),
             Self::Manifest { reply, .. } => drop(reply.send(Err(error))),
             Self::Knock { reply } => drop(reply.send(Err(error))),
+            Self::Swarm { reply } => drop(reply.send(Err(error))),
         }
     }
 }

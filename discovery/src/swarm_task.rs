@@ -29,6 +29,7 @@ use crate::swarm_questions::Asked;
 use crate::swarm_revocations::Spreading;
 use crate::{
     Departure, DiscoveryEvent, Holdings, PeerInfo, RejectReason, RevocationList, Standing,
+    SwarmDesk,
 };
 use potluck_near::PeerTable;
 use potluck_near::Setback;
@@ -59,6 +60,7 @@ pub(crate) struct SwarmTask {
     pub(crate) links: watch::Receiver<Arc<[Link]>>,
     pub(crate) near: Neighbourhood,
     pub(crate) holdings: Arc<dyn Holdings>,
+    pub(crate) swarms: Option<Arc<dyn SwarmDesk>>,
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) heard: mpsc::Receiver<Heard>,
     pub(crate) wishes: watch::Sender<Wishes>,

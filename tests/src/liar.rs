@@ -232,7 +232,7 @@ fn discover(
     runtime.block_on(async {
         let standing = Standing::new(membership, Revocations::in_memory(membership))?;
         let (_handle, service) =
-            potluck_discovery::start(config, &standing, Arc::new(claims), stop)?;
+            potluck_discovery::start(config, &standing, Arc::new(claims), None, stop)?;
         Ok(service.join().await?)
     })
 }

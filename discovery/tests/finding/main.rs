@@ -11,3 +11,4 @@ mod refused;
 mod revoked;
 mod statics;
 mod support;
+mod swarm_messages;

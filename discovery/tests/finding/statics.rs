@@ -69,7 +69,7 @@ async fn what_cannot_be_started_is_said() {
         let shelf = std::sync::Arc::new(crate::support::Shelf::default());
         let stop = tokio_util::sync::CancellationToken::new();
         let standing = crate::support::standing(&site.members[0]);
-        potluck_discovery::start(&config, &standing, shelf, stop).err()
+        potluck_discovery::start(&config, &standing, shelf, None, stop).err()
     };
     let taken = Node::start(&site.members[0], &config("127.0.0.1", None));
     let mut busy = config("127.0.0.1", None);

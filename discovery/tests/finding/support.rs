@@ -8,8 +8,9 @@ use std::time::{Duration, SystemTime};
 use potluck_content::{ContentId, Manifest};
 use potluck_discovery::{
     Authority, Config, DiscoveryHandle, DiscoveryService, DomainOptions, Holding, Holdings,
-    InviteOptions, JoinOptions, JoinServer, JoinServerConfig, Membership, Name, PeerInfo, Rejected,
-    Revocations, Standing, Validity, Wanted, create_domain, invite, join, start,
+    InviteOptions, JoinOptions, JoinServer, JoinServerConfig, Membership, Name, PeerId, PeerInfo,
+    Rejected, Revocations, Standing, SwarmDesk, Validity, Wanted, create_domain, invite, join,
+    start,
 };
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -123,6 +124,31 @@ impl Holdings for Shelf {
     }
 }
 
+/// Notes what peers tell about swarms, and answers with the same or as the test says.
+#[derive(Default)]
+pub(crate) struct Desk {
+    heard: Mutex<Vec<(PeerId, Vec<u8>)>>,
+    answer: Mutex<Option<Vec<u8>>>,
+}
+
+impl Desk {
+    pub(crate) fn heard(&self) -> Vec<(PeerId, Vec<u8>)> {
+        self.heard.lock().unwrap().clone()
+    }
+
+    pub(crate) fn answers(&self, answer: Vec<u8>) {
+        *self.answer.lock().unwrap() = Some(answer);
+    }
+}
+
+impl SwarmDesk for Desk {
+    fn answer(&self, from: PeerId, message: &[u8]) -> Vec<u8> {
+        self.heard.lock().unwrap().push((from, message.to_vec()));
+        let answer = self.answer.lock().unwrap().clone();
+        answer.unwrap_or_else(|| [b"heard ", message].concat())
+    }
+}
+
 /// A running node.
 pub(crate) struct Node {
     pub(crate) handle: DiscoveryHandle,
@@ -137,10 +163,18 @@ impl Node {
     }
 
     pub(crate) fn start_as(standing: &Standing, config: &Config) -> Self {
+        Self::start_with(standing, config, None)
+    }
+
+    pub(crate) fn start_with(
+        standing: &Standing,
+        config: &Config,
+        desk: Option<Arc<dyn SwarmDesk>>,
+    ) -> Self {
         let stop = CancellationToken::new();
         let shelf = Arc::new(Shelf::default());
         let holdings = Arc::clone(&shelf) as Arc<dyn Holdings>;
-        let (handle, service) = start(config, standing, holdings, stop.clone()).unwrap();
+        let (handle, service) = start(config, standing, holdings, desk, stop.clone()).unwrap();
         Self {
             handle,
             shelf,

@@ -12,3 +12,4 @@ mod streams;
 #[path = "../finding/support.rs"]
 #[allow(dead_code, reason = "the other tests use the rest")]
 mod support;
+mod swarm_messages;

@@ -203,7 +203,7 @@ async fn answer(
     stream.flush().await?;
     let mut question = Vec::new();
     stream.read_to_end(&mut question).await?;
-    let kinds = ["hello", "ping", "have", "manifest"];
+    let kinds = ["hello", "ping", "have", "manifest", "swarm"];
     let is_kind = |kind: &&&str| {
         let text = [&[0x60 | kind.len() as u8], kind.as_bytes()].concat();
         // The kind is the first field of the map.

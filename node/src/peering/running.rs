@@ -6,7 +6,7 @@ use potluck_cache::Cache;
 use potluck_content::{ContentId, Manifest};
 use potluck_discovery::{
     Config, DiscoveryHandle, Holding, Holdings, Membership, RenewError, Revocations, Standing,
-    Wanted, listen,
+    SwarmDesk, Wanted, listen,
 };
 use potluck_plan::ServeQueueConfig;
 use potluck_transfer::{
@@ -54,6 +54,7 @@ impl Running {
         } else {
             Arc::new(Nothing)
         };
+        let swarms: Option<Arc<dyn SwarmDesk>> = None;
         if membership.beacon_key().is_none() {
             tracing::warn!(
                 "no domain.beacon_key_file: peers are found by peering.static_peers alone"
@@ -62,7 +63,7 @@ impl Running {
         let stop = CancellationToken::new();
         let config = discovery_config(&parts.settings);
         let (discovery, service) =
-            potluck_discovery::start(&config, &standing, holdings, stop.clone())
+            potluck_discovery::start(&config, &standing, holdings, swarms, stop.clone())
                 .map_err(|error| error.to_string())?;
         let trust = Arc::new(DomainTrust::new(discovery.clone()));
         let mut tasks = JoinSet::new();

@@ -28,6 +28,9 @@ pub trait Neighbours: Send + Sync + 'static {
     /// Asks a peer for a manifest, which proves itself.
     fn manifest(&self, peer: PeerId, content: ContentId, timeout: Duration) -> Asking<Manifest>;
 
+    /// Tells a peer something about swarms of contents, and hears what it answers.
+    fn swarm(&self, peer: PeerId, message: Vec<u8>, timeout: Duration) -> Asking<Vec<u8>>;
+
     /// Takes a peer off the list for what it did.
     fn report_fault(&self, peer: PeerId, reason: String);
 
@@ -62,6 +65,11 @@ impl Neighbours for DiscoveryHandle {
             let answer = tokio::time::timeout(timeout, asking).await;
             answer.unwrap_or(Err(AskError::TimedOut))
         })
+    }
+
+    fn swarm(&self, peer: PeerId, message: Vec<u8>, timeout: Duration) -> Asking<Vec<u8>> {
+        let handle = self.clone();
+        Box::pin(async move { handle.ask_swarm(peer, message, timeout).await })
     }
 
     fn report_fault(&self, peer: PeerId, reason: String) {

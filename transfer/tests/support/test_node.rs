@@ -196,6 +196,11 @@ impl Neighbours for TestNeighbours {
         })
     }
 
+    fn swarm(&self, _peer: PeerId, _message: Vec<u8>, _timeout: Duration) -> Asking<Vec<u8>> {
+        let refused = AskError::Refused("this node takes no part in swarms".to_owned());
+        Box::pin(async move { Err(refused) })
+    }
+
     fn report_fault(&self, peer: PeerId, reason: String) {
         self.faults.lock().unwrap().push((peer, reason));
     }
