@@ -9,6 +9,7 @@ mod peer;
 mod pieces;
 mod relieve;
 mod schedule;
+mod together;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -18,9 +19,11 @@ use potluck_content::{Bitfield, Layout, PieceIndex};
 pub use action::{Action, Deadline, OriginFailure, Outcome, PieceUse, StuckReason};
 pub use config::{FilePlanConfig, OriginUse};
 
+use crate::swarm::Swarm;
 use crate::{DropReason, Holding, PeerFault, PeerKey, Priority, Rate, RequestId, Source};
 use peer::{Origin, Patience, Peer, Performance, Request};
 use pieces::PieceTable;
+use together::Together;
 
 /// How often requests in flight are looked at.
 const JUDGE_EVERY: Duration = Duration::from_millis(250);
@@ -64,6 +67,9 @@ pub struct FilePlan {
     excused: bool,
     finished: bool,
     stuck: bool,
+    /// The swarm that this node fetches the file with.
+    swarm: Option<Swarm>,
+    together: Together,
     /// Drained by the caller after each event; bounded by requests and peers.
     actions: VecDeque<Action>,
 }
@@ -108,6 +114,8 @@ impl FilePlan {
             excused: false,
             finished: false,
             stuck: false,
+            swarm: None,
+            together: Together::new(now),
             actions: VecDeque::new(),
         };
         plan.finish_if_complete();
@@ -141,6 +149,7 @@ impl FilePlan {
                 performance: Performance::new(&self.config, now),
                 patience: Patience::default(),
                 in_flight: 0,
+                limits: None,
             };
             self.peers.insert(key, peer);
         }
@@ -165,13 +174,13 @@ impl FilePlan {
 
     /// A peer went away without a fault. It may come back.
     pub fn handle_peer_left(&mut self, key: PeerKey, now: Instant) {
-        self.remove_peer(key);
+        self.remove_peer(key, now);
         self.schedule(now);
     }
 
     /// A peer did wrong: its requests are cancelled and it is never asked again.
     pub fn handle_fault(&mut self, key: PeerKey, fault: PeerFault, now: Instant) {
-        self.drop_peer(key, DropReason::Fault(fault));
+        self.drop_peer(key, DropReason::Fault(fault), now);
         self.schedule(now);
     }
 
@@ -199,7 +208,10 @@ impl FilePlan {
             request.partial = request.partial.saturating_add(bytes);
             request.alive_at = now;
             match id.source {
-                Source::Origin => self.origin.performance.add(bytes, now),
+                Source::Origin => {
+                    self.origin.performance.add(bytes, now);
+                    self.together.fetched(bytes, now);
+                }
                 Source::Peer(key) => {
                     if let Some(peer) = self.peers.get_mut(&key) {
                         peer.performance.add(bytes, now);
@@ -240,6 +252,7 @@ impl FilePlan {
         if self.pieces.is_held(index) {
             return PieceUse::Discard;
         }
+        self.together.got(now);
         let mut over = false;
         for owner in self.pieces.hold(index, id.source).into_iter().flatten() {
             over |= self.disown(owner);
@@ -254,13 +267,16 @@ impl FilePlan {
     /// A request ended. Not to be told of one that the plan cancelled, nor of a failed
     /// one to the origin.
     pub fn handle_request_ended(&mut self, id: RequestId, outcome: Outcome, now: Instant) {
-        let Some(_) = self.remove_request(id) else {
+        let Some(request) = self.remove_request(id) else {
             return;
         };
         match (id.source, outcome) {
             (Source::Origin, _) => self.blame_origin(Duration::ZERO, now),
             (Source::Peer(key), Outcome::Complete | Outcome::Failed) => self.blame(key, now),
-            (Source::Peer(key), Outcome::NotHeld) => self.drop_peer(key, DropReason::NotHeld),
+            (Source::Peer(key), Outcome::NotHeld) if self.is_member(key) => {
+                self.lose_holding(key, request.run, now);
+            }
+            (Source::Peer(key), Outcome::NotHeld) => self.drop_peer(key, DropReason::NotHeld, now),
             (Source::Peer(key), Outcome::Refused { retry_after }) => {
                 if let Some(peer) = self.peers.get_mut(&key) {
                     let pause = retry_after.clamp(JUDGE_EVERY, LONGEST_REFUSAL);

@@ -8,6 +8,7 @@
 //! | core | decides |
 //! |---|---|
 //! | [`FilePlan`] | which piece of one file is asked of which peer, and what the origin gives |
+//! | [`Teller`] | what the members of a swarm are told of what this node has and fetches |
 //! | [`DiscoveryWindow`] | how long a transfer waits for peers before the first origin byte |
 //! | [`ServeQueue`] | which peers this node serves now, and who waits |
 //! | [`Governor`] | how fast bytes may flow, per class |
@@ -30,6 +31,7 @@ mod job_queue;
 mod job_state;
 mod job_times;
 mod origin_trouble;
+mod piece_runs;
 mod priority;
 mod ranges;
 mod rate;
@@ -37,6 +39,7 @@ mod rate_meter;
 mod schedule;
 mod serve_queue;
 mod source;
+mod swarm;
 mod token_bucket;
 mod window;
 
@@ -63,5 +66,9 @@ pub use serve_queue::{
     ClientKey, Refused, ServeAction, ServeQueue, ServeQueueConfig, ServeRequest,
 };
 pub use source::{DropReason, Holding, PeerFault, PeerKey, RequestId, Source};
+pub use swarm::{
+    BadNews, MAX_NEWS, MemberId, News, NewsCursor, NewsKind, ServeLimits, Teller, decode_news,
+    encode_news,
+};
 pub use token_bucket::TokenBucket;
 pub use window::DiscoveryWindow;

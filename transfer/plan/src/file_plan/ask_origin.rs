@@ -17,17 +17,19 @@ impl FilePlan {
             && !self.window_open
     }
 
-    pub(super) const fn origin_slots(&self) -> u32 {
+    pub(super) fn origin_slots(&self) -> u32 {
         match self.config.origin {
             OriginUse::Never => 0,
-            OriginUse::Ranges => self.config.origin_connections,
+            OriginUse::Ranges => self.origin_connections(),
             OriginUse::Stream => 1,
         }
     }
 
     /// Whether the origin may give what peers could give too.
     pub(super) fn origin_may_help(&self, now: Instant) -> bool {
-        self.origin_is_usable() && (self.peers.is_empty() || self.delay_over && self.is_slow(now))
+        self.origin_is_usable()
+            && (self.peers.is_empty()
+                || self.delay_over && self.is_slow(now) && self.origin_is_the_faster(now))
     }
 
     pub(super) fn ask_origin(&mut self, now: Instant) {
@@ -37,6 +39,10 @@ impl FilePlan {
         let help = self.origin_may_help(now);
         if self.config.origin == OriginUse::Stream {
             self.ask_stream(help, now);
+            return;
+        }
+        if self.swarm.is_some() {
+            self.ask_origin_together(help, now);
             return;
         }
         while self.origin.in_flight < self.origin_slots()
@@ -82,6 +88,9 @@ impl FilePlan {
             Some((stream, request)) => (stream, request.untouched().start),
             None => (self.next_id(Source::Origin), 0),
         };
+        if !help && !self.may_stream(now) {
+            return;
+        }
         let mut owned = 0;
         for index in position..self.pieces.len() {
             if !help && self.pieces.holders(index) > 0 {

@@ -1,5 +1,7 @@
 //! Keeping requests, peers and pieces in step.
 
+use std::time::Instant;
+
 use super::peer::Request;
 use super::pieces::PieceState;
 use super::{Action, FilePlan, MAX_DROPPED};
@@ -68,16 +70,19 @@ impl FilePlan {
         Some(request)
     }
 
-    pub(super) fn remove_peer(&mut self, key: PeerKey) {
+    pub(super) fn remove_peer(&mut self, key: PeerKey, now: Instant) {
         self.cancel_all(Source::Peer(key));
         if let Some(peer) = self.peers.remove(&key) {
             self.pieces.remove_holder(&peer.holding);
         }
+        if let Some(swarm) = &mut self.swarm {
+            swarm.remove(key, now);
+        }
     }
 
-    pub(super) fn drop_peer(&mut self, key: PeerKey, reason: DropReason) {
+    pub(super) fn drop_peer(&mut self, key: PeerKey, reason: DropReason, now: Instant) {
         let known = self.peers.contains_key(&key);
-        self.remove_peer(key);
+        self.remove_peer(key, now);
         if (known || self.dropped.len() < MAX_DROPPED) && self.dropped.insert(key) {
             self.actions
                 .push_back(Action::DropPeer { peer: key, reason });

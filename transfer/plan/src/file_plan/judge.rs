@@ -26,6 +26,7 @@ impl FilePlan {
                 self.end_stalled(now);
             }
         }
+        self.together.look_around = true;
         self.schedule(now);
     }
 
@@ -105,7 +106,7 @@ impl FilePlan {
         peer.performance.disappoint(now);
         let failures = peer.patience.failures;
         if failures >= self.config.max_failures {
-            self.drop_peer(key, DropReason::Unresponsive(failures));
+            self.drop_peer(key, DropReason::Unresponsive(failures), now);
         }
     }
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use crate::rate_meter::RateMeter;
-use crate::{FilePlanConfig, Holding, Rate};
+use crate::{FilePlanConfig, Holding, Rate, ServeLimits};
 
 /// The first pause after a failure; it doubles with every further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -162,12 +162,19 @@ pub(super) struct Peer {
     pub(super) performance: Performance,
     pub(super) patience: Patience,
     pub(super) in_flight: u32,
+    /// How much it serves at most, where it said so.
+    pub(super) limits: Option<ServeLimits>,
 }
 
 impl Peer {
     /// A peer whose last request brought nothing is asked last and for little.
     pub(super) const fn is_demoted(&self) -> bool {
         self.patience.failures > 0
+    }
+
+    /// Whether it gives so little that a second request would only wait.
+    const fn is_capped(&self) -> bool {
+        matches!(&self.limits, Some(limits) if !matches!(limits.rate, Rate::Unlimited))
     }
 
     pub(super) fn is_whole(&self) -> bool {
@@ -178,7 +185,7 @@ impl Peer {
     pub(super) const fn slots(&self, config: &FilePlanConfig) -> u32 {
         if self.patience.not_before.is_some() {
             0
-        } else if self.is_demoted() {
+        } else if self.is_demoted() || self.is_capped() {
             1
         } else {
             config.requests_per_peer

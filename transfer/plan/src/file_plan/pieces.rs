@@ -188,6 +188,10 @@ impl PieceTable {
         self.holders[index as usize] += 1;
     }
 
+    pub(super) fn remove_holder_of(&mut self, index: u32) {
+        self.holders[index as usize] -= 1;
+    }
+
     /// Panics when counts and states contradict each other.
     pub(super) fn check(&self) {
         let count = |wanted: fn(&PieceState) -> bool| {

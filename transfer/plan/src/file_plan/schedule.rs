@@ -20,7 +20,7 @@ impl FilePlan {
         self.ask_origin(now);
         self.relieve(now);
         self.settle(now);
-        if self.is_stuck() {
+        if self.is_stuck(now) {
             if !self.stuck {
                 self.stuck = true;
                 let reason = if self.config.origin == OriginUse::Never {
@@ -50,7 +50,7 @@ impl FilePlan {
     pub(super) fn has_free_slot(&self, key: PeerKey) -> bool {
         self.peers
             .get(&key)
-            .is_some_and(|peer| peer.in_flight < peer.slots(&self.config))
+            .is_some_and(|peer| peer.in_flight < self.slots_of(peer))
     }
 
     /// Whether peers together deliver less than they should. While one of them was
@@ -181,7 +181,7 @@ impl FilePlan {
             .pieces
             .iter_missing()
             .filter(can)
-            .min_by_key(|index| self.pieces.holders(*index))?;
+            .min_by_key(|index| (self.pieces.holders(*index), self.order_of(*index)))?;
         let longest = self.run_len(key, now);
         let end = (start..self.pieces.len().min(start + longest))
             .find(|index| !can(index))
@@ -207,7 +207,7 @@ impl FilePlan {
         }
         let busy = self.origin.in_flight > 0;
         self.origin.performance.set_busy(busy, grace, now);
-        if self.requests.is_empty() {
+        if self.requests.is_empty() && !self.waits_for_others(now) {
             self.judge_at = None;
         } else if self.judge_at.is_none() {
             self.judge_at = Some(now + super::JUDGE_EVERY);
@@ -215,10 +215,11 @@ impl FilePlan {
     }
 
     /// Whether nothing will ever happen unless something is reported.
-    fn is_stuck(&self) -> bool {
+    fn is_stuck(&self, now: Instant) -> bool {
         let origin_is_out = self.config.origin == OriginUse::Never || self.origin.failed;
         let peer_can = |index: u32| self.is_candidate(index) && self.pieces.holders(index) > 0;
         self.requests.is_empty()
+            && !self.waits_for_others(now)
             && !self.window_open
             && origin_is_out
             && !self.pieces.iter_missing().any(peer_can)

@@ -1,0 +1,363 @@
+//! Fetching a file together with the other members of its swarm.
+
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use potluck_content::{Bitfield, EntityKey, PieceIndex};
+
+use super::peer::Peer;
+use super::{FilePlan, OriginUse};
+use crate::swarm::{Claim, Lookout, Swarm, mix};
+use crate::{
+    Holding, MemberId, News, NewsKind, PeerFault, PeerKey, Rate, RequestId, Source, piece_runs,
+};
+
+/// How long a range of the origin is meant to take. Short, because a range that is on its
+/// way cannot be shared out any more.
+const RANGE_TIME: Duration = Duration::from_secs(1);
+/// The longest range, in bytes, while others may join.
+const LONGEST_RANGE: u64 = 16 << 20;
+/// Among so many members one request to each keeps everybody busy, and pieces come sooner
+/// than with two.
+const MANY: usize = 8;
+/// How long nothing need come from anybody before it looks as if nobody fetched.
+const STARVING: Duration = Duration::from_secs(5);
+/// So much longer than pieces usually take may the next one take.
+const STARVING_GAPS: u32 = 6;
+/// While there was nothing to claim, claims are looked at no more often than this.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// What a plan notes down for its swarm.
+#[derive(Debug)]
+pub(super) struct Together {
+    /// Bytes that the origin gave.
+    pub(super) fetched: u64,
+    fetched_at: Instant,
+    got_at: Instant,
+    /// The usual time between two pieces, from wherever.
+    gap: Duration,
+    /// When claims are to be looked at again.
+    not_before: Instant,
+    /// Whether it is time to see who is slow.
+    pub(super) look_around: bool,
+    /// Pieces asked of the origin that were claimed by somebody who was late or slow.
+    taken_over: u64,
+    salt: Option<u64>,
+}
+
+impl Together {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            fetched: 0,
+            fetched_at: now,
+            got_at: now,
+            gap: Duration::ZERO,
+            not_before: now,
+            look_around: false,
+            taken_over: 0,
+            salt: None,
+        }
+    }
+
+    pub(super) fn fetched(&mut self, bytes: u64, now: Instant) {
+        self.fetched += bytes;
+        self.fetched_at = now;
+    }
+
+    pub(super) fn got(&mut self, now: Instant) {
+        let gap = now.saturating_duration_since(self.got_at);
+        self.gap = (self.gap * 7 + gap) / 8;
+        self.got_at = now;
+    }
+}
+
+impl FilePlan {
+    /// From now on the file is fetched together with who else fetches it: pieces that no
+    /// peer holds are asked of the origin only by who has the claim. To be called before
+    /// the discovery window closes.
+    pub fn join_swarm(&mut self, me: MemberId, entity: EntityKey, now: Instant) {
+        self.together.salt = Some(me.rank(&entity, u32::MAX));
+        self.swarm = Some(Swarm::new(me, entity, self.layout, now));
+        self.schedule(now);
+    }
+
+    /// A peer tells what it has and does. The first news of a peer, and a
+    /// [`NewsKind::State`], tell everything; a change of what was never told is ignored.
+    pub fn handle_news(&mut self, key: PeerKey, id: MemberId, news: &News, now: Instant) {
+        let Some(swarm) = &mut self.swarm else {
+            return;
+        };
+        if !swarm.concerns(news) {
+            let fault = PeerFault::Protocol("news of something else".to_owned());
+            self.handle_fault(key, fault, now);
+            return;
+        }
+        let known = swarm.is_member(key);
+        let may_join = !self.dropped.contains(&key)
+            && (self.peers.contains_key(&key) || self.peers.len() < self.config.max_peers);
+        match news.kind {
+            NewsKind::Leave => return self.handle_peer_left(key, now),
+            NewsKind::Change if known => {
+                swarm.handle_news(key, id, news, now);
+                let got: Vec<_> = news.got.iter().cloned().flatten().map(PieceIndex).collect();
+                self.set_limits(key, news);
+                self.handle_peer_pieces(key, &got, now);
+            }
+            NewsKind::Join | NewsKind::State if may_join => {
+                swarm.handle_news(key, id, news, now);
+                let mut holding = Bitfield::empty(self.layout.pieces());
+                for index in news.got.iter().cloned().flatten() {
+                    holding.set(PieceIndex(index));
+                }
+                self.handle_peer_joined(key, Holding::Pieces(holding), now);
+                self.set_limits(key, news);
+            }
+            _ => return,
+        }
+        let whole = self
+            .peers
+            .get(&key)
+            .is_some_and(|peer| match &peer.holding {
+                Holding::Whole => true,
+                Holding::Pieces(pieces) => pieces.is_full(),
+            });
+        if let Some(swarm) = &mut self.swarm {
+            swarm.set_whole(key, whole, now);
+        }
+        self.together.not_before = now;
+        self.leave_to_others(now);
+        self.schedule(now);
+    }
+
+    /// What this node fetches from the origin now, as its swarm is told. Sorted runs.
+    #[must_use]
+    pub fn fetching(&self) -> Vec<Range<u32>> {
+        let runs = self
+            .requests
+            .iter()
+            .filter(|(id, _)| id.source() == Source::Origin);
+        let pieces = runs.flat_map(|(_, request)| request.next..request.run.end);
+        piece_runs::of(pieces.filter(|index| !self.pieces.is_held(*index)))
+    }
+
+    /// Bytes that the origin gave in the life of this plan, kept or not.
+    #[must_use]
+    pub const fn fetched(&self) -> u64 {
+        self.together.fetched
+    }
+
+    /// Pieces that this node asked of the origin because the member that claimed them was
+    /// late or slow.
+    #[must_use]
+    pub const fn taken_over(&self) -> u64 {
+        self.together.taken_over
+    }
+
+    /// How many others of the swarm want the file.
+    #[must_use]
+    pub fn members(&self) -> usize {
+        self.swarm.as_ref().map_or(0, Swarm::others)
+    }
+
+    pub(super) fn is_member(&self, key: PeerKey) -> bool {
+        self.swarm
+            .as_ref()
+            .is_some_and(|swarm| swarm.is_member(key))
+    }
+
+    /// A member does not have these pieces after all.
+    pub(super) fn lose_holding(&mut self, key: PeerKey, run: Range<u32>, now: Instant) {
+        if let Some(peer) = self.peers.get_mut(&key)
+            && let Holding::Pieces(pieces) = &mut peer.holding
+        {
+            for index in run
+                .map(PieceIndex)
+                .filter(|index| pieces.has(*index))
+                .collect::<Vec<_>>()
+            {
+                pieces.clear(index);
+                self.pieces.remove_holder_of(index.0);
+            }
+        }
+        self.blame(key, now);
+    }
+
+    /// Requests to one peer at once.
+    pub(super) fn slots_of(&self, peer: &Peer) -> u32 {
+        let slots = peer.slots(&self.config);
+        if self.members() > MANY {
+            slots.min(1)
+        } else {
+            slots
+        }
+    }
+
+    /// Which of equally rare pieces comes first: in a swarm, for each member another.
+    pub(super) fn order_of(&self, index: u32) -> u64 {
+        self.together
+            .salt
+            .map_or(u64::from(index), |salt| mix(salt ^ u64::from(index)))
+    }
+
+    /// The origin's connections are shared out among the members.
+    pub(super) fn origin_connections(&self) -> u32 {
+        let members = u32::try_from(self.members() + 1).unwrap_or(u32::MAX);
+        self.config.origin_connections.div_ceil(members)
+    }
+
+    /// Whether the origin would give faster than the peers do. In a swarm, that peers give
+    /// little mostly means that the origin does: then asking it for the same helps nobody.
+    pub(super) fn origin_is_the_faster(&self, now: Instant) -> bool {
+        if self.swarm.is_none() {
+            return true;
+        }
+        let peers: u64 = self
+            .peers
+            .values()
+            .filter(|peer| peer.in_flight > 0)
+            .filter_map(|peer| peer.performance.rate(self.config.grace, now)?.bits())
+            .fold(0, u64::saturating_add);
+        let origin = self.origin.performance.rate(self.config.grace, now);
+        match origin.and_then(Rate::bits) {
+            _ if peers == 0 => true,
+            Some(origin) => origin > peers.saturating_mul(2),
+            None => false,
+        }
+    }
+
+    /// Whether the one stream that the origin gives is this node's to ask for.
+    pub(super) fn may_stream(&self, now: Instant) -> bool {
+        let Some(swarm) = &self.swarm else {
+            return true;
+        };
+        let mut unheld = self.pieces.iter_missing();
+        let first = unheld.find(|index| self.pieces.holders(*index) == 0);
+        let lookout = self.lookout(now);
+        self.stream().is_some()
+            || first.is_some_and(|index| swarm.claim(index, &lookout) != Claim::Theirs)
+    }
+
+    /// Whether somebody else may yet bring what is missing, or time makes it this node's.
+    pub(super) fn waits_for_others(&self, now: Instant) -> bool {
+        let Some(swarm) = &self.swarm else {
+            return false;
+        };
+        self.pieces.missing() > 0
+            && swarm.others() > 0
+            && (self.origin_could_be_asked() || swarm.is_getting_on(&self.lookout(now)))
+    }
+
+    /// Asks the origin for what is this node's to fetch.
+    pub(super) fn ask_origin_together(&mut self, help: bool, now: Instant) {
+        if now < self.together.not_before {
+            return;
+        }
+        while self.origin.in_flight < self.origin_slots() {
+            let Some((run, claim)) = self.choose_together(help, now) else {
+                self.together.not_before = now + LOOK_EVERY;
+                return;
+            };
+            if claim == Claim::Late {
+                self.together.taken_over += u64::from(run.end - run.start);
+            }
+            self.ask_missing(Source::Origin, run, now);
+        }
+    }
+
+    fn choose_together(&mut self, help: bool, now: Instant) -> Option<(Range<u32>, Claim)> {
+        let lookout = self.lookout(now);
+        let look_around = std::mem::take(&mut self.together.look_around);
+        let swarm = self.swarm.as_ref()?;
+        // What somebody holds comes from there, unless the origin is to help.
+        let claim = |index: u32| match self.pieces.holders(index) {
+            _ if !self.is_candidate(index) => None,
+            0 => Some(swarm.claim(index, &lookout)).filter(|claim| *claim != Claim::Theirs),
+            _ => help.then_some(Claim::Theirs),
+        };
+        let claimed = self
+            .pieces
+            .iter_missing()
+            .filter_map(|index| Some((claim(index)?, index)));
+        if let Some((best, start)) = claimed.min() {
+            let longest = self.longest_together(start, now);
+            let end = (start..self.pieces.len().min(start + longest))
+                .find(|index| claim(*index) != Some(best))
+                .unwrap_or_else(|| self.pieces.len().min(start + longest));
+            return Some((start..end, best));
+        }
+        if !look_around {
+            return None;
+        }
+        let is_open = |index| self.is_candidate(index) && self.pieces.holders(index) == 0;
+        swarm
+            .relief(&lookout, is_open)
+            .map(|run| (run, Claim::Late))
+    }
+
+    /// How many pieces to ask of the origin at once: one unit, or what it gives in a short
+    /// time.
+    fn longest_together(&self, start: u32, now: Instant) -> u32 {
+        let unit = self.swarm.as_ref().map_or(1, |swarm| {
+            let unit = swarm.unit_of(start);
+            unit.end - start
+        });
+        let rate = self.origin.performance.rate(self.config.grace, now);
+        let rate = rate.and_then(Rate::bits).unwrap_or(0) / u64::from(self.origin_slots().max(1));
+        let by_rate = Rate::Bits(rate).bytes_in(RANGE_TIME).min(LONGEST_RANGE);
+        self.in_pieces(by_rate).max(unit)
+    }
+
+    /// Gives up what was asked of the origin when another member, which ranks before this
+    /// node, asked for the same, and nothing of it has come here yet.
+    fn leave_to_others(&mut self, now: Instant) {
+        let Some(swarm) = &self.swarm else {
+            return;
+        };
+        let lookout = self.lookout(now);
+        let ranges = self.config.origin == OriginUse::Ranges;
+        let covered: Vec<RequestId> = self
+            .requests
+            .iter()
+            .filter(|(id, request)| {
+                id.source() == Source::Origin
+                    && ranges
+                    && !request.started
+                    && swarm.is_covered(&request.run, &lookout)
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        for id in covered {
+            self.cancel(id);
+        }
+    }
+
+    fn set_limits(&mut self, key: PeerKey, news: &News) {
+        if let (Some(limits), Some(peer)) = (news.limits, self.peers.get_mut(&key)) {
+            peer.limits = Some(limits);
+        }
+    }
+
+    fn lookout(&self, now: Instant) -> Lookout {
+        let waiting = self
+            .requests
+            .iter()
+            .filter(|(id, _)| id.source() == Source::Origin);
+        let asked = waiting.map(|(_, request)| request.asked_at).min();
+        let origin_silence = asked.map_or(Duration::ZERO, |asked| {
+            now.saturating_duration_since(asked.max(self.together.fetched_at))
+        });
+        let usual = STARVING.max(self.together.gap * STARVING_GAPS) + origin_silence;
+        let quiet = now.saturating_duration_since(self.together.got_at);
+        Lookout {
+            now,
+            origin_silence,
+            origin_rate: self.origin.performance.rate(self.config.grace, now),
+            starved_for: quiet.saturating_sub(usual),
+        }
+    }
+
+    /// Whether the origin may be asked, now or later.
+    const fn origin_could_be_asked(&self) -> bool {
+        !matches!(self.config.origin, OriginUse::Never) && !self.origin.failed
+    }
+}

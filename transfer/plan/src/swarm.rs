@@ -1,0 +1,144 @@
+//! Fetching one entity together: who of a swarm asks the origin for what.
+
+mod claims;
+mod codec;
+mod member;
+mod news;
+mod teller;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::time::Instant;
+
+use potluck_content::{EntityKey, Layout};
+
+use crate::{PeerKey, piece_runs};
+use claims::Claims;
+use member::Member;
+
+pub(crate) use claims::{Claim, Lookout};
+pub use codec::{BadNews, MAX_NEWS, decode_news, encode_news};
+pub use member::MemberId;
+pub(crate) use member::mix;
+pub use news::{News, NewsCursor, NewsKind, ServeLimits};
+pub use teller::Teller;
+
+/// The other members of a swarm as one plan knows them, and what follows for whom the
+/// origin gives which piece.
+///
+/// Each unit of pieces has one claim: of the members that want it, it is that of the
+/// highest rank. Who holds a claim is known to all without a word. The next in rank takes
+/// over when a claim is late: when its holder does not get on with the origin.
+#[derive(Debug)]
+pub(crate) struct Swarm {
+    me: MemberId,
+    entity: EntityKey,
+    members: BTreeMap<PeerKey, Member>,
+    claims: Claims,
+    layout: Layout,
+}
+
+impl Swarm {
+    pub(crate) fn new(me: MemberId, entity: EntityKey, layout: Layout, now: Instant) -> Self {
+        Self {
+            me,
+            entity,
+            members: BTreeMap::new(),
+            claims: Claims::new(&layout, now),
+            layout,
+        }
+    }
+
+    /// Whether this is news of this swarm at all.
+    pub(crate) fn concerns(&self, news: &News) -> bool {
+        let pieces = self.layout.pieces();
+        news.entity == self.entity
+            && news.size == self.layout.size()
+            && piece_runs::are_proper(&news.got, pieces)
+            && piece_runs::are_proper(&news.fetching, pieces)
+    }
+
+    /// A member said what it does. Says whether it is a new one.
+    pub(crate) fn handle_news(
+        &mut self,
+        key: PeerKey,
+        id: MemberId,
+        news: &News,
+        now: Instant,
+    ) -> bool {
+        let is_new = !self.members.contains_key(&key);
+        let member = self
+            .members
+            .entry(key)
+            .or_insert_with(|| Member::new(id, now));
+        member.report(&news.fetching, news.fetched, now);
+        if is_new {
+            self.rank(now);
+        }
+        is_new
+    }
+
+    /// A member has everything now, or not any more: then it wants some of it.
+    pub(crate) fn set_whole(&mut self, key: PeerKey, whole: bool, now: Instant) {
+        if let Some(member) = self.members.get_mut(&key)
+            && member.whole != whole
+        {
+            member.whole = whole;
+            self.rank(now);
+        }
+    }
+
+    /// A member is gone: what it claimed is claimed by others.
+    pub(crate) fn remove(&mut self, key: PeerKey, now: Instant) {
+        if self.members.remove(&key).is_some() {
+            self.rank(now);
+        }
+    }
+
+    /// Members that want some of it, this node not counted.
+    pub(crate) fn others(&self) -> usize {
+        self.members.values().filter(|member| !member.whole).count()
+    }
+
+    pub(crate) fn is_member(&self, key: PeerKey) -> bool {
+        self.members.contains_key(&key)
+    }
+
+    /// The pieces of one unit are claimed together, so that the origin sees longer ranges.
+    pub(crate) fn unit_of(&self, index: u32) -> Range<u32> {
+        self.claims.unit_of(index)
+    }
+
+    /// Whether this node may ask the origin for a piece that nobody holds.
+    pub(crate) fn claim(&self, index: u32, lookout: &Lookout) -> Claim {
+        self.claims.claim(&self.members, index, lookout)
+    }
+
+    /// A unit of whoever would take too long with what it claims: its last one. Only for
+    /// who has nothing else to do. `is_open` says which pieces nobody holds and this node
+    /// did not ask for.
+    pub(crate) fn relief(
+        &self,
+        lookout: &Lookout,
+        is_open: impl Fn(u32) -> bool,
+    ) -> Option<Range<u32>> {
+        self.claims
+            .relief(&self.members, &self.layout, lookout, is_open)
+    }
+
+    /// Whether some member may yet bring something: it got on with the origin lately.
+    pub(crate) fn is_getting_on(&self, lookout: &Lookout) -> bool {
+        let mut wanting = self.members.values().filter(|member| !member.whole);
+        wanting.any(|member| lookout.now < claims::gives_up_at(member, lookout))
+    }
+
+    /// Whether another member of higher rank fetches all of these pieces too, and gets on.
+    pub(crate) fn is_covered(&self, run: &Range<u32>, lookout: &Lookout) -> bool {
+        run.clone()
+            .all(|index| self.claims.is_covered(&self.members, index, lookout))
+    }
+
+    fn rank(&mut self, now: Instant) {
+        self.claims.rank(self.me, &self.entity, &self.members, now);
+    }
+}

@@ -1,0 +1,235 @@
+//! Who has the claim on which pieces, and when somebody else takes over.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use potluck_content::{EntityKey, Layout};
+
+use super::member::{Member, MemberId};
+use crate::{PeerKey, Rate};
+
+/// Into how many units a content is cut, if pieces are small enough: several for each of
+/// the members that fetch at once, so that all have about the same to do.
+const UNITS: u64 = 64;
+/// The longest unit, in bytes, where pieces are not longer.
+const LONGEST_UNIT: u64 = 4 << 20;
+
+/// How long a member may take to begin with what it claims.
+const PATIENCE_TO_BEGIN: Duration = Duration::from_secs(1);
+/// How long a member that asked the origin may bring nothing. Longer, because an origin
+/// that is slow to answer is slow for everybody.
+const PATIENCE_TO_BRING: Duration = Duration::from_secs(3);
+/// Those that starve take over one after the other, so long apart.
+const STARVED_TURN: Duration = Duration::from_millis(500);
+/// A claim that will be fetched within this time is left alone.
+const SOON: Duration = Duration::from_secs(2);
+
+/// What this node sees from where it stands.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lookout {
+    pub(crate) now: Instant,
+    /// How long the origin has kept this node waiting, if it does: others wait as long.
+    pub(crate) origin_silence: Duration,
+    /// How fast the origin gives to this node, as far as that is known.
+    pub(crate) origin_rate: Option<Rate>,
+    /// How long nothing has come from anybody, beyond what is usual: whatever members say
+    /// that they do, they are waited for no longer.
+    pub(crate) starved_for: Duration,
+}
+
+/// Whether a piece is this node's to fetch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Claim {
+    /// It is.
+    Mine,
+    /// It was somebody's who is late with it.
+    Late,
+    /// It is somebody else's.
+    Theirs,
+}
+
+/// Who ranks before this node, for every unit.
+#[derive(Debug)]
+pub(super) struct Claims {
+    /// Pieces in a unit.
+    unit: u32,
+    pieces: u32,
+    /// The members of higher rank than this node, the highest first.
+    before_me: Vec<Vec<PeerKey>>,
+    /// Since when it is the first of these who has the claim.
+    since: Vec<Instant>,
+}
+
+impl Claims {
+    pub(super) fn new(layout: &Layout, now: Instant) -> Self {
+        let bytes = (layout.size() / UNITS).clamp(layout.piece_len(), LONGEST_UNIT);
+        let unit = u32::try_from(bytes / layout.piece_len())
+            .unwrap_or(u32::MAX)
+            .max(1);
+        let units = layout.pieces().div_ceil(unit) as usize;
+        Self {
+            unit,
+            pieces: layout.pieces(),
+            before_me: vec![Vec::new(); units],
+            since: vec![now; units],
+        }
+    }
+
+    /// Members came or went.
+    pub(super) fn rank(
+        &mut self,
+        me: MemberId,
+        entity: &EntityKey,
+        members: &BTreeMap<PeerKey, Member>,
+        now: Instant,
+    ) {
+        for (unit, before) in (0u32..).zip(&mut self.before_me) {
+            let first = before.first().copied();
+            let mine = (me.rank(entity, unit), me);
+            let mut higher: Vec<_> = members
+                .iter()
+                .filter(|(_, member)| !member.whole)
+                .map(|(key, member)| ((member.id.rank(entity, unit), member.id), *key))
+                .filter(|(rank, _)| *rank > mine)
+                .collect();
+            higher.sort_unstable_by(|a, b| b.cmp(a));
+            before.clear();
+            before.extend(higher.into_iter().map(|(_, key)| key));
+            if before.first().copied() != first {
+                self.since[unit as usize] = now;
+            }
+        }
+    }
+
+    pub(super) fn unit_of(&self, index: u32) -> Range<u32> {
+        let start = index / self.unit * self.unit;
+        start..self.pieces.min(start.saturating_add(self.unit))
+    }
+
+    pub(super) fn claim(
+        &self,
+        members: &BTreeMap<PeerKey, Member>,
+        index: u32,
+        lookout: &Lookout,
+    ) -> Claim {
+        let before = self.before(index);
+        let turns = u32::try_from(before.len()).unwrap_or(u32::MAX);
+        if lookout.starved_for > STARVED_TURN.saturating_mul(turns) {
+            return if before.is_empty() {
+                Claim::Mine
+            } else {
+                Claim::Late
+            };
+        }
+        let fetched = members
+            .values()
+            .any(|member| member.is_fetching(index) && lookout.now < gives_up_at(member, lookout));
+        if fetched {
+            return Claim::Theirs;
+        }
+        if before.is_empty() {
+            return Claim::Mine;
+        }
+        // Each of higher rank has its turn, one after the other.
+        let mut turn = self.since[(index / self.unit) as usize];
+        for member in before.iter().filter_map(|key| members.get(key)) {
+            turn = turn.max(member.alive_at) + patience(member, lookout);
+            if lookout.now < turn {
+                return Claim::Theirs;
+            }
+        }
+        Claim::Late
+    }
+
+    pub(super) fn is_covered(
+        &self,
+        members: &BTreeMap<PeerKey, Member>,
+        index: u32,
+        lookout: &Lookout,
+    ) -> bool {
+        let before = self.before(index);
+        let mut before = before.iter().filter_map(|key| members.get(key));
+        before.any(|member| member.is_fetching(index) && lookout.now < gives_up_at(member, lookout))
+    }
+
+    pub(super) fn relief(
+        &self,
+        members: &BTreeMap<PeerKey, Member>,
+        layout: &Layout,
+        lookout: &Lookout,
+        is_open: impl Fn(u32) -> bool,
+    ) -> Option<Range<u32>> {
+        let mut backlog: BTreeMap<PeerKey, Backlog> = BTreeMap::new();
+        for (unit, before) in (0u32..).zip(&self.before_me) {
+            let Some(first) = before.first() else {
+                continue;
+            };
+            let span = self.unit_of(unit * self.unit);
+            let is_fetched = |index: u32| members.values().any(|m| m.is_fetching(index));
+            let open = span.clone().filter(|index| is_open(*index));
+            let bytes: u64 = open
+                .map(|index| layout.len_of(potluck_content::PieceIndex(index)) as u64)
+                .sum();
+            if bytes == 0 {
+                continue;
+            }
+            let backlog = backlog.entry(*first).or_default();
+            backlog.bytes += bytes;
+            // What is on its way is left to who began it, unless nothing else is left.
+            let on_its_way = span.clone().any(is_fetched);
+            let candidate = (!on_its_way, span.start);
+            if backlog
+                .last
+                .as_ref()
+                .is_none_or(|(last, _, _)| candidate > *last)
+            {
+                backlog.last = Some((candidate, span, before.len()));
+            }
+        }
+        let own = lookout.origin_rate.filter(|rate| *rate > Rate::ZERO);
+        let own = own.map(|rate| rate.time_for(u64::from(self.unit) * layout.piece_len()));
+        let soon = SOON.max(own.unwrap_or_default() * 3);
+        let slowest = backlog.into_iter().filter_map(|(key, backlog)| {
+            let (_, span, higher) = backlog.last?;
+            let rate = members.get(&key)?.origin_rate(lookout.now)?;
+            let left = rate.time_for(backlog.bytes);
+            // Not all at once: the higher the rank, the sooner.
+            let order = u32::try_from(higher.saturating_sub(1)).unwrap_or(u32::MAX);
+            let wait = soon.saturating_add((soon / 2).saturating_mul(order));
+            (left > wait).then_some((left, span.start, span))
+        });
+        let (.., span) = slowest.max_by_key(|(left, start, _)| (*left, *start))?;
+        let start = span.clone().find(|index| is_open(*index))?;
+        let end = (start..span.end)
+            .find(|index| !is_open(*index))
+            .unwrap_or(span.end);
+        Some(start..end)
+    }
+
+    fn before(&self, index: u32) -> &[PeerKey] {
+        let unit = self.before_me.get((index / self.unit) as usize);
+        unit.map_or(&[], Vec::as_slice)
+    }
+}
+
+/// What a member has still to fetch of what it claims, and its last unit: whether that is
+/// not on its way and where it starts, the unit, and how many rank before this node there.
+#[derive(Default)]
+struct Backlog {
+    bytes: u64,
+    last: Option<((bool, u32), Range<u32>, usize)>,
+}
+
+/// When a member that does not get on is waited for no longer.
+pub(super) fn gives_up_at(member: &Member, lookout: &Lookout) -> Instant {
+    member.alive_at + patience(member, lookout)
+}
+
+fn patience(member: &Member, lookout: &Lookout) -> Duration {
+    if member.fetching.is_empty() {
+        PATIENCE_TO_BEGIN
+    } else {
+        PATIENCE_TO_BRING.max(lookout.origin_silence * 2)
+    }
+}
