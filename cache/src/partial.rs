@@ -410,7 +410,7 @@ impl Partial {
         &self.inner.dir.disk
     }
 
-    fn body(&self) -> MutexGuard<'_, Body> {
+    pub(crate) fn body(&self) -> MutexGuard<'_, Body> {
         lock(&self.body)
     }
 }

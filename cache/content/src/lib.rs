@@ -18,6 +18,7 @@ mod id;
 mod layout;
 mod manifest;
 mod manifest_file;
+mod statement;
 
 pub use bitfield::{Bitfield, BitfieldError};
 pub use chaining::ChainingValue;
@@ -31,3 +32,4 @@ pub use manifest::{HashedPiece, Manifest, ManifestError, PieceError, VerifiedPie
 pub use manifest_file::{
     MANIFEST_ENDING, MANIFEST_TYPE, MAX_MANIFEST_FILE, ManifestFile, ManifestFileError,
 };
+pub use statement::Statement;
