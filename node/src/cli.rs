@@ -18,6 +18,7 @@ mod node;
 mod open_files;
 mod output;
 mod peers;
+mod publish;
 mod stats;
 mod url_pattern;
 mod why;
@@ -71,6 +72,7 @@ fn run(args: &Args, output: &Output) -> Result<(), Failure> {
         Command::Events(events) => wait_for(events::run(&args.global, events, output)),
         Command::Domain(command) => wait_for(domain::run(&args.global, command, output)),
         Command::Doctor => wait_for(doctor::run(&args.global, output)),
+        Command::Publish(publish) => publish::run(publish, output),
         Command::Demo => wait_for(async {
             let shown = Box::pin(crate::demo::run(args.global.json)).await;
             shown.map_err(|error| Failure::failed(format!("the demo: {error:#}")))

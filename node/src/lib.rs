@@ -15,6 +15,7 @@ pub mod jobs;
 pub mod node;
 pub mod peering;
 mod public_url;
+pub mod publish;
 mod refusal_log;
 mod revocation;
 mod scrub;

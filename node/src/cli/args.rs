@@ -77,6 +77,9 @@ pub(super) enum Command {
     Cache(super::cache::CacheCommand),
     /// Show the event log.
     Events(super::events::EventsArgs),
+    /// Write manifests beside files that an origin serves, which prove each
+    /// piece of them.
+    Publish(super::publish::PublishArgs),
     /// Make, show and join the circle of nodes that trust each other.
     #[command(subcommand)]
     Domain(super::domain::DomainCommand),
