@@ -8,7 +8,7 @@
 //! | core | decides |
 //! |---|---|
 //! | [`FilePlan`] | which piece of one file is asked of which peer, and what the origin gives |
-//! | [`Teller`] | what the members of a swarm are told of what this node has and fetches |
+//! | [`Gossip`] | what the members of swarms are told of what this node has and fetches, and when |
 //! | [`DiscoveryWindow`] | how long a transfer waits for peers before the first origin byte |
 //! | [`ServeQueue`] | which peers this node serves now, and who waits |
 //! | [`Governor`] | how fast bytes may flow, per class |
@@ -67,8 +67,8 @@ pub use serve_queue::{
 };
 pub use source::{DropReason, Holding, PeerFault, PeerKey, RequestId, Source};
 pub use swarm::{
-    BadNews, MAX_NEWS, MemberId, News, NewsCursor, NewsKind, ServeLimits, Teller, decode_news,
-    encode_news,
+    BadNews, Gossip, Heard, MAX_NEWS, MemberId, News, NewsCursor, NewsKind, ServeLimits, Teller,
+    decode_news, encode_news,
 };
 pub use token_bucket::TokenBucket;
 pub use window::DiscoveryWindow;

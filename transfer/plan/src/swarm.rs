@@ -2,6 +2,7 @@
 
 mod claims;
 mod codec;
+mod gossip;
 mod member;
 mod news;
 mod teller;
@@ -18,6 +19,7 @@ use member::Member;
 
 pub(crate) use claims::{Claim, Lookout};
 pub use codec::{BadNews, MAX_NEWS, decode_news, encode_news};
+pub use gossip::{Gossip, Heard};
 pub use member::MemberId;
 pub(crate) use member::mix;
 pub use news::{News, NewsCursor, NewsKind, ServeLimits};
@@ -72,6 +74,7 @@ impl Swarm {
             .entry(key)
             .or_insert_with(|| Member::new(id, now));
         member.report(&news.fetching, news.fetched, now);
+        member.epoch = news.epoch;
         if is_new {
             self.rank(now);
         }
@@ -98,6 +101,11 @@ impl Swarm {
     /// Members that want some of it, this node not counted.
     pub(crate) fn others(&self) -> usize {
         self.members.values().filter(|member| !member.whole).count()
+    }
+
+    /// Of which count the last news of a member was.
+    pub(crate) fn epoch_of(&self, key: PeerKey) -> Option<u32> {
+        self.members.get(&key).map(|member| member.epoch)
     }
 
     pub(crate) fn is_member(&self, key: PeerKey) -> bool {

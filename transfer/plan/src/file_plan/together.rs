@@ -92,7 +92,11 @@ impl FilePlan {
             self.handle_fault(key, fault, now);
             return;
         }
-        let known = swarm.is_member(key);
+        let epoch = swarm.epoch_of(key);
+        if epoch.is_some_and(|epoch| news.epoch < epoch) {
+            return;
+        }
+        let known = epoch == Some(news.epoch);
         let may_join = !self.dropped.contains(&key)
             && (self.peers.contains_key(&key) || self.peers.len() < self.config.max_peers);
         match news.kind {
@@ -105,7 +109,11 @@ impl FilePlan {
             }
             NewsKind::Join | NewsKind::State if may_join => {
                 swarm.handle_news(key, id, news, now);
-                let mut holding = Bitfield::empty(self.layout.pieces());
+                // What came in the meantime by another way is not lost.
+                let mut holding = match self.peers.get(&key).map(|peer| &peer.holding) {
+                    Some(Holding::Pieces(pieces)) if known => pieces.clone(),
+                    _ => Bitfield::empty(self.layout.pieces()),
+                };
                 for index in news.got.iter().cloned().flatten() {
                     holding.set(PieceIndex(index));
                 }

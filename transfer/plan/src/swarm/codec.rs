@@ -3,7 +3,7 @@
 //! A message is a byte with the version, 1, and any number of news, one after the other.
 //! Numbers are LEB128 (unsigned, 7 bits a byte, the lowest first). A news is the entity
 //! key (32 bytes), its kind (a byte: 1 join, 2 state, 3 change, 4 leave), the size, the
-//! runs that it got, the runs that it fetches, the bytes fetched, then 0, or 1 with
+//! epoch, the runs that it got, the runs that it fetches, the bytes fetched, then 0, or 1 with
 //! clients and rate in bit/s (0: unlimited). Runs are their number and, for each, the gap
 //! since the end of the one before and its length.
 
@@ -37,6 +37,7 @@ pub fn encode_news(news: &[News]) -> Vec<u8> {
             NewsKind::Leave => 4,
         });
         put(&mut out, one.size);
+        put(&mut out, u64::from(one.epoch));
         put_runs(&mut out, &one.got);
         put_runs(&mut out, &one.fetching);
         put(&mut out, one.fetched);
@@ -85,6 +86,7 @@ fn read(rest: &mut &[u8]) -> Result<News, BadNews> {
     };
     let size = number(rest)?;
     let layout = Layout::for_size(size).map_err(|_| BadNews("a size that no content has"))?;
+    let epoch = u32::try_from(number(rest)?).map_err(|_| BadNews("a count too large"))?;
     let got = runs(rest, layout.pieces())?;
     let fetching = runs(rest, layout.pieces())?;
     let fetched = number(rest)?;
@@ -104,6 +106,7 @@ fn read(rest: &mut &[u8]) -> Result<News, BadNews> {
         entity: EntityKey::from_bytes(*key),
         size,
         kind,
+        epoch,
         got,
         fetching,
         fetched,
@@ -212,6 +215,7 @@ mod tests {
                 entity: EntityKey::from_bytes(key),
                 size: 200 << 18,
                 kind,
+                epoch: fetched as u32,
                 got,
                 fetching,
                 fetched,

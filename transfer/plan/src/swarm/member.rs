@@ -52,6 +52,8 @@ pub(crate) const fn mix(value: u64) -> u64 {
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) id: MemberId,
+    /// Of which count of its news this is.
+    pub(super) epoch: u32,
     /// What it fetches from the origin now; sorted runs.
     pub(super) fetching: Vec<Range<u32>>,
     /// Bytes of the origin that it had so far.
@@ -67,6 +69,7 @@ impl Member {
     pub(super) fn new(id: MemberId, now: Instant) -> Self {
         Self {
             id,
+            epoch: 0,
             fetching: Vec::new(),
             fetched: 0,
             rate: RateMeter::new(RATE_WINDOW, now),

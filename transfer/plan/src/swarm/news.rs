@@ -15,6 +15,9 @@ pub struct News {
     pub size: u64,
     /// What this news is.
     pub kind: NewsKind,
+    /// Goes up when something that was told is true no longer: then everything is told
+    /// anew. News of an older count is out of date.
+    pub epoch: u32,
     /// Pieces that it has and gives: those since the last news, or all of them in
     /// [`NewsKind::Join`] and [`NewsKind::State`]. Sorted runs.
     pub got: Vec<Range<u32>>,

@@ -74,6 +74,24 @@ impl Teller {
         self.fetched = fetched;
     }
 
+    /// Of which swarm.
+    #[must_use]
+    pub const fn entity(&self) -> EntityKey {
+        self.entity
+    }
+
+    /// Bytes of the whole.
+    #[must_use]
+    pub const fn size(&self) -> u64 {
+        self.layout.size()
+    }
+
+    /// Bytes that the origin gave.
+    #[must_use]
+    pub const fn fetched(&self) -> u64 {
+        self.fetched
+    }
+
     /// The pieces that can be given.
     #[must_use]
     pub const fn offered(&self) -> &Bitfield {
@@ -122,6 +140,7 @@ impl Teller {
             entity: self.entity,
             size: self.layout.size(),
             kind,
+            epoch: self.epoch,
             got: piece_runs::of(self.log.iter().copied()),
             fetching: self.fetching.clone(),
             fetched: self.fetched,

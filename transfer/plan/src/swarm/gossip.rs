@@ -1,0 +1,408 @@
+//! Keeping the members of all swarms told, with few messages.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use potluck_content::EntityKey;
+
+use super::codec::MAX_NEWS;
+use super::news::{News, NewsCursor, NewsKind};
+use super::teller::Teller;
+
+/// The least time between two messages to one peer. What happens meanwhile goes into one.
+const GAP: Duration = Duration::from_millis(20);
+/// How long a peer that could not be told is left alone.
+const AFTER_FAILURE: Duration = Duration::from_millis(250);
+/// Swarms whose file is complete, in which this node only gives. The oldest go first.
+const MAX_GIVEN: usize = 4096;
+/// News of one kind or another that the runs have not yet taken. More is lost, and asked
+/// for anew.
+const MAX_HEARD: usize = 8192;
+
+/// What a member of a swarm said, or that it is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    /// It said so.
+    News(News),
+    /// It takes part no longer.
+    Gone,
+}
+
+/// Tells the members of this node's swarms what it has, and hears what they have.
+///
+/// One message to a peer carries news of every swarm shared with it, and only one is under
+/// way at a time: what happens meanwhile waits and goes into the next. `P` names peers.
+///
+/// A peer is asked to take part with a [`NewsKind::Join`]; one that does answers with a
+/// [`NewsKind::State`], and from then on both tell each other what changes. Whoever hears
+/// a change of what it was never told asks for everything.
+#[derive(Debug)]
+pub struct Gossip<P> {
+    swarms: BTreeMap<EntityKey, Swarm<P>>,
+    links: BTreeMap<P, Link>,
+    /// Swarms of which somebody may have something to hear.
+    dirty: BTreeSet<EntityKey>,
+    heard: VecDeque<(EntityKey, P, Heard)>,
+    given: VecDeque<EntityKey>,
+}
+
+#[derive(Debug)]
+struct Swarm<P> {
+    teller: Teller,
+    told: BTreeMap<P, Told>,
+    /// Whether the file is still being fetched: then news of others is of use.
+    fetches: bool,
+}
+
+/// What a peer knows of this node's part in a swarm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Told {
+    /// Nothing yet.
+    Nothing,
+    /// It was asked to take part and has not answered.
+    Asked,
+    /// It takes part, and was told so far.
+    Member(NewsCursor),
+    /// It does not take part.
+    Outside,
+}
+
+#[derive(Debug, Default)]
+struct Link {
+    /// What is under way: the swarm, and what the peer knew before and will know.
+    under_way: Option<Vec<(EntityKey, Told, NewsCursor)>>,
+    not_before: Option<Instant>,
+}
+
+impl<P: Copy + Ord> Default for Gossip<P> {
+    fn default() -> Self {
+        Self {
+            swarms: BTreeMap::new(),
+            links: BTreeMap::new(),
+            dirty: BTreeSet::new(),
+            heard: VecDeque::new(),
+            given: VecDeque::new(),
+        }
+    }
+}
+
+impl<P: Copy + Ord> Gossip<P> {
+    /// This node takes part in a swarm from now on. `false` when it fetches that already.
+    pub fn join(&mut self, teller: Teller) -> bool {
+        let entity = teller.entity();
+        if self.swarms.get(&entity).is_some_and(|swarm| swarm.fetches) {
+            return false;
+        }
+        let told = self.links.keys().map(|peer| (*peer, Told::Nothing));
+        let swarm = Swarm {
+            teller,
+            told: told.collect(),
+            fetches: true,
+        };
+        self.swarms.insert(entity, swarm);
+        self.given.retain(|given| *given != entity);
+        self.dirty.insert(entity);
+        true
+    }
+
+    /// Changes what there is to tell in one swarm.
+    pub fn tell(&mut self, entity: &EntityKey, change: impl FnOnce(&mut Teller)) {
+        if let Some(swarm) = self.swarms.get_mut(entity) {
+            change(&mut swarm.teller);
+            let teller = &swarm.teller;
+            let some = swarm.told.values().any(|told| match told {
+                Told::Member(cursor) => teller.has_news(cursor),
+                _ => false,
+            });
+            if some {
+                self.dirty.insert(*entity);
+            }
+        }
+    }
+
+    /// The file is complete: this node gives it and wants to hear nothing more.
+    pub fn finish(&mut self, entity: &EntityKey) {
+        if let Some(swarm) = self.swarms.get_mut(entity)
+            && swarm.fetches
+        {
+            swarm.fetches = false;
+            swarm
+                .teller
+                .set_fetching(Vec::new(), swarm.teller.fetched());
+            self.dirty.insert(*entity);
+            self.given.push_back(*entity);
+            while self.given.len() > MAX_GIVEN {
+                if let Some(oldest) = self.given.pop_front() {
+                    self.leave(&oldest);
+                }
+            }
+        }
+    }
+
+    /// This node takes part no longer. Those who ask for it later are told so.
+    pub fn leave(&mut self, entity: &EntityKey) {
+        self.swarms.remove(entity);
+        self.dirty.remove(entity);
+        self.given.retain(|given| given != entity);
+    }
+
+    /// Whether everybody who was asked to take part has answered.
+    #[must_use]
+    pub fn has_settled(&self, entity: &EntityKey) -> bool {
+        self.swarms.get(entity).is_none_or(|swarm| {
+            let mut told = swarm.told.values();
+            told.all(|told| matches!(told, Told::Member(_) | Told::Outside))
+        })
+    }
+
+    /// Who the peers are now. Those that are new are asked to take part in what is being
+    /// fetched; those that are not any more are gone from every swarm.
+    pub fn set_peers(&mut self, peers: &BTreeSet<P>) {
+        let gone: Vec<P> = self
+            .links
+            .keys()
+            .copied()
+            .filter(|p| !peers.contains(p))
+            .collect();
+        let new: Vec<P> = peers
+            .iter()
+            .copied()
+            .filter(|p| !self.links.contains_key(p))
+            .collect();
+        for peer in gone {
+            self.links.remove(&peer);
+            for (entity, swarm) in &mut self.swarms {
+                if let (Some(Told::Member(_)), true) = (swarm.told.remove(&peer), swarm.fetches) {
+                    self.heard.push_back((*entity, peer, Heard::Gone));
+                }
+            }
+        }
+        for peer in new {
+            self.links.insert(peer, Link::default());
+            for (entity, swarm) in self.swarms.iter_mut().filter(|(_, swarm)| swarm.fetches) {
+                swarm.told.insert(peer, Told::Nothing);
+                self.dirty.insert(*entity);
+            }
+        }
+    }
+
+    /// A peer told something. Gives what to answer.
+    pub fn handle_message(&mut self, from: P, news: Vec<News>) -> Vec<News> {
+        let mut answers = Vec::new();
+        for one in news {
+            if let Some(answer) = self.hear(from, one) {
+                answers.push(answer);
+            }
+        }
+        answers
+    }
+
+    fn hear(&mut self, from: P, news: News) -> Option<News> {
+        let entity = news.entity;
+        let Some(swarm) = self.swarms.get_mut(&entity) else {
+            let kind = NewsKind::Leave;
+            return (news.kind != NewsKind::Join && news.kind != kind).then(|| News {
+                kind,
+                got: Vec::new(),
+                fetching: Vec::new(),
+                ..news
+            });
+        };
+        if news.size != swarm.teller.size() {
+            return None;
+        }
+        let told = swarm.told.get(&from).cloned();
+        let is_member = matches!(told, Some(Told::Member(_)));
+        match news.kind {
+            NewsKind::Leave => {
+                swarm.told.insert(from, Told::Outside);
+                let fetches = swarm.fetches;
+                if is_member && fetches {
+                    self.push(entity, from, Heard::Gone);
+                }
+                None
+            }
+            NewsKind::Change if !is_member => {
+                // It takes this node for a member that knows more than it does.
+                let (state, cursor) = swarm.teller.everything();
+                swarm.told.insert(from, Told::Member(cursor));
+                Some(News {
+                    kind: NewsKind::Join,
+                    ..state
+                })
+            }
+            NewsKind::Change => {
+                self.push(entity, from, Heard::News(news));
+                None
+            }
+            NewsKind::Join => {
+                let (state, cursor) = swarm.teller.everything();
+                swarm.told.insert(from, Told::Member(cursor));
+                self.push(entity, from, Heard::News(news));
+                Some(state)
+            }
+            NewsKind::State => {
+                if !is_member {
+                    swarm.told.insert(from, Told::Member(NewsCursor::default()));
+                    self.dirty.insert(entity);
+                }
+                self.push(entity, from, Heard::News(news));
+                None
+            }
+        }
+    }
+
+    /// A peer answered the message that is under way to it.
+    pub fn handle_answer(&mut self, from: P, news: Vec<News>, now: Instant) {
+        let under_way = self.end_message(from, now + GAP);
+        let mut answers: BTreeMap<EntityKey, News> =
+            news.into_iter().map(|one| (one.entity, one)).collect();
+        for (entity, before, cursor) in under_way {
+            let answer = answers.remove(&entity);
+            let Some(swarm) = self.swarms.get_mut(&entity) else {
+                continue;
+            };
+            let was_member = matches!(before, Told::Member(_));
+            let answer = answer.filter(|answer| answer.size == swarm.teller.size());
+            let kind = answer.as_ref().map(|answer| answer.kind);
+            let told = match kind {
+                Some(NewsKind::State | NewsKind::Change) => Told::Member(cursor),
+                // It wants to hear everything.
+                Some(NewsKind::Join) => Told::Member(NewsCursor::default()),
+                None if was_member => Told::Member(cursor),
+                None | Some(NewsKind::Leave) => Told::Outside,
+            };
+            // What it said by itself meanwhile is newer than that it does not take part.
+            let joined = matches!(swarm.told.get(&from), Some(Told::Member(_))) && !was_member;
+            if !(joined && told == Told::Outside) {
+                swarm.told.insert(from, told);
+            }
+            self.dirty.insert(entity);
+            match answer {
+                Some(_) if kind == Some(NewsKind::Leave) && was_member => {
+                    self.push(entity, from, Heard::Gone);
+                }
+                Some(answer) if kind != Some(NewsKind::Leave) => {
+                    self.push(entity, from, Heard::News(answer));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The message under way to a peer did not arrive, or was not answered.
+    pub fn handle_failed(&mut self, to: P, now: Instant) {
+        for (entity, before, _) in self.end_message(to, now + AFTER_FAILURE) {
+            if let Some(swarm) = self.swarms.get_mut(&entity) {
+                // Unless it was heard of otherwise meanwhile.
+                let told = swarm.told.entry(to).or_insert(Told::Nothing);
+                if *told == Told::Asked || matches!(before, Told::Member(_)) {
+                    *told = before;
+                }
+                self.dirty.insert(entity);
+            }
+        }
+    }
+
+    /// The next message to send.
+    pub fn poll_message(&mut self, now: Instant) -> Option<(P, Vec<News>)> {
+        let free: Vec<P> = self
+            .links
+            .iter()
+            .filter(|(_, link)| {
+                link.under_way.is_none() && link.not_before.is_none_or(|at| at <= now)
+            })
+            .map(|(peer, _)| *peer)
+            .collect();
+        for peer in free {
+            let (mut message, mut under_way) = (Vec::new(), Vec::new());
+            for entity in &self.dirty {
+                let Some(swarm) = self.swarms.get_mut(entity) else {
+                    continue;
+                };
+                let Some(told) = swarm.told.get_mut(&peer) else {
+                    continue;
+                };
+                let mut cursor = match told {
+                    Told::Nothing if swarm.fetches => NewsCursor::default(),
+                    Told::Member(cursor) => cursor.clone(),
+                    _ => continue,
+                };
+                if let Some(news) = swarm.teller.news(&mut cursor) {
+                    let is_join = *told == Told::Nothing;
+                    let before = if is_join {
+                        std::mem::replace(told, Told::Asked)
+                    } else {
+                        std::mem::replace(told, Told::Member(cursor.clone()))
+                    };
+                    message.push(news);
+                    under_way.push((*entity, before, cursor));
+                }
+                if message.len() == MAX_NEWS {
+                    break;
+                }
+            }
+            if let Some(link) = self.links.get_mut(&peer)
+                && !message.is_empty()
+            {
+                link.under_way = Some(under_way);
+                return Some((peer, message));
+            }
+        }
+        self.tidy();
+        None
+    }
+
+    /// What members said, in the order of its coming.
+    pub fn poll_heard(&mut self) -> Option<(EntityKey, P, Heard)> {
+        self.heard.pop_front()
+    }
+
+    /// When [`Gossip::poll_message`] may have something that it had not now.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.dirty.is_empty() {
+            return None;
+        }
+        let free = self.links.values().filter(|link| link.under_way.is_none());
+        free.filter_map(|link| link.not_before).min()
+    }
+
+    /// Forgets swarms of which nobody has anything to hear.
+    fn tidy(&mut self) {
+        let swarms = &self.swarms;
+        self.dirty.retain(|entity| {
+            swarms.get(entity).is_some_and(|swarm| {
+                swarm.told.values().any(|told| match told {
+                    Told::Nothing => swarm.fetches,
+                    Told::Member(cursor) => swarm.teller.has_news(cursor),
+                    Told::Asked | Told::Outside => false,
+                })
+            })
+        });
+    }
+
+    fn end_message(&mut self, peer: P, not_before: Instant) -> Vec<(EntityKey, Told, NewsCursor)> {
+        let Some(link) = self.links.get_mut(&peer) else {
+            return Vec::new();
+        };
+        link.not_before = Some(not_before);
+        link.under_way.take().unwrap_or_default()
+    }
+
+    fn push(&mut self, entity: EntityKey, from: P, heard: Heard) {
+        let Some(swarm) = self.swarms.get_mut(&entity) else {
+            return;
+        };
+        if !swarm.fetches {
+            return;
+        }
+        if self.heard.len() >= MAX_HEARD {
+            // It is asked for everything again.
+            swarm.told.insert(from, Told::Nothing);
+            self.dirty.insert(entity);
+            return;
+        }
+        self.heard.push_back((entity, from, heard));
+    }
+}
