@@ -1,7 +1,9 @@
-//! Who a certificate's key is: the libp2p id of a key of any kind that nodes may have.
+//! Who a certificate's key is, and how it signs: the kinds of keys that nodes may have,
+//! and their libp2p ids.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use libp2p::PeerId;
+use rustls::SignatureScheme;
 use x509_parser::public_key::PublicKey as Parsed;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
@@ -16,32 +18,55 @@ const MIN_RSA: usize = 2048;
 /// Keys whose encoding is longer than this are named by its hash, in bytes.
 const MAX_INLINE: usize = 42;
 
+/// The kinds of keys that nodes may have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum KeyKind {
+    Ed25519,
+    P256,
+    Rsa,
+}
+
+impl KeyKind {
+    pub(crate) const ALL: [Self; 3] = [Self::Ed25519, Self::P256, Self::Rsa];
+
+    /// The kind of a key, if it is one that is trusted.
+    pub(crate) fn of(key: &SubjectPublicKeyInfo<'_>) -> Result<Self, RejectReason> {
+        match key.algorithm.algorithm.to_id_string().as_str() {
+            ED25519 if key.subject_public_key.data.len() == 32 => Ok(Self::Ed25519),
+            EC => {
+                let parameters = key.algorithm.parameters.as_ref();
+                let curve = parameters.and_then(|it| it.as_oid().ok());
+                let curve = curve.filter(|curve| curve.to_id_string() == P256);
+                curve.map(|_| Self::P256).ok_or(RejectReason::WrongKeyType)
+            }
+            RSA => match key.parsed() {
+                Ok(Parsed::RSA(rsa)) if rsa.key_size() >= MIN_RSA => Ok(Self::Rsa),
+                _ => Err(RejectReason::WrongKeyType),
+            },
+            _ => Err(RejectReason::WrongKeyType),
+        }
+    }
+
+    /// How such a key signs in TLS 1.3.
+    pub(crate) const fn scheme(self) -> SignatureScheme {
+        match self {
+            Self::Ed25519 => SignatureScheme::ED25519,
+            Self::P256 => SignatureScheme::ECDSA_NISTP256_SHA256,
+            Self::Rsa => SignatureScheme::RSA_PSS_SHA256,
+        }
+    }
+}
+
 /// The id of the node with this key, as the libp2p specification of peer ids has it: the
 /// protobuf encoding of the key's kind and bytes, itself if it is short and else its
 /// SHA-256 hash, as a multihash. Ed25519 is kind 1 with its 32 bytes, RSA kind 0 and ECDSA
 /// kind 3 with the whole `SubjectPublicKeyInfo`.
 pub(crate) fn peer_id_of(key: &SubjectPublicKeyInfo<'_>) -> Result<PeerId, RejectReason> {
     let wrong = || RejectReason::WrongKeyType;
-    let (kind, bytes) = match key.algorithm.algorithm.to_id_string().as_str() {
-        ED25519 if key.subject_public_key.data.len() == 32 => {
-            (1, key.subject_public_key.data.as_ref())
-        }
-        EC => {
-            let curve = key
-                .algorithm
-                .parameters
-                .as_ref()
-                .and_then(|it| it.as_oid().ok());
-            match curve {
-                Some(curve) if curve.to_id_string() == P256 => (3, key.raw),
-                _ => return Err(wrong()),
-            }
-        }
-        RSA => match key.parsed() {
-            Ok(Parsed::RSA(rsa)) if rsa.key_size() >= MIN_RSA => (0, key.raw),
-            _ => return Err(wrong()),
-        },
-        _ => return Err(wrong()),
+    let (kind, bytes) = match KeyKind::of(key)? {
+        KeyKind::Ed25519 => (1, key.subject_public_key.data.as_ref()),
+        KeyKind::P256 => (3, key.raw),
+        KeyKind::Rsa => (0, key.raw),
     };
     let mut encoded = vec![8, kind, 18];
     put_varint(&mut encoded, bytes.len());

@@ -12,7 +12,7 @@ use libp2p::PeerId;
 use rustls_pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
-use crate::certificate_key::peer_id_of;
+use crate::certificate_key::{KeyKind, peer_id_of};
 use crate::domain_id::DomainId;
 use crate::given_files::MAX_INTERMEDIATES;
 use crate::given_policy::{CertificateId, GivenPolicy};
@@ -196,6 +196,12 @@ impl<'a> Leaf<'a> {
     /// Whose key it is, of whatever kind.
     pub(crate) fn peer_id(&self) -> Result<PeerId, RejectReason> {
         peer_id_of(self.0.public_key())
+    }
+
+    /// The kind of its key, and the key as the certificate has it.
+    pub(crate) fn key(&self) -> Result<(KeyKind, &[u8]), RejectReason> {
+        let key = self.0.public_key();
+        Ok((KeyKind::of(key)?, key.subject_public_key.data.as_ref()))
     }
 
     /// Which certificate it is.

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use crate::given_policy::CertificateId;
 use crate::membership::Membership;
+use crate::notary::Notary;
 use crate::revocations::Revocations;
 use crate::tls::PortTls;
 
@@ -26,6 +27,7 @@ struct Current {
     membership: Membership,
     control: PortTls,
     data: PortTls,
+    notary: Arc<Notary>,
 }
 
 /// Waits for a standing to change.
@@ -117,6 +119,11 @@ impl Standing {
         self.current.borrow().data.clone()
     }
 
+    /// What this node signs with, and proves others with.
+    pub(crate) fn notary(&self) -> Arc<Notary> {
+        Arc::clone(&self.current.borrow().notary)
+    }
+
     /// Who was revoked.
     #[must_use]
     pub fn revocations(&self) -> &Revocations {
@@ -136,6 +143,7 @@ impl Current {
         Ok(Self {
             control,
             data,
+            notary: Arc::new(Notary::of(membership, revocations)?),
             membership: membership.clone(),
         })
     }

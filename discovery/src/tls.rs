@@ -174,7 +174,9 @@ impl PortTls {
 
 /// The stock verifier of callers, with the lists of revocations that an authority of the
 /// site's own gives.
-fn caller_verifier(membership: &Membership) -> Result<Arc<dyn ClientCertVerifier>, rustls::Error> {
+pub(crate) fn caller_verifier(
+    membership: &Membership,
+) -> Result<Arc<dyn ClientCertVerifier>, rustls::Error> {
     let roots = Arc::new(roots(membership.authority_certificate())?);
     let mut builder = WebPkiClientVerifier::builder_with_provider(roots, provider());
     if let Some(given) = membership.given_policy() {
