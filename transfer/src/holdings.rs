@@ -4,23 +4,38 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use potluck_cache::{Cache, Lease};
+use potluck_cache::{Cache, Lease, PartialReader};
 use potluck_content::{ContentId, EntityKey, Manifest};
 use potluck_discovery::{Holding, Holdings, Wanted};
 
 use crate::shelf::{Readable, Shelf, TakenPieces};
+use crate::swarm::SwarmShelf;
 
-/// The complete, validated contents of the cache, as peers ask for them.
+/// The complete, validated contents of the cache, as peers ask for them; and what is given
+/// before it is complete.
 #[derive(Clone)]
 pub struct CacheHoldings {
     cache: Cache,
+    swarms: Option<SwarmShelf>,
 }
 
 impl CacheHoldings {
     /// What this cache holds.
     #[must_use]
     pub fn new(cache: Cache) -> Self {
-        Self { cache }
+        Self {
+            cache,
+            swarms: None,
+        }
+    }
+
+    /// With the pieces of entities that are on this shelf, whole or not.
+    #[must_use]
+    pub fn with_swarms(self, swarms: SwarmShelf) -> Self {
+        Self {
+            swarms: Some(swarms),
+            ..self
+        }
     }
 }
 
@@ -54,13 +69,30 @@ impl Shelf for CacheHoldings {
         Some(Arc::new(Leased(lease)))
     }
 
-    /// The cache has whole contents only; whoever wants them asks by content id.
-    fn take_pieces(&self, _: &EntityKey, _: Range<u32>) -> Option<TakenPieces> {
-        None
+    fn take_pieces(&self, entity: &EntityKey, pieces: Range<u32>) -> Option<TakenPieces> {
+        self.swarms.as_ref()?.take_pieces(entity, pieces)
     }
 }
 
-struct Leased(Lease);
+/// A content that stays in the cache while it is read.
+pub(crate) struct Leased(Lease);
+
+impl Leased {
+    /// Opens a content, validated or not.
+    pub(crate) fn of(cache: &Cache, content: &ContentId) -> Option<Arc<dyn Readable>> {
+        Some(Arc::new(Self(cache.lease(content)?)))
+    }
+}
+
+impl Readable for PartialReader {
+    fn size(&self) -> u64 {
+        Self::size(self)
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        Self::read_exact_at(self, buffer, offset)
+    }
+}
 
 impl Readable for Leased {
     fn size(&self) -> u64 {

@@ -8,6 +8,7 @@
 //! | [`PeerClient`] | takes contents from peers |
 //! | [`Engine`] | transfers files: asks, plans, fetches, verifies, stores |
 //! | [`CacheHoldings`] | says what the cache has for peers |
+//! | [`SwarmShelf`] | keeps what may be given of contents that are not whole yet |
 //!
 //! What is fetched from whom, who is served and how fast is decided in
 //! `potluck-plan`; which bytes are kept, in `potluck-cache`; who is trusted, in
@@ -25,6 +26,7 @@ mod peer_server;
 mod rates;
 mod shelf;
 mod socket;
+mod swarm;
 mod traffic;
 mod trust;
 
@@ -42,5 +44,9 @@ pub use peer_server::{PeerServer, PeerServerConfig};
 pub use rates::Rates;
 pub use shelf::{Readable, Shelf, TakenPieces};
 pub use socket::SocketHandle;
+pub use swarm::{
+    CannotSign, MemberSignature, Notary, PrefaceError, Prover, SignedStatement, Signer,
+    SwarmPieces, SwarmShelf, SwarmShelfLimits, Vouching,
+};
 pub use traffic::{Traffic, TrafficCounts};
 pub use trust::{Judged, Refusal, Trust};

@@ -1,0 +1,24 @@
+//! What one node has of contents that are not whole yet, and who vouches for it.
+//!
+//! Of a file without a published hash nobody knows the tree before somebody has every
+//! byte. Who fetched a piece from the origin signs what its hash is; that statement goes
+//! with the piece from node to node, and every one of them checks it.
+
+mod notary;
+mod pieces;
+mod preface;
+mod shelf;
+mod signer;
+mod statement;
+mod vouching;
+
+pub use notary::{MemberSignature, Notary, Prover};
+pub use pieces::SwarmPieces;
+pub use preface::PrefaceError;
+pub use shelf::{SwarmShelf, SwarmShelfLimits};
+pub use signer::Signer;
+pub use statement::SignedStatement;
+pub use vouching::{CannotSign, Vouching};
+
+#[cfg(test)]
+mod test_notary;
