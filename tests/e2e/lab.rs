@@ -1,7 +1,7 @@
 //! The lab itself: what the other tests take for granted.
 
 use anyhow::{Result, ensure};
-use potluck_tests::{BadOrigin, Blob, Lab, Misdeed};
+use potluck_tests::{BadOrigin, Blob, Host, Lab, Misdeed};
 
 #[test]
 fn hosts_have_addresses_of_their_own() {
@@ -59,18 +59,68 @@ mod needs_tc_namespaces {
 
     use super::*;
 
+    const SIZE: u64 = 4 << 20;
+
     #[test]
     fn a_link_can_be_slowed_down() {
         Lab::run_in_namespaces(|lab| {
             let (a, b) = (lab.host("a")?, lab.host("b")?);
-            let blob = Blob::new(3, 4 << 20);
-            let origin = BadOrigin::start(&a, blob, Misdeed::NoLength)?;
             a.limit(32_000_000)?;
-            let start = Instant::now();
-            ask(&b, &origin.address().to_string())?;
-            // 4 MiB at 4 MB/s; the first burst goes out at once.
-            let took = start.elapsed();
-            ensure!(took > Duration::from_millis(800), "{took:?}");
+            ask_slowly(&a, &b)?;
+            // Each segment of at most 1448 bytes has headers of its own.
+            let sent = a.sent_on_wire()?;
+            let right = SIZE * 1514 / 1448..SIZE * 1514 / 1448 + 300_000;
+            ensure!(right.contains(&sent), "{sent} bytes were counted");
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn the_way_into_a_host_can_be_slowed_down() {
+        Lab::run_in_namespaces(|lab| {
+            let (a, b) = (lab.host("a")?, lab.host("b")?);
+            b.limit_incoming(32_000_000)?;
+            ask_slowly(&a, &b)
+        });
+    }
+
+    fn ask_slowly(a: &Host, b: &Host) -> Result<()> {
+        let blob = Blob::new(3, SIZE as usize);
+        let origin = BadOrigin::start(a, blob, Misdeed::NoLength)?;
+        let start = Instant::now();
+        ask(b, &origin.address().to_string())?;
+        // 4 MiB at 4 MB/s; the first burst goes out at once.
+        let took = start.elapsed();
+        ensure!(took > Duration::from_millis(800), "{took:?}");
+        Ok(())
+    }
+}
+
+mod needs_nginx_curl_tc_namespaces {
+    use potluck_tests::crowd::{Scene, System, measure};
+
+    use super::*;
+
+    #[test]
+    fn a_crowd_is_counted() {
+        Lab::run_in_namespaces(|lab| {
+            let outcome = measure(lab, &Scene::cold(3, 1 << 20, 1), System::Curl)?;
+            ensure!((2.95..3.3).contains(&outcome.copies), "{outcome:?}");
+            ensure!(outcome.body_bytes == 3 << 20, "{outcome:?}");
+            ensure!(outcome.finishes.len() == 3, "{outcome:?}");
+            // Three copies cannot come in the time of one.
+            ensure!(outcome.last() > outcome.bound, "{outcome:?}");
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn those_that_die_do_not_count() {
+        Lab::run_in_namespaces(|lab| {
+            let scene = Scene::churn(3, 4 << 20, 1);
+            let outcome = measure(lab, &scene, System::Curl)?;
+            ensure!(outcome.finishes.len() == 4, "{outcome:?}");
+            ensure!(outcome.apart.is_empty(), "{outcome:?}");
             Ok(())
         });
     }
@@ -110,7 +160,7 @@ mod needs_nginx_curl {
     }
 }
 
-fn ask(host: &potluck_tests::Host, address: &str) -> Result<Vec<u8>> {
+fn ask(host: &Host, address: &str) -> Result<Vec<u8>> {
     use std::io::{Read, Write};
     host.inside(|| {
         let mut stream = std::net::TcpStream::connect(address)?;

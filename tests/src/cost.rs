@@ -66,6 +66,19 @@ pub fn children_cpu() -> Result<Duration> {
     ))
 }
 
+/// Most memory in bytes that process `pid` had at once, since it began or since
+/// [`forget_peak`].
+pub fn peak_memory(pid: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    Ok(field(&status, "VmHWM:").context("VmHWM")? * 1024)
+}
+
+/// Lets the peak of a process begin anew with what it has now.
+pub fn forget_peak(pid: u32) -> Result<()> {
+    // What `5` means to this file: proc_pid_clear_refs(5).
+    fs::write(format!("/proc/{pid}/clear_refs"), "5").context("forgetting a peak")
+}
+
 fn field(status: &str, key: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(key))?;
     line.split_whitespace().next()?.parse().ok()

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use anyhow::{Context, Result};
+use serde_json::Value;
 
 use super::switch::{self, Switch};
 use super::{Counters, carry_out};
@@ -115,21 +116,33 @@ impl Host {
     /// Lets at most this many bits per second out of the host.
     pub fn limit(&self, bits_per_second: u64) -> Result<()> {
         let link = self.link("a rate limit")?;
-        carry_out(Command::new("tc").args(["-n", &link.namespace]).args([
+        switch::limit(&link.namespace, Switch::INTERFACE, bits_per_second)
+    }
+
+    /// Lets at most this many bits per second into the host: what is more waits in the
+    /// switch.
+    pub fn limit_incoming(&self, bits_per_second: u64) -> Result<()> {
+        let link = self.link("a rate limit")?;
+        link.switch.limit(link.number, bits_per_second)
+    }
+
+    /// Bytes that left the host since [`Self::limit`] was first called, each segment with
+    /// its own headers. [`Self::counters`] may count many segments as one packet.
+    pub fn sent_on_wire(&self) -> Result<u64> {
+        let link = self.link("an interface of its own")?;
+        let text = carry_out(Command::new("tc").args(["-n", &link.namespace]).args([
+            "-json",
+            "-statistics",
             "qdisc",
-            "replace",
+            "show",
             "dev",
             Switch::INTERFACE,
-            "root",
-            "tbf",
-            "rate",
-            &format!("{bits_per_second}bit"),
-            "burst",
-            "64kb",
-            "latency",
-            "200ms",
         ]))?;
-        Ok(())
+        let queues: Value = serde_json::from_str(&text).context("what tc counted")?;
+        let mut queues = queues.as_array().into_iter().flatten();
+        let limit = queues.find(|queue| queue["kind"] == "tbf");
+        let limit = limit.with_context(|| format!("{} has no rate limit", self.name))?;
+        limit["bytes"].as_u64().context("bytes that tc counted")
     }
 
     /// The host's interface, where it has one of its own.

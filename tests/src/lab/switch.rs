@@ -114,6 +114,11 @@ impl Switch {
         self.in_switch(&["link", "set", &port(number), if up { "up" } else { "down" }])
     }
 
+    /// Lets at most this many bits per second out of the switch to a host.
+    pub(super) fn limit(&self, number: u8, bits_per_second: u64) -> Result<()> {
+        limit(&self.namespace("sw"), &port(number), bits_per_second)
+    }
+
     fn in_switch(&self, args: &[&str]) -> Result<()> {
         carry_out(
             Command::new("ip")
@@ -176,6 +181,16 @@ pub(super) fn entrance(namespace: &str) -> Result<impl FnOnce() -> Result<()> + 
         move_into_link_name_space(door.as_fd(), Some(LinkNameSpaceType::Network))
             .context("entering a network namespace")
     })
+}
+
+/// Lets at most this many bits per second out of an interface, exact to half a percent.
+pub(super) fn limit(namespace: &str, interface: &str, bits_per_second: u64) -> Result<()> {
+    let rate = format!("{bits_per_second}bit");
+    let mut command = Command::new("tc");
+    command.args(["-n", namespace, "qdisc", "replace", "dev", interface]);
+    command.args(["root", "tbf", "rate", &rate, "burst", "64kb"]);
+    command.args(["latency", "200ms"]);
+    carry_out(&mut command).map(drop)
 }
 
 /// The file that stands for a namespace.
