@@ -45,8 +45,8 @@ pub use rates::Rates;
 pub use shelf::{Readable, Shelf, TakenPieces};
 pub use socket::SocketHandle;
 pub use swarm::{
-    CannotSign, MemberSignature, Notary, PrefaceError, Prover, SignedStatement, Signer,
-    SwarmPieces, SwarmShelf, SwarmShelfLimits, Vouching,
+    CannotVouch, Notary, PrefaceError, Prover, SignedStatement, Signer, SwarmPieces, SwarmShelf,
+    SwarmShelfLimits, Vouching,
 };
 pub use traffic::{Traffic, TrafficCounts};
 pub use trust::{Judged, Refusal, Trust};

@@ -12,13 +12,13 @@ mod signer;
 mod statement;
 mod vouching;
 
-pub use notary::{MemberSignature, Notary, Prover};
+pub use notary::{Notary, Prover};
 pub use pieces::SwarmPieces;
 pub use preface::PrefaceError;
 pub use shelf::{SwarmShelf, SwarmShelfLimits};
 pub use signer::Signer;
 pub use statement::SignedStatement;
-pub use vouching::{CannotSign, Vouching};
+pub use vouching::{CannotVouch, Vouching};
 
 #[cfg(test)]
 mod test_notary;

@@ -1,10 +1,11 @@
 //! Signing as this node, and proving who signed elsewhere.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use potluck_discovery::{PeerId, RejectReason};
+use potluck_discovery::{
+    CannotSign, MemberSignature, PeerId, ProvenMember, RejectReason, Standing,
+};
 use rustls_pki_types::CertificateDer;
 
 /// The domain as far as signatures go.
@@ -12,8 +13,8 @@ pub trait Notary: Send + Sync + 'static {
     /// Signs as this node. Takes up to some milliseconds.
     ///
     /// # Errors
-    /// Why it cannot, in words.
-    fn sign(&self, message: &[u8]) -> Result<MemberSignature, String>;
+    /// When its key does not sign.
+    fn sign(&self, message: &[u8]) -> Result<MemberSignature, CannotSign>;
 
     /// The certificates that prove this node's signatures, its own first.
     fn certificates(&self) -> Vec<CertificateDer<'static>>;
@@ -30,27 +31,46 @@ pub trait Prover: Send + Sync {
     /// Who it is.
     fn peer(&self) -> PeerId;
 
-    /// When its certificates end.
-    fn ends(&self) -> SystemTime;
-
-    /// Whether it was revoked since it was proven.
-    fn is_revoked(&self) -> bool;
+    /// Whether it is a member still: its certificate has not ended, and was not revoked
+    /// since it was proven.
+    fn is_member(&self, now: SystemTime) -> bool;
 
     /// Whether it signed this.
     fn has_signed(&self, message: &[u8], signature: &MemberSignature) -> bool;
 }
 
-/// A signature with the key of a member.
-#[derive(Clone, PartialEq, Eq)]
-pub struct MemberSignature {
-    /// How it was made: a number of TLS's `SignatureScheme` (RFC 8446, section 4.2.3).
-    pub scheme: u16,
-    /// The signature.
-    pub bytes: Vec<u8>,
+/// The notary of a real domain.
+impl Notary for Standing {
+    fn sign(&self, message: &[u8]) -> Result<MemberSignature, CannotSign> {
+        Self::sign(self, message)
+    }
+
+    fn certificates(&self) -> Vec<CertificateDer<'static>> {
+        Self::certificates(self)
+    }
+
+    fn prove(&self, chain: &[CertificateDer<'_>]) -> Result<Arc<dyn Prover>, RejectReason> {
+        let proven = self.prove_member(chain, SystemTime::now())?;
+        let standing = self.clone();
+        Ok(Arc::new(Member { standing, proven }))
+    }
 }
 
-impl fmt::Debug for MemberSignature {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:#06x}, {} bytes", self.scheme, self.bytes.len())
+struct Member {
+    standing: Standing,
+    proven: ProvenMember,
+}
+
+impl Prover for Member {
+    fn peer(&self) -> PeerId {
+        self.proven.peer_id
+    }
+
+    fn is_member(&self, now: SystemTime) -> bool {
+        self.standing.is_still_member(&self.proven, now).is_ok()
+    }
+
+    fn has_signed(&self, message: &[u8], signature: &MemberSignature) -> bool {
+        self.proven.verify(message, signature).is_ok()
     }
 }

@@ -1,9 +1,10 @@
 use potluck_content::{EntityKey, Layout, MIN_PIECE_LEN, Statement};
+use potluck_discovery::MemberSignature;
 use proptest::prelude::*;
 
 use super::*;
 use crate::swarm::test_notary::TestNotary;
-use crate::swarm::{MemberSignature, Notary, Vouching};
+use crate::swarm::{Notary, Vouching};
 
 const ENTITY: EntityKey = EntityKey::from_bytes([7; 32]);
 

@@ -5,10 +5,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use potluck_discovery::{PeerId, RejectReason};
+use potluck_discovery::{MemberSignature, PeerId, RejectReason};
 use rustls_pki_types::CertificateDer;
 
-use crate::swarm::{MemberSignature, Notary, Prover};
+use crate::swarm::{Notary, Prover};
 
 /// Members that are remembered; more than a swarm has signers at a time. Each takes a few
 /// KiB.
@@ -20,8 +20,6 @@ pub struct Signer {
     pub id: PeerId,
     /// What proves that, its own certificate first.
     pub chain: Arc<[CertificateDer<'static>]>,
-    /// When that ends.
-    pub ends: SystemTime,
     prover: Arc<dyn Prover>,
 }
 
@@ -29,7 +27,7 @@ impl Signer {
     /// Whether its word counts still.
     #[must_use]
     pub fn holds(&self, now: SystemTime) -> bool {
-        now < self.ends && !self.prover.is_revoked()
+        self.prover.is_member(now)
     }
 
     pub(super) fn has_signed(&self, message: &[u8], signature: &MemberSignature) -> bool {
@@ -76,7 +74,6 @@ impl SignerCache {
         let signer = Arc::new(Signer {
             id: prover.peer(),
             chain: chain.iter().map(|der| der.clone().into_owned()).collect(),
-            ends: prover.ends(),
             prover,
         });
         self.lock().note(&signer);
@@ -118,8 +115,6 @@ impl Known {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::swarm::test_notary::TestNotary;
 
@@ -131,8 +126,9 @@ mod tests {
         let signer = prove(now).unwrap();
         assert!(Arc::ptr_eq(&signer, &prove(now).unwrap()));
         assert_eq!(notary.judged(), 1);
-        assert!(!signer.holds(signer.ends));
-        prove(signer.ends + Duration::from_secs(1)).unwrap();
+        let later = now + 2 * TestNotary::LIFE;
+        assert!(signer.holds(now) && !signer.holds(later));
+        prove(later).unwrap();
         assert_eq!(notary.judged(), 2, "it has ended, as far as was known");
         notary.revoke();
         assert!(!signer.holds(now));

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use potluck_content::Statement;
+use potluck_discovery::MemberSignature;
 
-use crate::swarm::{MemberSignature, Signer};
+use crate::swarm::Signer;
 
 /// What a member of the domain said of a piece. As good as the member: whoever finds other
 /// bytes at the origin has a proof against it.

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use potluck_content::ContentId;
-use potluck_discovery::{PeerId, RejectReason};
+use potluck_discovery::{CannotSign, MemberSignature, PeerId, RejectReason};
 use rustls_pki_types::CertificateDer;
 
-use crate::swarm::{MemberSignature, Notary, Prover};
+use crate::swarm::{Notary, Prover};
 
 pub(super) struct TestNotary {
     number: u16,
@@ -26,9 +26,12 @@ struct TestMember {
 }
 
 impl TestNotary {
+    /// How long certificates hold.
+    pub(super) const LIFE: Duration = Duration::from_secs(3600);
+
     /// That of the member with this number.
     pub(super) fn new(number: u16) -> Self {
-        Self::ending(number, SystemTime::now() + Duration::from_secs(3600))
+        Self::ending(number, SystemTime::now() + Self::LIFE)
     }
 
     /// As it sees it, all certificates end then.
@@ -67,7 +70,7 @@ fn signature(number: u16, message: &[u8]) -> MemberSignature {
 }
 
 impl Notary for TestNotary {
-    fn sign(&self, message: &[u8]) -> Result<MemberSignature, String> {
+    fn sign(&self, message: &[u8]) -> Result<MemberSignature, CannotSign> {
         self.signed.fetch_add(1, Ordering::Relaxed);
         Ok(signature(self.number, message))
     }
@@ -99,12 +102,8 @@ impl Prover for TestMember {
         PeerId::from_bytes(&id).unwrap()
     }
 
-    fn ends(&self) -> SystemTime {
-        self.ends
-    }
-
-    fn is_revoked(&self) -> bool {
-        self.revoked.load(Ordering::Relaxed)
+    fn is_member(&self, now: SystemTime) -> bool {
+        now < self.ends && !self.revoked.load(Ordering::Relaxed)
     }
 
     fn has_signed(&self, message: &[u8], given: &MemberSignature) -> bool {

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use potluck_content::{EntityKey, Layout, PieceIndex, Statement};
-use potluck_discovery::RejectReason;
+use potluck_discovery::{CannotSign, MemberSignature, RejectReason};
 use rustls_pki_types::CertificateDer;
 
 use crate::swarm::preface::{PrefaceError, decode};
 use crate::swarm::signer::SignerCache;
-use crate::swarm::{MemberSignature, Notary, SignedStatement, Signer};
+use crate::swarm::{Notary, SignedStatement, Signer};
 
 /// Signs statements as a member of a domain, and checks those of the others. What takes
 /// longest is the signatures, some tens of microseconds each with Ed25519, some hundreds
@@ -22,14 +22,14 @@ pub struct Vouching {
 }
 
 /// Why this node cannot vouch for anything.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum CannotSign {
+#[derive(Clone, PartialEq, Debug, thiserror::Error)]
+pub enum CannotVouch {
     /// Its own certificate would not be accepted by others.
     #[error("this node's own certificate: {0}")]
     Certificate(RejectReason),
     /// Its key cannot be used.
-    #[error("this node's key: {0}")]
-    Key(String),
+    #[error(transparent)]
+    Key(CannotSign),
 }
 
 impl Vouching {
@@ -46,11 +46,11 @@ impl Vouching {
     ///
     /// # Errors
     /// When its certificate has ended or its key cannot be used.
-    pub fn sign(&self, statement: Statement) -> Result<SignedStatement, CannotSign> {
+    pub fn sign(&self, statement: Statement) -> Result<SignedStatement, CannotVouch> {
         let signer = self.signer(&self.notary.certificates());
-        let signer = signer.map_err(CannotSign::Certificate)?;
+        let signer = signer.map_err(CannotVouch::Certificate)?;
         let signature = self.notary.sign(&statement.message());
-        let signature = signature.map_err(CannotSign::Key)?;
+        let signature = signature.map_err(CannotVouch::Key)?;
         Ok(SignedStatement {
             statement,
             signer,
