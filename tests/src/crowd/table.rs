@@ -7,8 +7,8 @@ use super::Outcome;
 
 const MIB: f64 = (1 << 20) as f64;
 
-/// One row for each system and crowd; each cell is the median of the runs, and the least
-/// and the most where they differ.
+/// Two tables, of what came of it and of what it took. One row for each system and crowd;
+/// each cell is the median of the runs, and the least and the most where they differ.
 #[derive(Debug, Default)]
 pub struct Table {
     rows: Vec<Row>,
@@ -46,6 +46,37 @@ impl Table {
 }
 
 impl Row {
+    fn figures(&self) -> [String; FIGURES.len()] {
+        let runs = match self.failed {
+            0 => self.outcomes.len().to_string(),
+            failed => format!("{}, {failed} failed", self.outcomes.len()),
+        };
+        [
+            self.hosts.clone(),
+            self.system.clone(),
+            runs,
+            self.cell(3, |outcome| Some(outcome.copies)),
+            self.cell(3, |outcome| Some(outcome.body_copies)),
+            self.seconds(|outcome| Some(outcome.last())),
+            self.seconds(|outcome| Some(outcome.median())),
+            self.seconds(|outcome| Some(outcome.bound)),
+            self.cell(2, |outcome| Some(outcome.times_bound())),
+            self.seconds(|outcome| outcome.apart.last().copied()),
+        ]
+    }
+
+    fn price(&self) -> [String; PRICE.len()] {
+        [
+            self.hosts.clone(),
+            self.system.clone(),
+            self.cell(2, |outcome| Some(outcome.cpu_per_gib)),
+            self.cell(0, |outcome| Some(outcome.memory? as f64 / MIB)),
+            self.from(|sources| sources.peers),
+            self.from(|sources| sources.origin),
+            self.from(|sources| sources.discarded),
+        ]
+    }
+
     fn cell(&self, digits: usize, of: impl Fn(&Outcome) -> Option<f64>) -> String {
         let mut values: Vec<f64> = self.outcomes.iter().filter_map(of).collect();
         values.sort_by(f64::total_cmp);
@@ -70,39 +101,46 @@ impl Row {
     }
 }
 
-const HEAD: &str = "| hosts | system | runs | copies on the wire | bodies in the log, copies | \
-last finish, s | median finish, s | bound, s | last / bound | apart, s | cpu s/GiB | \
-peak MiB | MiB from peers | from the origin | discarded |";
+const FIGURES: [&str; 10] = [
+    "hosts",
+    "system",
+    "runs",
+    "copies on the wire",
+    "copies in the log",
+    "last finish, s",
+    "median finish, s",
+    "bound, s",
+    "last / bound",
+    "apart, s",
+];
+const PRICE: [&str; 7] = [
+    "hosts",
+    "system",
+    "cpu s/GiB",
+    "peak MiB",
+    "MiB from peers",
+    "from the origin",
+    "discarded",
+];
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{HEAD}\n|---|---{}|", "|---:".repeat(13))?;
+        head(f, &FIGURES)?;
         for row in &self.rows {
-            let runs = match row.failed {
-                0 => row.outcomes.len().to_string(),
-                failed => format!("{}, {failed} failed", row.outcomes.len()),
-            };
-            let cells = [
-                row.hosts.clone(),
-                row.system.clone(),
-                runs,
-                row.cell(3, |o| Some(o.copies)),
-                row.cell(3, |o| Some(o.body_copies)),
-                row.seconds(|o| Some(o.last())),
-                row.seconds(|o| Some(o.median())),
-                row.seconds(|o| Some(o.bound)),
-                row.cell(2, |o| Some(o.times_bound())),
-                row.seconds(|o| o.apart.last().copied()),
-                row.cell(2, |o| Some(o.cpu_per_gib)),
-                row.cell(0, |o| Some(o.memory? as f64 / MIB)),
-                row.from(|sources| sources.peers),
-                row.from(|sources| sources.origin),
-                row.from(|sources| sources.discarded),
-            ];
-            writeln!(f, "| {} |", cells.join(" | "))?;
+            writeln!(f, "| {} |", row.figures().join(" | "))?;
+        }
+        writeln!(f)?;
+        head(f, &PRICE)?;
+        for row in &self.rows {
+            writeln!(f, "| {} |", row.price().join(" | "))?;
         }
         Ok(())
     }
+}
+
+fn head(f: &mut fmt::Formatter<'_>, columns: &[&str]) -> fmt::Result {
+    let numbers = "---:|".repeat(columns.len() - 2);
+    writeln!(f, "| {} |\n|---:|---|{numbers}", columns.join(" | "))
 }
 
 #[cfg(test)]
@@ -131,8 +169,10 @@ mod tests {
         }
         table.add("8", "x", None);
         let text = table.to_string();
-        let row = text.lines().last().unwrap();
-        assert!(row.starts_with("| 8 | x | 3, 1 failed | 1.250 (1.000..1.500) | "));
-        assert!(row.contains(" | 14.0 | 7.0 | 7.0 | 2.00 | – | 1.50 | – | "));
+        let rows: Vec<&str> = text.lines().collect();
+        let figures = "| 8 | x | 3, 1 failed | 1.250 (1.000..1.500) | 1.250 (1.000..1.500) | \
+            14.0 | 7.0 | 7.0 | 2.00 | – |";
+        assert_eq!(rows[2], figures);
+        assert_eq!(rows[6], "| 8 | x | 1.50 | – | – | – | – |");
     }
 }
