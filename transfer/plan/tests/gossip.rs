@@ -198,3 +198,27 @@ fn who_is_complete_gives_and_who_goes_is_gone() {
     nodes[1].drain();
     assert!(nodes[1].beliefs.0.is_empty());
 }
+
+#[test]
+fn nothing_is_due_for_who_has_nothing_to_hear() {
+    let layout = Layout::for_size(u64::from(PIECES) << 18).unwrap();
+    let mut gossip = Gossip::default();
+    gossip.set_peers(&BTreeSet::from([1, 2]));
+    gossip.join(Teller::new(ENTITY, layout, None));
+    let mut now = start();
+    while gossip.poll_message(now).is_some() {}
+    let state = Teller::new(ENTITY, layout, None).everything().0;
+    gossip.handle_answer(1, vec![state.clone()], now);
+    gossip.handle_answer(2, vec![state], now);
+    // One answers what it is told, the other is slow to, and there is more to tell it.
+    for index in 0..2 {
+        now += Duration::from_millis(30);
+        gossip.tell(&ENTITY, |it| it.offer(PieceIndex(index)));
+        while gossip.poll_message(now).is_some() {}
+        gossip.handle_answer(1, Vec::new(), now);
+    }
+    now += Duration::from_millis(30);
+    assert!(gossip.poll_message(now).is_none());
+    let due = gossip.poll_timeout();
+    assert!(due.is_none_or(|at| at > now), "{due:?} is over");
+}

@@ -342,9 +342,12 @@ impl<P: Copy + Ord> Gossip<P> {
                     break;
                 }
             }
-            if let Some(link) = self.links.get_mut(&peer)
-                && !message.is_empty()
-            {
+            let Some(link) = self.links.get_mut(&peer) else {
+                continue;
+            };
+            // It was waited for; as long as there is nothing to tell, nothing is due.
+            link.not_before = None;
+            if !message.is_empty() {
                 link.under_way = Some(under_way);
                 return Some((peer, message));
             }
