@@ -139,9 +139,15 @@ impl FilePlan {
         {
             return;
         }
+        self.set_holding(key, holding, now);
+        self.schedule(now);
+    }
+
+    fn set_holding(&mut self, key: PeerKey, holding: Holding, now: Instant) {
         self.pieces.add_holder(&holding);
         if let Some(peer) = self.peers.get_mut(&key) {
             let before = std::mem::replace(&mut peer.holding, holding);
+            peer.barren = None;
             self.pieces.remove_holder(&before);
         } else {
             let peer = Peer {
@@ -150,25 +156,28 @@ impl FilePlan {
                 patience: Patience::default(),
                 in_flight: 0,
                 limits: None,
+                barren: None,
             };
             self.peers.insert(key, peer);
         }
-        self.schedule(now);
     }
 
     /// A peer got these pieces since.
     pub fn handle_peer_pieces(&mut self, key: PeerKey, pieces: &[PieceIndex], now: Instant) {
-        if let Some(Peer {
-            holding: Holding::Pieces(bitfield),
-            ..
-        }) = self.peers.get_mut(&key)
+        self.add_peer_pieces(key, pieces);
+        self.schedule(now);
+    }
+
+    pub(super) fn add_peer_pieces(&mut self, key: PeerKey, pieces: &[PieceIndex]) {
+        if let Some(peer) = self.peers.get_mut(&key)
+            && let Holding::Pieces(bitfield) = &mut peer.holding
         {
+            peer.barren = None;
             for index in pieces {
                 if index.0 < bitfield.pieces() && bitfield.set(*index) {
                     self.pieces.add_holder_of(index.0);
                 }
             }
-            self.schedule(now);
         }
     }
 

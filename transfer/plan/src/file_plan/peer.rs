@@ -164,6 +164,9 @@ pub(super) struct Peer {
     pub(super) in_flight: u32,
     /// How much it serves at most, where it said so.
     pub(super) limits: Option<ServeLimits>,
+    /// It had nothing of what was missing when this count of
+    /// [`reopened`](super::pieces::PieceTable::reopened) pieces stood, and got nothing since.
+    pub(super) barren: Option<u64>,
 }
 
 impl Peer {

@@ -29,6 +29,8 @@ pub(super) struct PieceTable {
     held: u32,
     /// No piece before this one is missing: saves looking at a long prefix again.
     first_missing: u32,
+    /// How often a piece came to be missing again.
+    reopened: u64,
 }
 
 impl PieceTable {
@@ -48,6 +50,7 @@ impl PieceTable {
             missing: held.pieces() - held.count(),
             held: held.count(),
             first_missing: 0,
+            reopened: 0,
         }
     }
 
@@ -75,6 +78,12 @@ impl PieceTable {
 
     pub(super) const fn missing(&self) -> u32 {
         self.missing
+    }
+
+    /// Goes up whenever a piece comes to be missing again: as long as it stays, who had
+    /// nothing of what is missing has nothing of it now.
+    pub(super) const fn reopened(&self) -> u64 {
+        self.reopened
     }
 
     pub(super) const fn held(&self) -> u32 {
@@ -209,6 +218,7 @@ impl PieceTable {
     fn set_missing(&mut self, index: u32) {
         self.states[index as usize] = PieceState::Missing;
         self.missing += 1;
+        self.reopened += 1;
         self.first_missing = self.first_missing.min(index);
     }
 }

@@ -19,39 +19,51 @@ const LEFT_ALONE: Duration = Duration::from_millis(250);
 /// How long a peer in whose queue a request waited in vain is not asked again.
 const AFTER_VAIN_WAIT: Duration = Duration::from_secs(5);
 
+/// A request that may be relieved, and the time it will still take.
+type Victim = (RequestId, Duration);
+
 impl FilePlan {
     /// Whoever has nothing to do takes pieces over: first those that nobody has begun
     /// to deliver, from the end of the slowest request; at the very end the piece that
     /// is under way is asked of a second, one at a time, and who comes last is
     /// cancelled.
     pub(super) fn relieve(&mut self, now: Instant) {
-        if self.requests.is_empty() {
+        if self.requests.is_empty() || !self.is_time_to_relieve(now) {
             return;
         }
+        let mut victims = self.victims(now);
         for key in self.peers_in_order() {
-            while self.has_free_slot(key) && self.relieve_one(Source::Peer(key), now) {}
+            while !victims.is_empty()
+                && self.has_free_slot(key)
+                && self.relieve_one(Source::Peer(key), &victims, now)
+            {
+                victims = self.victims(now);
+            }
         }
         if !self.origin_may_help(now) {
             return;
         }
         if self.config.origin == OriginUse::Stream {
-            if self.stream().is_some() || self.slowest(Source::Origin, now).is_some() {
+            if self.stream().is_some() || Self::of_others(&victims, Source::Origin).next().is_some()
+            {
                 self.ask_stream(true, now);
             }
             return;
         }
-        while self.origin.in_flight < self.origin_slots() && self.relieve_one(Source::Origin, now) {
+        while self.origin.in_flight < self.origin_slots()
+            && self.relieve_one(Source::Origin, &victims, now)
+        {
+            victims = self.victims(now);
         }
     }
 
-    fn relieve_one(&mut self, thief: Source, now: Instant) -> bool {
-        self.take_over(thief, now) || self.duplicate(thief, now)
+    fn relieve_one(&mut self, thief: Source, victims: &[Victim], now: Instant) -> bool {
+        self.take_over(thief, victims, now) || self.duplicate(thief, victims, now)
     }
 
     /// Takes untouched pieces from the request that would take longest.
-    fn take_over(&mut self, thief: Source, now: Instant) -> bool {
-        let best = self
-            .victims(thief, now)
+    fn take_over(&mut self, thief: Source, victims: &[Victim], now: Instant) -> bool {
+        let best = Self::of_others(victims, thief)
             .filter_map(|(id, left)| Some((left, id, self.part_for(thief, id, left, now)?)))
             .max_by_key(|(left, id, _)| (*left, *id));
         let Some((_, victim, run)) = best else {
@@ -132,7 +144,7 @@ impl FilePlan {
     }
 
     /// Asks a second for the piece that will come last.
-    fn duplicate(&mut self, thief: Source, now: Instant) -> bool {
+    fn duplicate(&mut self, thief: Source, victims: &[Victim], now: Instant) -> bool {
         if self.requests.values().any(|request| request.duplicate) {
             return false;
         }
@@ -141,8 +153,7 @@ impl FilePlan {
             Some(rate) => rate.time_for(self.layout.piece_len()),
             None => Duration::ZERO,
         };
-        let piece = self
-            .victims(thief, now)
+        let piece = Self::of_others(victims, thief)
             .filter(|(_, left)| *left > 2 * WORTH_RELIEVING && *left > own_time)
             .filter_map(|(id, left)| {
                 let request = self.requests.get(&id)?;
@@ -160,21 +171,17 @@ impl FilePlan {
         true
     }
 
-    pub(super) fn slowest(&self, thief: Source, now: Instant) -> Option<RequestId> {
-        self.victims(thief, now)
-            .max_by_key(|(_, left)| *left)
-            .map(|(id, _)| id)
+    /// Nobody relieves itself.
+    fn of_others(victims: &[Victim], thief: Source) -> impl Iterator<Item = Victim> {
+        let others = victims.iter().copied();
+        others.filter(move |(id, _)| id.source != thief)
     }
 
-    /// The requests that may be relieved, each with the time it will still take.
-    fn victims(
-        &self,
-        thief: Source,
-        now: Instant,
-    ) -> impl Iterator<Item = (RequestId, Duration)> + '_ {
+    /// The requests that may be relieved.
+    fn victims(&self, now: Instant) -> Vec<Victim> {
         let slow = self.is_slow(now);
-        self.requests.iter().filter_map(move |(id, request)| {
-            if id.source == thief || now < request.asked_at + LEFT_ALONE {
+        let victims = self.requests.iter().filter_map(|(id, request)| {
+            if now < request.asked_at + LEFT_ALONE {
                 return None;
             }
             let left = self.time_left(*id, request, now);
@@ -182,7 +189,8 @@ impl FilePlan {
             let peers_first = id.source == Source::Origin && !slow;
             let left = left.or(peers_first.then_some(Duration::ZERO))?;
             (peers_first || left > WORTH_RELIEVING).then_some((*id, left))
-        })
+        });
+        victims.collect()
     }
 
     /// How long a request will still take; `None` when it is too early to tell.
@@ -214,11 +222,18 @@ impl FilePlan {
             let waited = now.saturating_duration_since(request.asked_at) >= self.config.grace;
             return waited.then_some(Rate::ZERO);
         }
-        let sharing = self
-            .requests
-            .iter()
-            .filter(|(other, request)| other.source == id.source && request.started)
-            .count();
+        let alone = match id.source {
+            Source::Origin => self.origin.in_flight == 1,
+            Source::Peer(key) => self.peers.get(&key)?.in_flight == 1,
+        };
+        let started = |(other, request): &(&RequestId, &Request)| {
+            other.source == id.source && request.started
+        };
+        let sharing = if alone {
+            1
+        } else {
+            self.requests.iter().filter(started).count()
+        };
         let rate = self.rate_of(id.source, now)?.bits()?;
         Some(Rate::Bits(rate / u64::try_from(sharing).ok()?.max(1)))
     }

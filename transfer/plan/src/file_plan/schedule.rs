@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use potluck_content::PieceIndex;
 
-use super::{Action, FilePlan, OriginUse, Request, StuckReason};
+use super::{Action, FilePlan, OriginUse, Peer, Request, StuckReason};
 use crate::{PeerKey, Rate, RequestId, Source};
 
 impl FilePlan {
@@ -156,20 +156,31 @@ impl FilePlan {
     }
 
     fn ask_peers(&mut self, now: Instant) {
-        let order = self.peers_in_order();
-        let mut asked = true;
+        let mut order = self.peers_in_order();
         // In rounds, so that a content of few pieces is spread over all who hold it.
-        while asked && self.pieces.missing() > 0 {
-            asked = false;
-            for key in &order {
-                if self.has_free_slot(*key)
-                    && let Some(run) = self.choose_for_peer(*key, now)
-                {
-                    self.ask_missing(Source::Peer(*key), run, now);
-                    asked = true;
-                }
-            }
+        while !order.is_empty() && self.pieces.missing() > 0 {
+            order.retain(|key| self.ask_peer(*key, now));
         }
+    }
+
+    /// Gives a peer something to do. Says whether there was something.
+    fn ask_peer(&mut self, key: PeerKey, now: Instant) -> bool {
+        let reopened = Some(self.pieces.reopened());
+        let barren = |peer: &Peer| peer.barren == reopened;
+        if !self.has_free_slot(key) || self.peers.get(&key).is_none_or(barren) {
+            return false;
+        }
+        let Some(run) = self.choose_for_peer(key, now) else {
+            // While the last piece has to come first, more becomes possible by itself.
+            if let Some(peer) = self.peers.get_mut(&key)
+                && !self.config.prove_size
+            {
+                peer.barren = reopened;
+            }
+            return false;
+        };
+        self.ask_missing(Source::Peer(key), run, now);
+        true
     }
 
     /// The run that a peer does best: of the pieces it holds those that fewest hold, so

@@ -24,7 +24,8 @@ const MANY: usize = 8;
 const STARVING: Duration = Duration::from_secs(5);
 /// So much longer than pieces usually take may the next one take.
 const STARVING_GAPS: u32 = 6;
-/// While there was nothing to claim, claims are looked at no more often than this.
+/// While there was nothing to claim, claims are looked at no more often than this; the
+/// same for whom to relieve.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// What a plan notes down for its swarm.
@@ -38,6 +39,8 @@ pub(super) struct Together {
     gap: Duration,
     /// When claims are to be looked at again.
     not_before: Instant,
+    /// When requests in flight are to be looked at again.
+    relieve_at: Instant,
     /// Whether it is time to see who is slow.
     pub(super) look_around: bool,
     /// Pieces asked of the origin that were claimed by somebody who was late or slow.
@@ -53,6 +56,7 @@ impl Together {
             got_at: now,
             gap: Duration::ZERO,
             not_before: now,
+            relieve_at: now,
             look_around: false,
             taken_over: 0,
             salt: None,
@@ -105,7 +109,7 @@ impl FilePlan {
                 swarm.handle_news(key, id, news, now);
                 let got: Vec<_> = news.got.iter().cloned().flatten().map(PieceIndex).collect();
                 self.set_limits(key, news);
-                self.handle_peer_pieces(key, &got, now);
+                self.add_peer_pieces(key, &got);
             }
             NewsKind::Join | NewsKind::State if may_join => {
                 swarm.handle_news(key, id, news, now);
@@ -117,7 +121,7 @@ impl FilePlan {
                 for index in news.got.iter().cloned().flatten() {
                     holding.set(PieceIndex(index));
                 }
-                self.handle_peer_joined(key, Holding::Pieces(holding), now);
+                self.set_holding(key, Holding::Pieces(holding), now);
                 self.set_limits(key, news);
             }
             _ => return,
@@ -243,6 +247,19 @@ impl FilePlan {
         let lookout = self.lookout(now);
         self.stream().is_some()
             || first.is_some_and(|index| swarm.claim(index, &lookout) != Claim::Theirs)
+    }
+
+    /// Whether to look for somebody to relieve. In a swarm something happens all the time,
+    /// and next to nothing of it changes who is slow.
+    pub(super) fn is_time_to_relieve(&mut self, now: Instant) -> bool {
+        if self.swarm.is_none() {
+            return true;
+        }
+        let due = now >= self.together.relieve_at;
+        if due {
+            self.together.relieve_at = now + LOOK_EVERY;
+        }
+        due
     }
 
     /// Whether somebody else may yet bring what is missing, or time makes it this node's.
