@@ -18,6 +18,7 @@ mod control;
 mod cost;
 mod credulous;
 pub mod crowd;
+pub mod crowd_sim;
 mod lab;
 mod liar;
 mod needle;
