@@ -56,7 +56,7 @@ use crate::events::EventLog;
 use crate::jobs::JobsHandle;
 use crate::peering::Peering;
 pub use crate::revocation::{RevocationDocument, RevocationsDocument};
-use crate::stats::Stats;
+use crate::stats::{SoFar, Stats};
 pub(crate) use caller::is_administrator;
 use descriptors::HandedOver;
 use gate::Gate;
@@ -127,8 +127,11 @@ pub struct State {
 impl State {
     /// Brings the counters up to what peers were given until now.
     pub fn count_served(&self) {
-        let served = self.engine.traffic().served();
-        self.stats.add_served(served, SystemTime::now());
+        let so_far = SoFar {
+            served: self.engine.traffic().served(),
+            manifests: self.engine.manifest_bytes(),
+        };
+        self.stats.add_so_far(so_far, SystemTime::now());
     }
 }
 

@@ -24,6 +24,9 @@ pub struct Counts {
     pub got: Accounting,
     /// Bytes given to peers.
     pub bytes_served: u64,
+    /// Bytes of manifests that lie beside files, which are in no file's count.
+    #[serde(default)]
+    pub bytes_of_manifests: u64,
     /// Downloads that were completed.
     pub jobs_completed: u64,
 }
@@ -32,6 +35,9 @@ impl AddAssign for Counts {
     fn add_assign(&mut self, other: Self) {
         self.got += other.got;
         self.bytes_served = self.bytes_served.saturating_add(other.bytes_served);
+        self.bytes_of_manifests = self
+            .bytes_of_manifests
+            .saturating_add(other.bytes_of_manifests);
         self.jobs_completed = self.jobs_completed.saturating_add(other.jobs_completed);
     }
 }
@@ -43,11 +49,20 @@ pub struct Stats {
     inner: Arc<Mutex<Inner>>,
 }
 
+/// What this process has moved so far that is in no job's count.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SoFar {
+    /// Bytes given to peers.
+    pub served: u64,
+    /// Bytes of manifests that came.
+    pub manifests: u64,
+}
+
 #[derive(Debug)]
 struct Inner {
     kept: Kept,
-    /// What [`Stats::add_served`] was told last.
-    served: u64,
+    /// What [`Stats::add_so_far`] was told last.
+    so_far: SoFar,
     is_saved: bool,
 }
 
@@ -78,7 +93,7 @@ impl Stats {
             path: path.into(),
             inner: Arc::new(Mutex::new(Inner {
                 kept,
-                served: 0,
+                so_far: SoFar::default(),
                 is_saved: true,
             })),
         }
@@ -100,16 +115,12 @@ impl Stats {
         }
     }
 
-    /// Counts what was given to peers, from what this process has given so far.
-    pub fn add_served(&self, so_far: u64, now: SystemTime) {
-        let more = {
-            let mut inner = self.inner();
-            let more = so_far.saturating_sub(inner.served);
-            inner.served = so_far;
-            more
-        };
+    /// Counts what was moved since this was told last.
+    pub fn add_so_far(&self, so_far: SoFar, now: SystemTime) {
+        let before = std::mem::replace(&mut self.inner().so_far, so_far);
         let counts = Counts {
-            bytes_served: more,
+            bytes_served: so_far.served.saturating_sub(before.served),
+            bytes_of_manifests: so_far.manifests.saturating_sub(before.manifests),
             ..Counts::default()
         };
         self.add(counts, now);
@@ -194,6 +205,18 @@ mod tests {
         assert_eq!(stats.sum(Some(days(3))).0.jobs_completed, 2);
         assert_eq!(stats.sum(Some(today)).0.bytes_served, 5);
         assert_eq!(stats.sum(Some(days(99))).1, rfc3339(days(10)));
+    }
+
+    #[test]
+    fn what_is_told_again_is_counted_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let stats = Stats::open(&dir.path().join("stats.json"), SystemTime::UNIX_EPOCH);
+        for (served, manifests) in [(5, 0), (5, 7), (9, 8)] {
+            let so_far = SoFar { served, manifests };
+            stats.add_so_far(so_far, SystemTime::UNIX_EPOCH);
+        }
+        let sum = stats.sum(None).0;
+        assert_eq!((sum.bytes_served, sum.bytes_of_manifests), (9, 8));
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! Transfers of files: asks, plans, fetches, verifies and stores.
 
+mod beside;
+mod beside_run;
 mod cache_steps;
 mod cutting;
 mod fetch;
 mod file_run;
 mod file_task;
 mod key_locks;
+mod manifest_sites;
 mod neighbours;
 mod once;
 mod packing;
@@ -36,6 +39,7 @@ use crate::traffic::TrafficCounts;
 use crate::trust::Trust;
 use file_task::FileTask;
 use key_locks::KeyLocks;
+use manifest_sites::ManifestSites;
 
 pub use neighbours::{Asking, Neighbours};
 pub use request::{FileDone, FileRequest, Progress, Stage, TransferError};
@@ -93,6 +97,7 @@ pub(crate) struct Inner {
     pub(crate) traffic: TrafficCounts,
     pub(crate) domain: RwLock<Option<Domain>>,
     pub(crate) locks: KeyLocks,
+    pub(crate) manifests: ManifestSites,
     random: AtomicU64,
 }
 
@@ -129,6 +134,7 @@ impl Engine {
             traffic,
             domain: RwLock::new(None),
             locks: KeyLocks::default(),
+            manifests: ManifestSites::default(),
             random,
         }))
     }
@@ -212,6 +218,12 @@ impl EngineHandle {
     #[must_use]
     pub fn rates(&self) -> &Rates {
         &self.0.rates
+    }
+
+    /// Bytes of the manifests that lie beside files, which are in no file's count.
+    #[must_use]
+    pub fn manifest_bytes(&self) -> u64 {
+        self.0.manifests.received()
     }
 
     /// Bytes between this node and its peers.

@@ -85,6 +85,9 @@ pub struct StatsDocument {
     pub bytes_unpacked: u64,
     /// What was given to peers.
     pub bytes_served: u64,
+    /// Of manifests that lie beside files.
+    #[serde(default)]
+    pub bytes_of_manifests: u64,
     /// Downloads that were completed.
     pub jobs_completed: u64,
     /// Peers on the list now.
@@ -178,6 +181,7 @@ impl StatsDocument {
             bytes_discarded: counts.got.discarded,
             bytes_unpacked: counts.got.unpacked,
             bytes_served: counts.bytes_served,
+            bytes_of_manifests: counts.bytes_of_manifests,
             jobs_completed: counts.jobs_completed,
             peers,
             since,

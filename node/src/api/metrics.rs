@@ -49,6 +49,12 @@ fn render(state: &State) -> String {
         &[("", stats.bytes_served)],
     );
     metric(
+        "potluck_manifest_bytes_total",
+        "counter",
+        "Bytes of manifests that lie beside files.",
+        &[("", stats.bytes_of_manifests)],
+    );
+    metric(
         "potluck_jobs_completed_total",
         "counter",
         "Downloads that were completed.",

@@ -134,7 +134,8 @@ pub struct FileDocument {
     #[serde(default)]
     pub response_headers: Vec<(String, String)>,
     /// What makes its origin hard to fetch from: `no_ranges`, `no_length`,
-    /// `no_validator`, `encoded`, `http_1_0`, `changed`, `inconsistent`.
+    /// `no_validator`, `encoded`, `http_1_0`, `changed`, `inconsistent`,
+    /// `stale_manifest`.
     #[serde(default)]
     pub troubles: Vec<OriginTrouble>,
     /// What the application says of what came, once it does.

@@ -23,6 +23,8 @@ pub enum OriginTrouble {
     Changed,
     /// The origin's answers are of several versions, each by itself a whole one.
     Inconsistent,
+    /// The manifest beside the file is of another version of it.
+    StaleManifest,
 }
 
 impl OriginTrouble {
@@ -37,6 +39,7 @@ impl OriginTrouble {
             Self::Http10 => "http_1_0",
             Self::Changed => "changed",
             Self::Inconsistent => "inconsistent",
+            Self::StaleManifest => "stale_manifest",
         }
     }
 }
@@ -61,6 +64,9 @@ impl fmt::Display for OriginTrouble {
             Self::Inconsistent => {
                 "the origin's answers do not agree on one version, as when servers that differ have one name: what a single answer brings, and from the start after an interruption"
             }
+            Self::StaleManifest => {
+                "the manifest beside the file is of another version and was left aside: the file is to be published again"
+            }
         })
     }
 }
@@ -71,7 +77,7 @@ mod tests {
 
     #[test]
     fn its_name_is_kept() {
-        for trouble in [OriginTrouble::NoRanges, OriginTrouble::Inconsistent] {
+        for trouble in [OriginTrouble::NoRanges, OriginTrouble::StaleManifest] {
             let json = serde_json::to_string(&trouble).unwrap();
             assert_eq!(json, format!("\"{}\"", trouble.code()));
         }

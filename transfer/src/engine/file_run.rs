@@ -13,6 +13,7 @@ use potluck_plan::{
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
+use crate::engine::beside::Beside;
 use crate::engine::fetch::{OriginSource, Parts, Sink, from_origin, from_peer};
 use crate::engine::neighbours::Neighbours;
 use crate::engine::packing::Packing;
@@ -41,6 +42,7 @@ pub(crate) struct FileRun {
     pub(crate) domain: Option<(Arc<dyn Neighbours>, PeerClient)>,
     pub(crate) search: Option<Search>,
     pub(crate) content: Option<ContentId>,
+    pub(crate) beside: Beside,
     pub(crate) accounting: Accounting,
     pub(crate) events: mpsc::Receiver<(RequestId, Event)>,
     pub(crate) sender: mpsc::Sender<(RequestId, Event)>,
@@ -84,6 +86,10 @@ impl FileRun {
                     }
                     self.look_at_window();
                 }
+                manifest = self.beside.next() => {
+                    self.adopt_beside(manifest)?;
+                    show(self);
+                }
                 // Then more can be saved.
                 Some(_) = self.housekeeping.join_next() => {}
                 () = sleep_until(wake) => {
@@ -111,6 +117,12 @@ impl FileRun {
 
     /// Somebody proved what peers hold after the transfer had begun without them.
     fn adopt(&mut self, found: Found) -> Result<(), TransferError> {
+        let vouched = self.beside.vouches_for();
+        if vouched.is_some_and(|content| content != found.manifest.id()) {
+            tracing::warn!(content = %found.manifest.id(), "peers hold something else than the origin's manifest says");
+            self.search = None;
+            return Ok(());
+        }
         let differing = self.store.partial.differing(&found.manifest);
         let of_origin = self.plan.pieces_from(Source::Origin);
         if differing
@@ -136,6 +148,7 @@ impl FileRun {
     /// or said that the content is, is not what the origin has.
     pub(crate) fn distrust_peers(&mut self) -> Result<(), TransferError> {
         // It turned out to be of another content.
+        self.beside.forget();
         self.store.set_manifest(None);
         self.content = None;
         self.search = None;

@@ -58,6 +58,7 @@ impl FileTask {
         let domain = self.inner.domain().filter(|_| wish.use_peers);
         let (search, found) = self.search(wish, domain.as_ref()).await;
         let manifest = found.as_ref().map(|found| found.manifest.clone());
+        let beside = self.look_beside(wish, domain.as_ref(), manifest.is_some());
         let named = wish.size();
         let Some(size) = named.or(manifest.as_ref().map(|manifest| manifest.size())) else {
             return Ok(None);
@@ -98,6 +99,7 @@ impl FileTask {
             domain: domain.map(|domain| (domain.neighbours, domain.peers)),
             search,
             content: proven,
+            beside,
             accounting: start,
             events,
             sender,
@@ -123,6 +125,7 @@ impl FileTask {
         let came = start.received() + store.received();
         accounting.discarded = came.saturating_sub(accounting.peers + accounting.origin);
         let proven = run.content;
+        let vouched = run.beside.vouches_for().map(|id| wish.vouched_for(id));
         drop(run);
         drop(store);
         if let Err(mut error) = result {
@@ -149,6 +152,7 @@ impl FileTask {
                 true,
             ));
         };
+        let wish = vouched.as_ref().unwrap_or(wish);
         let finished = self.finish(wish, store.partial, proven, accounting).await;
         let finished = finished.map_err(|mut error| {
             error.accounting = accounting;
@@ -179,13 +183,22 @@ impl FileTask {
             let shown = |run: &FileRun| {
                 self.show(|progress| {
                     progress.accounting = run.accounting;
+                    progress.content = run.content;
                     progress.peers = run.peers.len();
                     if run.parts_refused {
                         progress.note(OriginTrouble::NoRanges);
                     }
+                    if run.beside.is_stale() {
+                        progress.note(OriginTrouble::StaleManifest);
+                    }
                 });
             };
             run.drive(shown).await?;
+            let missing = run.settle_beside()?;
+            shown(run);
+            if missing {
+                continue;
+            }
             let wrong = self.check(wish, &run.store).await?;
             if wrong.is_empty() {
                 return Ok(());

@@ -97,6 +97,8 @@ pub struct Progress {
     pub validator: Option<Validator>,
     /// Bytes so far. While [`Stage::Joined`], those of the other transfer, as cached.
     pub accounting: Accounting,
+    /// The content, once something proves it.
+    pub content: Option<ContentId>,
     /// Peers that hold it and take part.
     pub peers: usize,
     /// What makes the origin hard to fetch from, as far as it showed.

@@ -48,6 +48,9 @@ impl FileRun {
 
     /// The origin is right: whoever said otherwise is not.
     fn origin_differs(&mut self, index: PieceIndex) -> Result<(), TransferError> {
+        if self.beside.vouches_for().is_some() {
+            return self.drop_beside();
+        }
         if self.store.manifest().is_some() {
             tracing::warn!(%index, "the origin's bytes are not those that peers vouch for");
             return self.distrust_peers();

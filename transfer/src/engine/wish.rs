@@ -13,6 +13,7 @@ use crate::engine::request::TransferError;
 use crate::origin::{OriginMeta, OriginRequest};
 
 /// What is wanted, once the origin has said what there is.
+#[derive(Clone)]
 pub(crate) struct Wish {
     pub(crate) source: Arc<OriginSource>,
     pub(crate) entity: Option<Entity>,
@@ -134,6 +135,17 @@ impl Wish {
             Digest::B3(id) => Some(*id),
             _ => None,
         })
+    }
+
+    /// The same when the origin says too what the content is.
+    pub(crate) fn vouched_for(&self, content: ContentId) -> Self {
+        let mut wish = self.clone();
+        let digest = Digest::B3(content);
+        if !wish.digests.contains(&digest) {
+            wish.digests.push(digest);
+        }
+        wish.job_alone = false;
+        wish
     }
 
     /// Whether bytes that came so are those of the URL for everybody.

@@ -212,7 +212,7 @@ impl OriginClient {
         Ok((meta, body))
     }
 
-    fn body(
+    pub(super) fn body(
         &self,
         at: &Url,
         answer: Response<Incoming>,
@@ -228,6 +228,18 @@ impl OriginClient {
             self.config.idle_timeout,
             socket,
         )
+    }
+
+    /// Sends one request and follows nothing.
+    pub(super) async fn ask_at(
+        &self,
+        method: Method,
+        request: &OriginRequest,
+        at: &Url,
+    ) -> Result<Response<Incoming>, OriginError> {
+        let wire = self.wires.of(request, at).await?;
+        self.ask_once(&wire, &method, request, at, HeaderMap::new())
+            .await
     }
 
     /// Sends one request and follows where it leads.

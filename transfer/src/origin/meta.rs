@@ -12,6 +12,7 @@ use crate::origin::answer_fields::{
 };
 use crate::origin::digest_fields::read_digests;
 use crate::origin::encoding::{Packed, packed};
+use crate::origin::link_field::manifest_link;
 use crate::origin::{OriginError, VersionMarks};
 
 /// What a URL names now.
@@ -35,6 +36,8 @@ pub struct OriginMeta {
     pub ranges: RangeSupport,
     /// Digests of the whole that the origin gave.
     pub digests: Vec<Digest>,
+    /// Where the origin says the manifest of the file is.
+    pub manifest: Option<Url>,
     /// When it was last modified.
     pub modified: Option<SystemTime>,
     /// Fields of the answer: 64 at most, of 16 KiB together, and none that sets a
@@ -82,6 +85,7 @@ impl OriginMeta {
             old: false,
             ranges: RangeSupport::No,
             digests: Vec::new(),
+            manifest: None,
             modified: None,
             fields: Vec::new(),
             shareable: false,
@@ -95,6 +99,7 @@ impl OriginMeta {
         self.size = None;
         self.ranges = RangeSupport::No;
         self.digests.clear();
+        self.manifest = None;
     }
 
     /// Reads the answer that is the whole, or a part of it.
@@ -124,6 +129,7 @@ impl OriginMeta {
     fn read(url: Url, final_url: Url, headers: &HeaderMap, whole: bool) -> Self {
         let part_of = content_range(headers);
         Self {
+            manifest: manifest_link(headers, &final_url),
             url,
             final_url,
             size: if whole {

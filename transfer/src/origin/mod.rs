@@ -7,6 +7,7 @@
 
 mod answer;
 mod answer_fields;
+mod beside;
 mod body;
 mod client;
 mod client_files;
@@ -14,6 +15,7 @@ mod connector;
 mod digest_fields;
 mod encoding;
 mod error;
+mod link_field;
 mod meta;
 mod on_behalf;
 mod options;
@@ -25,6 +27,7 @@ mod socks;
 mod version_marks;
 mod wires;
 
+pub(crate) use beside::{BesideError, manifest_by_name};
 pub use body::OriginBody;
 pub use client::{OriginClient, OriginConfig};
 pub use error::OriginError;

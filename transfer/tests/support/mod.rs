@@ -7,6 +7,7 @@
 )]
 
 pub mod asking;
+pub mod beside;
 pub mod memory_shelf;
 pub mod scripted_origin;
 pub mod secure_origin;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// One request as it came.
@@ -43,6 +44,8 @@ pub enum Reply {
     Reset(Vec<u8>),
     /// The bytes, then silence.
     Hang(Vec<u8>),
+    /// The first bytes; once it is told to the others; then the next request.
+    Once(Vec<u8>, watch::Receiver<bool>, Vec<u8>),
 }
 
 pub struct ScriptedOrigin {
@@ -115,6 +118,14 @@ where
                 let _ = stream.write_all(&bytes).await;
                 let _ = socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO));
                 return;
+            }
+            Reply::Once(first, mut told, bytes) => {
+                if stream.write_all(&first).await.is_err()
+                    || told.wait_for(|told| *told).await.is_err()
+                    || stream.write_all(&bytes).await.is_err()
+                {
+                    return;
+                }
             }
             Reply::Hang(bytes) => {
                 let _ = stream.write_all(&bytes).await;
