@@ -1,5 +1,6 @@
 //! Transfers of files: asks, plans, fetches, verifies and stores.
 
+mod audits;
 mod beside;
 mod beside_run;
 mod cache_steps;
@@ -19,6 +20,8 @@ mod run_events;
 mod search;
 mod share;
 mod stream_run;
+mod swarms;
+mod together;
 mod whole_check;
 mod wish;
 
@@ -44,6 +47,7 @@ use manifest_sites::ManifestSites;
 pub use neighbours::{Asking, Neighbours};
 pub use request::{FileDone, FileRequest, Progress, Stage, TransferError};
 pub use share::Share;
+pub use swarms::Swarms;
 pub use wish::ranges_key;
 
 /// How files are transferred.
@@ -57,6 +61,9 @@ pub struct EngineConfig {
     pub origin_delay: Duration,
     /// What is given to peers.
     pub share: Share,
+    /// How much of a content the members of its swarm together compare with the origin,
+    /// where nothing else vouches for it. From 0 to 1.
+    pub audit_share: f64,
     /// Peers that are asked who holds a content; a random choice, so that no peer is
     /// asked by everybody.
     pub max_asked: usize,
@@ -75,6 +82,7 @@ impl Default for EngineConfig {
             min_peer_rate: plan.min_peer_rate,
             origin_delay: plan.origin_delay,
             share: Share::default(),
+            audit_share: 0.01,
             max_asked: 16,
             ask_again: Duration::from_secs(5),
             seed: 0,
@@ -96,6 +104,7 @@ pub(crate) struct Inner {
     pub(crate) rates: Rates,
     pub(crate) traffic: TrafficCounts,
     pub(crate) domain: RwLock<Option<Domain>>,
+    swarms: RwLock<Option<Swarms>>,
     pub(crate) locks: KeyLocks,
     pub(crate) manifests: ManifestSites,
     random: AtomicU64,
@@ -133,6 +142,7 @@ impl Engine {
             rates,
             traffic,
             domain: RwLock::new(None),
+            swarms: RwLock::new(None),
             locks: KeyLocks::default(),
             manifests: ManifestSites::default(),
             random,
@@ -153,6 +163,16 @@ impl EngineHandle {
             .domain
             .write()
             .unwrap_or_else(PoisonError::into_inner) = domain;
+    }
+
+    /// Fetches files together with the other members of the domain from now on, where
+    /// [`EngineConfig::share`] says so; or alone.
+    pub fn set_swarms(&self, swarms: Option<Swarms>) {
+        *self
+            .0
+            .swarms
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = swarms;
     }
 
     /// Changes the settings of transfers that begin from now on.
@@ -236,6 +256,13 @@ impl EngineHandle {
 impl Inner {
     pub(crate) fn config(&self) -> EngineConfig {
         self.config
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(crate) fn swarms(&self) -> Option<Swarms> {
+        self.swarms
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()

@@ -27,6 +27,7 @@ mod rates;
 mod shelf;
 mod socket;
 mod swarm;
+mod talk;
 mod traffic;
 mod trust;
 
@@ -35,7 +36,7 @@ pub use domain_trust::DomainTrust;
 pub use ending::{Ended, Ending, end_of_certificate};
 pub use engine::{
     Asking, Engine, EngineConfig, EngineHandle, FileDone, FileRequest, Neighbours, Progress, Share,
-    Stage, Transfer, TransferError, ranges_key,
+    Stage, Swarms, Transfer, TransferError, ranges_key,
 };
 pub use holdings::CacheHoldings;
 pub use origin::{ClientCertificate, OriginOptions, ProxyChoice, Redirects, group_of_user};
@@ -48,5 +49,6 @@ pub use swarm::{
     CannotVouch, Notary, PrefaceError, Prover, SignedStatement, Signer, SwarmPieces, SwarmShelf,
     SwarmShelfLimits, Vouching,
 };
+pub use talk::SwarmTalk;
 pub use traffic::{Traffic, TrafficCounts};
 pub use trust::{Judged, Refusal, Trust};

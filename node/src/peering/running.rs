@@ -8,9 +8,10 @@ use potluck_discovery::{
     Config, DiscoveryHandle, Holding, Holdings, Membership, RenewError, Revocations, Standing,
     SwarmDesk, Wanted, listen,
 };
-use potluck_plan::ServeQueueConfig;
+use potluck_plan::{ServeLimits, ServeQueueConfig};
 use potluck_transfer::{
-    CacheHoldings, DomainTrust, EngineHandle, Neighbours, PeerServer, PeerServerConfig, Trust,
+    CacheHoldings, DomainTrust, EngineHandle, Neighbours, PeerServer, PeerServerConfig, Share,
+    Swarms, Trust,
 };
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -34,6 +35,7 @@ pub(super) struct Running {
     discovery: DiscoveryHandle,
     trust: Arc<DomainTrust>,
     tasks: JoinSet<()>,
+    swarms: Option<Swarms>,
     server: Option<PeerServer>,
 }
 
@@ -54,7 +56,14 @@ impl Running {
         } else {
             Arc::new(Nothing)
         };
-        let swarms: Option<Arc<dyn SwarmDesk>> = None;
+        // Who takes and gives nothing would be a burden to the others.
+        let settings = &parts.settings;
+        let shares = settings.share == Share::Downloading && settings.serve && settings.download;
+        let swarms = shares.then(|| {
+            let (me, notary) = (standing.peer_id(), Arc::new(standing.clone()));
+            Swarms::new(&me, parts.cache.clone(), notary, limits(settings))
+        });
+        let desk: Option<Arc<dyn SwarmDesk>> = swarms.as_ref().map(Swarms::desk);
         if membership.beacon_key().is_none() {
             tracing::warn!(
                 "no domain.beacon_key_file: peers are found by peering.static_peers alone"
@@ -63,7 +72,7 @@ impl Running {
         let stop = CancellationToken::new();
         let config = discovery_config(&parts.settings);
         let (discovery, service) =
-            potluck_discovery::start(&config, &standing, holdings, swarms, stop.clone())
+            potluck_discovery::start(&config, &standing, holdings, desk, stop.clone())
                 .map_err(|error| error.to_string())?;
         let trust = Arc::new(DomainTrust::new(discovery.clone()));
         let mut tasks = JoinSet::new();
@@ -80,6 +89,10 @@ impl Running {
         if parts.settings.download {
             let neighbours: Arc<dyn Neighbours> = Arc::new(discovery.clone());
             let trust: Arc<dyn Trust> = trust.clone();
+            if let Some(swarms) = &swarms {
+                swarms.connect(Arc::clone(&neighbours));
+                parts.engine.set_swarms(Some(swarms.clone()));
+            }
             parts.engine.set_domain(Some((neighbours, trust)));
         }
         Ok(Self {
@@ -87,6 +100,7 @@ impl Running {
             discovery,
             trust,
             tasks,
+            swarms,
             server: None,
         })
     }
@@ -124,7 +138,7 @@ impl Running {
                 },
                 listener,
                 self.trust.clone(),
-                Arc::new(CacheHoldings::new(parts.cache.clone())),
+                Arc::new(self.shelf(parts)),
                 parts.engine.rates().clone(),
                 parts.engine.traffic().clone(),
             ),
@@ -141,9 +155,22 @@ impl Running {
         Ok(true)
     }
 
+    /// What peers may take.
+    fn shelf(&self, parts: &Parts) -> CacheHoldings {
+        let holdings = CacheHoldings::new(parts.cache.clone());
+        match &self.swarms {
+            Some(swarms) => holdings.with_swarms(swarms.shelf()),
+            None => holdings,
+        }
+    }
+
     /// Ends all of it.
     pub(super) async fn end(mut self, parts: &Parts) {
         parts.engine.set_domain(None);
+        parts.engine.set_swarms(None);
+        if let Some(swarms) = &self.swarms {
+            swarms.disconnect();
+        }
         let peers = self.discovery.peers().len();
         if peers > 0 {
             parts
@@ -153,6 +180,14 @@ impl Running {
         self.stop.cancel();
         drop(self.server.take());
         while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+/// What this node serves at most, as others are told.
+fn limits(settings: &Settings) -> ServeLimits {
+    ServeLimits {
+        clients: u32::try_from(settings.max_clients).unwrap_or(u32::MAX),
+        rate: settings.max_bandwidth_served,
     }
 }
 

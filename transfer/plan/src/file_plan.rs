@@ -354,6 +354,12 @@ impl FilePlan {
         index.0 < self.pieces.len() && !self.pieces.is_held(index.0)
     }
 
+    /// Whether every piece is held.
+    #[must_use]
+    pub const fn is_finished(&self) -> bool {
+        self.finished
+    }
+
     /// How many pieces are held.
     #[must_use]
     pub const fn held(&self) -> u32 {

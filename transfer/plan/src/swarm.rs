@@ -1,5 +1,6 @@
 //! Fetching one entity together: who of a swarm asks the origin for what.
 
+mod audit;
 mod claims;
 mod codec;
 mod gossip;
@@ -17,6 +18,7 @@ use crate::{PeerKey, piece_runs};
 use claims::Claims;
 use member::Member;
 
+pub use audit::AuditDice;
 pub(crate) use claims::{Claim, Lookout};
 pub use codec::{BadNews, MAX_NEWS, decode_news, encode_news};
 pub use gossip::{Gossip, Heard};

@@ -27,9 +27,7 @@ impl FileRun {
         // What is still on its way into the plan is looked at when all is here.
         let mut differing = self.store.partial.differing(&manifest);
         differing.retain(|index| !self.plan.wants(*index));
-        self.store.partial.discard_pieces(&differing)?;
-        self.plan.forget(&differing, now());
-        self.accounting.lose(self.bytes_of(&differing));
+        self.forget_pieces(&differing)?;
         self.content = Some(id);
         self.store.set_manifest(Some(manifest));
         self.beside.set_vouching(id);
@@ -79,7 +77,8 @@ impl FileRun {
     }
 
     fn pieces_of_peers(&self) -> Vec<(PeerKey, Vec<PieceIndex>)> {
-        let keys = (0..self.peers.len()).map(|key| PeerKey(u32::try_from(key).unwrap_or(u32::MAX)));
+        let keys =
+            (0..self.givers.len()).map(|key| PeerKey(u32::try_from(key).unwrap_or(u32::MAX)));
         keys.map(|key| (key, self.plan.pieces_from(Source::Peer(key))))
             .collect()
     }

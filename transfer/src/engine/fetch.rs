@@ -4,12 +4,14 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use futures::stream::{self, StreamExt as _};
-use potluck_content::ContentId;
+use potluck_content::{ContentId, EntityKey};
 use potluck_plan::RequestId;
 
 use crate::engine::piece_store::{Assembler, Event, Events, PieceStore};
+use crate::engine::swarms::Swarms;
 use crate::origin::{OriginClient, OriginError, OriginMeta, OriginRequest};
 use crate::peer_client::{PeerAddress, PeerClient, PeerError};
+use crate::swarm::SignedStatement;
 
 /// What one request to the origin is for.
 pub(crate) enum Parts {
@@ -77,6 +79,46 @@ pub(crate) async fn from_peer(
     let size = sink.store.layout.size();
     let result = async {
         let mut body = client.get(peer, &content, size, sink.bytes()).await?;
+        loop {
+            match body.read(assembler.room()).await? {
+                0 => return Ok::<(), PeerError>(()),
+                read => assembler.advance(read).await,
+            }
+        }
+    }
+    .await;
+    assembler.finish().await;
+    sink.tell(Event::PeerEnded(result)).await;
+}
+
+/// Fetches a run of pieces from another member of a swarm, with what vouches for them.
+pub(crate) async fn from_member(
+    client: PeerClient,
+    peer: PeerAddress,
+    (swarms, entity): (Swarms, EntityKey),
+    sink: Sink,
+) {
+    let mut assembler = sink.assembler();
+    let span = sink.bytes();
+    let result = async {
+        let asked = client.get_pieces(peer, &entity, sink.run.clone(), span.end - span.start);
+        let (preface, mut body) = asked.await?;
+        let (layout, run) = (sink.store.layout, sink.run.clone());
+        let vouching = Arc::clone(&swarms.vouching);
+        let check = move || vouching.check(&preface, &entity, &layout, run);
+        let checked = tokio::task::spawn_blocking(check).await;
+        let statements = match checked {
+            Ok(Ok(statements)) => statements,
+            Ok(Err(error)) if error.is_fault() => {
+                return Err(PeerError::Protocol(error.to_string()));
+            }
+            Ok(Err(_)) | Err(_) => return Err(PeerError::NotHeld),
+        };
+        let is_banned = |signed: &SignedStatement| swarms.is_banned(&signed.signer.id);
+        if statements.iter().any(is_banned) {
+            return Err(PeerError::NotHeld);
+        }
+        assembler.vouched(statements);
         loop {
             match body.read(assembler.room()).await? {
                 0 => return Ok::<(), PeerError>(()),

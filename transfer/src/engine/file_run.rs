@@ -14,19 +14,38 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::engine::beside::Beside;
-use crate::engine::fetch::{OriginSource, Parts, Sink, from_origin, from_peer};
+use crate::engine::fetch::{OriginSource, Parts, Sink, from_member, from_origin, from_peer};
 use crate::engine::neighbours::Neighbours;
 use crate::engine::packing::Packing;
 use crate::engine::piece_store::{Event, PieceStore};
 use crate::engine::request::TransferError;
 use crate::engine::search::{Found, News, Search};
+use crate::engine::together::{OfSwarm, Together, key_of};
 use crate::origin::OriginError;
 use crate::peer_client::{PeerAddress, PeerClient};
 use crate::rates::now;
+use crate::swarm::SignedStatement;
 
 /// New bytes are made durable after so many, or after so long.
 const CHECKPOINT_BYTES: u64 = 64 << 20;
 const CHECKPOINT_TIME: Duration = Duration::from_secs(5);
+
+/// Who gives pieces, and how it is asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Giver {
+    /// It holds the content, which a manifest proves.
+    Holder(PeerAddress),
+    /// It fetches the same entity.
+    Member(PeerAddress),
+}
+
+impl Giver {
+    pub(super) const fn address(self) -> PeerAddress {
+        match self {
+            Self::Holder(at) | Self::Member(at) => at,
+        }
+    }
+}
 
 /// One file on its way.
 pub(crate) struct FileRun {
@@ -38,7 +57,11 @@ pub(crate) struct FileRun {
     pub(crate) origin_use: OriginUse,
     /// Whether the whole came where a part was asked for.
     pub(crate) parts_refused: bool,
-    pub(crate) peers: Vec<PeerAddress>,
+    pub(crate) givers: Vec<Giver>,
+    /// The swarm that it is fetched with.
+    pub(crate) together: Option<Together>,
+    /// What members signed of pieces that turned out doubtful.
+    pub(crate) doubted: BTreeMap<PieceIndex, Arc<SignedStatement>>,
     pub(crate) domain: Option<(Arc<dyn Neighbours>, PeerClient)>,
     pub(crate) search: Option<Search>,
     pub(crate) content: Option<ContentId>,
@@ -62,7 +85,10 @@ impl FileRun {
     ) -> Result<(), TransferError> {
         self.look_at_window();
         loop {
-            if self.carry_out()? {
+            self.carry_out()?;
+            self.tell_swarm();
+            let audited = self.together.as_ref().is_none_or(|it| it.audits.are_done());
+            if self.plan.is_finished() && audited {
                 return Ok(());
             }
             let wake = self.poll_timeout();
@@ -78,6 +104,10 @@ impl FileRun {
                         std::panic::resume_unwind(error.into_panic());
                     }
                 }
+                swarm = of_swarm(&mut self.together) => match swarm {
+                    OfSwarm::Heard(peer, heard) => self.on_heard_all(peer, heard),
+                    OfSwarm::Audited(audited) => self.on_audited(&audited)?,
+                },
                 news = next_news(&mut self.search) => {
                     match news {
                         News::Found(found) => self.adopt(found)?,
@@ -96,7 +126,11 @@ impl FileRun {
                     self.save();
                     self.plan.handle_timeout(now());
                     if let Some(search) = &mut self.search {
-                        search.handle_timeout(&self.peers);
+                        let holders = self.givers.iter().filter_map(|giver| match giver {
+                            Giver::Holder(at) => Some(*at),
+                            Giver::Member(_) => None,
+                        });
+                        search.handle_timeout(&holders.collect::<Vec<_>>());
                     }
                     self.look_at_window();
                 }
@@ -106,11 +140,12 @@ impl FileRun {
 
     /// A peer takes part.
     pub(crate) fn join(&mut self, peer: PeerAddress, holding: PeerHolding) {
-        if self.peers.contains(&peer) || Some(holding.content) != self.content {
+        let giver = Giver::Holder(peer);
+        if self.givers.contains(&giver) || Some(holding.content) != self.content {
             return;
         }
-        let key = PeerKey(u32::try_from(self.peers.len()).unwrap_or(u32::MAX));
-        self.peers.push(peer);
+        let key = key_of(self.givers.len());
+        self.givers.push(giver);
         let holding = holding.bitfield.map_or(Holding::Whole, Holding::Pieces);
         self.plan.handle_peer_joined(key, holding, now());
     }
@@ -133,9 +168,7 @@ impl FileRun {
             self.search = None;
             return Ok(());
         }
-        self.store.partial.discard_pieces(&differing)?;
-        self.plan.forget(&differing, now());
-        self.accounting.lose(self.bytes_of(&differing));
+        self.forget_pieces(&differing)?;
         self.content = Some(found.manifest.id());
         self.store.set_manifest(Some(found.manifest));
         for (peer, holding) in found.holders {
@@ -152,9 +185,15 @@ impl FileRun {
         self.store.set_manifest(None);
         self.content = None;
         self.search = None;
-        for key in 0..self.peers.len() {
-            let key = PeerKey(u32::try_from(key).unwrap_or(u32::MAX));
-            self.plan.handle_fault(key, PeerFault::WrongContent, now());
+        for place in 0..self.givers.len() {
+            match self.givers[place] {
+                Giver::Holder(_) => {
+                    let fault = PeerFault::WrongContent;
+                    self.plan.handle_fault(key_of(place), fault, now());
+                }
+                // It gave what somebody signed: the origin will show who lied.
+                Giver::Member(_) => self.plan.handle_peer_left(key_of(place), now()),
+            }
         }
         self.plan.handle_window_closed(now());
         let good = self.plan.pieces_from(Source::Origin);
@@ -164,6 +203,14 @@ impl FileRun {
             .indices()
             .filter(|index| !self.plan.wants(*index) && good.binary_search(index).is_err())
             .collect();
+        if let Some(together) = self.together.take() {
+            let signed = doubtful
+                .iter()
+                .filter(|index| together.pieces.vouched_by(**index).is_some());
+            self.doubted = signed
+                .filter_map(|index| Some((*index, together.pieces.statement(*index)?)))
+                .collect();
+        }
         let (before, origin) = (self.accounting.received(), self.bytes_of(&good));
         tracing::warn!(pieces = doubtful.len(), "pieces dropped");
         self.store.partial.discard_pieces(&doubtful)?;
@@ -201,23 +248,15 @@ impl FileRun {
         }
     }
 
-    /// Says whether everything is held.
-    fn carry_out(&mut self) -> Result<bool, TransferError> {
+    fn carry_out(&mut self) -> Result<(), TransferError> {
         while let Some(action) = self.plan.poll_action() {
             tracing::debug!(?action, "plan");
             match action {
                 Action::Ask { request, peer, run } => {
-                    let address = self.peers.get(peer.0 as usize).copied();
-                    let (Some(address), Some((_, client)), Some(content)) =
-                        (address, &self.domain, self.content)
-                    else {
+                    if !self.ask_peer(request, peer, run) {
                         self.plan
                             .handle_request_ended(request, Outcome::NotHeld, now());
-                        continue;
-                    };
-                    let fetch =
-                        from_peer(client.clone(), address, content, self.sink(request, run));
-                    self.running.insert(request, self.requests.spawn(fetch));
+                    }
                 }
                 Action::AskOrigin { request, run } => {
                     let sink = self.sink(request, run);
@@ -235,7 +274,8 @@ impl FileRun {
                     }
                 }
                 Action::DropPeer { peer, reason } => self.drop_peer(peer, &reason),
-                Action::Finished => return Ok(true),
+                // The loop looks whether it is.
+                Action::Finished => {}
                 Action::Stuck { reason } => {
                     let error = self.origin_error.take();
                     return Err(error.map_or_else(
@@ -248,7 +288,31 @@ impl FileRun {
                 }
             }
         }
-        Ok(false)
+        Ok(())
+    }
+
+    /// Asks a peer, if it can still be asked.
+    fn ask_peer(&mut self, request: RequestId, peer: PeerKey, run: std::ops::Range<u32>) -> bool {
+        let Some((_, client)) = &self.domain else {
+            return false;
+        };
+        let (client, sink) = (client.clone(), self.sink(request, run));
+        let running = match (
+            self.givers.get(peer.0 as usize),
+            self.content,
+            &self.together,
+        ) {
+            (Some(Giver::Holder(at)), Some(content), _) => {
+                self.requests.spawn(from_peer(client, *at, content, sink))
+            }
+            (Some(Giver::Member(at)), _, Some(together)) => {
+                let swarm = (together.swarms.clone(), *together.pieces.entity());
+                self.requests.spawn(from_member(client, *at, swarm, sink))
+            }
+            _ => return false,
+        };
+        self.running.insert(request, running);
+        true
     }
 
     fn sink(&self, request: RequestId, run: std::ops::Range<u32>) -> Sink {
@@ -261,7 +325,11 @@ impl FileRun {
     }
 
     fn drop_peer(&mut self, peer: PeerKey, reason: &DropReason) {
-        let Some(address) = self.peers.get(peer.0 as usize) else {
+        let Some(address) = self
+            .givers
+            .get(peer.0 as usize)
+            .map(|giver| giver.address())
+        else {
             return;
         };
         tracing::debug!(peer = %address.id, %reason, "peer dropped");
@@ -295,6 +363,13 @@ impl FileRun {
             .iter()
             .map(|index| self.store.layout.len_of(*index) as u64)
             .sum()
+    }
+}
+
+async fn of_swarm(together: &mut Option<Together>) -> OfSwarm {
+    match together {
+        Some(together) => together.next().await,
+        None => std::future::pending().await,
     }
 }
 

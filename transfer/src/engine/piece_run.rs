@@ -2,22 +2,31 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use potluck_cache::Partial;
 use potluck_content::{Bitfield, Digest, Layout};
-use potluck_plan::{Accounting, FilePlan, FilePlanConfig, OriginTrouble, OriginUse, Rate, Source};
+use potluck_plan::{
+    Accounting, AuditDice, FilePlan, FilePlanConfig, OriginTrouble, OriginUse, Rate, Source,
+};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use crate::engine::audits::Audits;
 use crate::engine::file_run::FileRun;
 use crate::engine::file_task::{Attempt, FileTask, blocking};
 use crate::engine::key_locks::KeyGuard;
 use crate::engine::piece_store::PieceStore;
 use crate::engine::request::{Stage, TransferError};
+use crate::engine::share::Share;
+use crate::engine::together::Place;
 use crate::engine::whole_check::mismatches;
 use crate::engine::wish::{Wish, mismatch};
 use crate::origin::RangeSupport;
 use crate::rates::now;
+
+/// How long a transfer waits for its peers before the first byte of the origin.
+const LONGEST_WINDOW: Duration = Duration::from_millis(150);
 
 /// Makes what came durable when a transfer ends before its time, and only then lets
 /// the next one have the content.
@@ -56,6 +65,8 @@ impl FileTask {
         guard: KeyGuard,
     ) -> Result<Option<Attempt>, TransferError> {
         let domain = self.inner.domain().filter(|_| wish.use_peers);
+        let place = self.place_in_swarm(wish);
+        let asked_at = now();
         let (search, found) = self.search(wish, domain.as_ref()).await;
         let manifest = found.as_ref().map(|found| found.manifest.clone());
         let beside = self.look_beside(wish, domain.as_ref(), manifest.is_some());
@@ -80,6 +91,16 @@ impl FileTask {
         let store = Arc::new(PieceStore::new(layout, partial, manifest, limits));
         let saver = SaveOnDrop(Some((Arc::clone(&store), guard)));
 
+        let together = match place {
+            Some(place) => {
+                let waited = now().saturating_duration_since(asked_at);
+                if found.is_none() {
+                    place.settle(LONGEST_WINDOW.saturating_sub(waited)).await;
+                }
+                Some(place.open(&store, self.audits(wish, layout))?)
+            }
+            None => None,
+        };
         let start = self.begin(&store, &held);
         let (sender, events) = mpsc::channel(64);
         let origin_use = origin_use(wish);
@@ -95,7 +116,9 @@ impl FileTask {
             packing: wish.packing.clone().map(Arc::new),
             origin_use,
             parts_refused: false,
-            peers: Vec::new(),
+            givers: Vec::new(),
+            together,
+            doubted: BTreeMap::new(),
             domain: domain.map(|domain| (domain.neighbours, domain.peers)),
             search,
             content: proven,
@@ -110,6 +133,7 @@ impl FileTask {
             unsaved: 0,
             saved_at: now(),
         };
+        run.join_swarm();
         for (peer, holding) in found.map(|found| found.holders).unwrap_or_default() {
             run.join(peer, holding);
         }
@@ -126,6 +150,7 @@ impl FileTask {
         accounting.discarded = came.saturating_sub(accounting.peers + accounting.origin);
         let proven = run.content;
         let vouched = run.beside.vouches_for().map(|id| wish.vouched_for(id));
+        let together = run.together.take();
         drop(run);
         drop(store);
         if let Err(mut error) = result {
@@ -159,7 +184,12 @@ impl FileTask {
             error
         })?;
         Ok(Some(match finished {
-            Some(lease) => Attempt::Done(lease, accounting),
+            Some(lease) => {
+                if let Some(together) = together {
+                    together.finish(lease.id());
+                }
+                Attempt::Done(lease, accounting)
+            }
             None => Attempt::Again(accounting),
         }))
     }
@@ -184,7 +214,7 @@ impl FileTask {
                 self.show(|progress| {
                     progress.accounting = run.accounting;
                     progress.content = run.content;
-                    progress.peers = run.peers.len();
+                    progress.peers = run.givers.len();
                     if run.parts_refused {
                         progress.note(OriginTrouble::NoRanges);
                     }
@@ -249,6 +279,28 @@ impl FileTask {
             })
         })
         .await
+    }
+
+    /// A place in the swarm of what is wanted, where nodes share while they download.
+    fn place_in_swarm(&self, wish: &Wish) -> Option<Place> {
+        let entity = wish.entity.as_ref().filter(|_| wish.use_peers)?;
+        let shares = self.inner.config().share == Share::Downloading;
+        let swarms = self
+            .inner
+            .swarms()
+            .filter(|_| shares && wish.packing.is_none())?;
+        Place::take(swarms, entity.key(), wish.size()?)
+    }
+
+    /// None where a digest tells whether the whole is right.
+    fn audits(&self, wish: &Wish, layout: Layout) -> Audits {
+        let share = if wish.digests.is_empty() {
+            self.inner.config().audit_share
+        } else {
+            0.0
+        };
+        let dice = AuditDice::new(share, self.inner.random());
+        Audits::new(dice, Arc::clone(&wish.source), layout)
     }
 
     async fn abandon(&self, saver: SaveOnDrop) {

@@ -1,5 +1,6 @@
 //! Pieces on their way to the disk.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use potluck_cache::{CacheError, Partial, PutOutcome};
-use potluck_content::{HashedPiece, Layout, MIN_PIECE_LEN, Manifest, PieceIndex};
+use potluck_content::{ChainingValue, HashedPiece, Layout, MIN_PIECE_LEN, Manifest, PieceIndex};
 use potluck_plan::{JobKey, Priority, RequestId, Source};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -16,6 +17,7 @@ use crate::buffers::{Buffer, BufferPool};
 use crate::origin::OriginError;
 use crate::peer_client::PeerError;
 use crate::rates::{Rates, now};
+use crate::swarm::SignedStatement;
 
 /// How long bytes that came may go untold.
 const TELL_AFTER: Duration = Duration::from_millis(200);
@@ -45,7 +47,7 @@ pub(crate) struct PieceStore {
 #[derive(Debug)]
 pub(crate) enum Event {
     /// A piece is on disk.
-    Stored(PieceIndex),
+    Stored(Box<StoredPiece>),
     /// The bytes of a piece are not what the manifest, or the piece on disk, says.
     Wrong(PieceIndex),
     /// The disk failed.
@@ -56,6 +58,15 @@ pub(crate) enum Event {
     PeerEnded(Result<(), PeerError>),
     /// A request to the origin ended.
     OriginEnded(Result<(), OriginError>),
+}
+
+/// A piece that is on disk.
+#[derive(Debug)]
+pub(crate) struct StoredPiece {
+    pub(crate) index: PieceIndex,
+    pub(crate) value: ChainingValue,
+    /// What a member signed of it.
+    pub(crate) statement: Option<SignedStatement>,
 }
 
 pub(crate) type Events = mpsc::Sender<(RequestId, Event)>;
@@ -71,6 +82,8 @@ pub(crate) struct Assembler {
     untold: u64,
     told_at: Instant,
     puts: JoinSet<()>,
+    /// What vouches for the pieces that are to come, in their order.
+    statements: VecDeque<SignedStatement>,
 }
 
 impl PieceStore {
@@ -111,6 +124,11 @@ impl PieceStore {
         self.received.load(Ordering::Relaxed)
     }
 
+    /// Counts bytes that came for another reason than to be kept.
+    pub(crate) fn count(&self, bytes: u64) {
+        self.received.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     /// Waits until nothing is being written.
     pub(crate) async fn settle(&self) {
         // Never closed, so this cannot fail.
@@ -118,7 +136,13 @@ impl PieceStore {
     }
 
     /// Blocks.
-    fn put(&self, index: PieceIndex, bytes: Bytes, source: Source) -> Event {
+    fn put(
+        &self,
+        index: PieceIndex,
+        bytes: Bytes,
+        source: Source,
+        statement: Option<SignedStatement>,
+    ) -> Event {
         let Ok(piece) = HashedPiece::new(self.layout, index, bytes) else {
             return Event::Wrong(index);
         };
@@ -128,12 +152,25 @@ impl PieceStore {
                 Err(_) => return Event::Wrong(index),
             },
             None if source == Source::Origin => piece,
-            // Without a proof only the origin is believed: the proof that there was turned
-            // out to be of another content.
+            None if statement
+                .as_ref()
+                .is_some_and(|it| it.statement.fits(&piece)) =>
+            {
+                piece
+            }
+            // Without a proof only the origin is believed, and who signed for it: the proof
+            // that there was turned out to be of another content.
             None => return Event::Wrong(index),
         };
+        let value = piece.value();
         match self.partial.put_hashed(piece) {
-            Ok(PutOutcome::Stored | PutOutcome::AlreadyHeld) => Event::Stored(index),
+            Ok(PutOutcome::Stored | PutOutcome::AlreadyHeld) => {
+                Event::Stored(Box::new(StoredPiece {
+                    index,
+                    value,
+                    statement,
+                }))
+            }
             Ok(PutOutcome::Mismatch(_)) => Event::Wrong(index),
             Err(error) => Event::DiskFailed(error),
         }
@@ -156,7 +193,13 @@ impl Assembler {
             untold: 0,
             told_at: now(),
             puts: JoinSet::new(),
+            statements: VecDeque::new(),
         }
+    }
+
+    /// What vouches for the pieces of the run.
+    pub(crate) fn vouched(&mut self, statements: Vec<SignedStatement>) {
+        self.statements = statements.into();
     }
 
     /// Where the next bytes go; empty when the run is complete.
@@ -243,12 +286,13 @@ impl Assembler {
             return;
         };
         while self.puts.try_join_next().is_some() {}
+        let statement = self.statements.pop_front();
         let (store, request, events) = (Arc::clone(&self.store), self.request, self.events.clone());
         self.puts.spawn(async move {
             // Never closed, so this cannot fail.
             let hand = Arc::clone(&store.hands).acquire_owned().await;
             let put = tokio::task::spawn_blocking(move || {
-                let event = store.put(index, bytes, request.source());
+                let event = store.put(index, bytes, request.source(), statement);
                 // Whoever waits for the permit may want the store for itself.
                 drop(store);
                 drop((hand, permit));

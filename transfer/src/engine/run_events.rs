@@ -4,7 +4,7 @@ use potluck_content::PieceIndex;
 use potluck_plan::{OriginFailure, OriginUse, Outcome, PeerFault, PieceUse, RequestId, Source};
 
 use crate::engine::file_run::FileRun;
-use crate::engine::piece_store::Event;
+use crate::engine::piece_store::{Event, StoredPiece};
 use crate::engine::request::TransferError;
 use crate::origin::OriginError;
 use crate::peer_client::PeerError;
@@ -19,7 +19,8 @@ impl FileRun {
         let source = request.source();
         match event {
             Event::Progress(bytes) => self.plan.handle_progress(request, bytes, now()),
-            Event::Stored(index) => {
+            Event::Stored(stored) => {
+                let index = stored.index;
                 if self.plan.handle_piece(request, index, now()) == PieceUse::Keep {
                     let bytes = self.store.layout.len_of(index) as u64;
                     if self.accounting.total() == 0 {
@@ -27,6 +28,7 @@ impl FileRun {
                     }
                     self.accounting.add(source, bytes);
                     self.unsaved += bytes;
+                    self.vouch(source, *stored)?;
                 } else if self.plan.wants(index) {
                     // Of a peer that was dropped while it was written: it must not stand
                     // in the way of the right one.
@@ -46,6 +48,25 @@ impl FileRun {
         Ok(())
     }
 
+    /// A piece is kept: others may have it, with what vouches for it.
+    fn vouch(&mut self, source: Source, stored: StoredPiece) -> Result<(), TransferError> {
+        if source == Source::Origin
+            && let Some(doubted) = self.doubted.remove(&stored.index)
+            && doubted.statement.value != stored.value
+        {
+            self.expose(&doubted, stored.value)?;
+        }
+        let members = self.plan.members();
+        let proven = self.store.manifest().is_some();
+        if let Some(together) = &mut self.together {
+            if let (Some(signed), false) = (&stored.statement, proven) {
+                together.audits.consider(signed, members);
+            }
+            together.offer(source, stored);
+        }
+        Ok(())
+    }
+
     /// The origin is right: whoever said otherwise is not.
     fn origin_differs(&mut self, index: PieceIndex) -> Result<(), TransferError> {
         if self.beside.vouches_for().is_some() {
@@ -57,9 +78,7 @@ impl FileRun {
         }
         if self.store.partial.bitfield().has(index) && !self.plan.wants(index) {
             // Held from before, and not the same: what is held may be of anything.
-            self.store.partial.discard_pieces(&[index])?;
-            self.plan.forget(&[index], now());
-            self.accounting.lose(self.bytes_of(&[index]));
+            self.forget_pieces(&[index])?;
         }
         Ok(())
     }

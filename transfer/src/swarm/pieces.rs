@@ -12,6 +12,8 @@ use potluck_content::{
     Bitfield, ChainingValue, ContentId, EntityKey, Layout, PieceIndex, Statement,
 };
 
+use potluck_discovery::PeerId;
+
 use crate::holdings::Leased;
 use crate::shelf::{Readable, TakenPieces};
 use crate::swarm::preface::encode;
@@ -121,6 +123,16 @@ impl SwarmPieces {
         match self.signed(index, vouched, SystemTime::now()) {
             Word::Signed(signed) => Some(signed),
             Word::NotNeeded | Word::Over => None,
+        }
+    }
+
+    /// The other member that vouches for a piece; nobody for one of this node's own, and for
+    /// one that a manifest proves.
+    #[must_use]
+    pub fn vouched_by(&self, index: PieceIndex) -> Option<PeerId> {
+        match self.lock().vouched.get(&index)? {
+            Vouched::Other(signed) => Some(signed.signer.id),
+            Vouched::Own(..) | Vouched::Proven => None,
         }
     }
 

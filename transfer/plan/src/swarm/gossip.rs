@@ -11,6 +11,9 @@ use super::teller::Teller;
 
 /// The least time between two messages to one peer. What happens meanwhile goes into one.
 const GAP: Duration = Duration::from_millis(20);
+/// The most pieces' runs in one message, so that it stays below 32 KiB: each takes six
+/// bytes at most. One news alone may have more, of two bytes each.
+const MAX_RUNS: usize = 4096;
 /// How long a peer that could not be told is left alone.
 const AFTER_FAILURE: Duration = Duration::from_millis(250);
 /// Swarms whose file is complete, in which this node only gives. The oldest go first.
@@ -144,6 +147,22 @@ impl<P: Copy + Ord> Gossip<P> {
         self.swarms.remove(entity);
         self.dirty.remove(entity);
         self.given.retain(|given| given != entity);
+    }
+
+    /// What a peer said was lost: it is asked for everything anew.
+    pub fn ask_anew(&mut self, entity: &EntityKey, peer: P) {
+        if let Some(swarm) = self.swarms.get_mut(entity)
+            && self.links.contains_key(&peer)
+        {
+            swarm.told.insert(peer, Told::Nothing);
+            self.dirty.insert(*entity);
+        }
+    }
+
+    /// Whether this node fetches anything together with others.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.dirty.is_empty() && self.swarms.values().all(|swarm| !swarm.fetches)
     }
 
     /// Whether everybody who was asked to take part has answered.
@@ -315,7 +334,7 @@ impl<P: Copy + Ord> Gossip<P> {
             .map(|(peer, _)| *peer)
             .collect();
         for peer in free {
-            let (mut message, mut under_way) = (Vec::new(), Vec::new());
+            let (mut message, mut under_way, mut runs) = (Vec::new(), Vec::new(), 0);
             for entity in &self.dirty {
                 let Some(swarm) = self.swarms.get_mut(entity) else {
                     continue;
@@ -335,10 +354,11 @@ impl<P: Copy + Ord> Gossip<P> {
                     } else {
                         std::mem::replace(told, Told::Member(cursor.clone()))
                     };
+                    runs += news.got.len() + news.fetching.len() + 20;
                     message.push(news);
                     under_way.push((*entity, before, cursor));
                 }
-                if message.len() == MAX_NEWS {
+                if message.len() == MAX_NEWS || runs >= MAX_RUNS {
                     break;
                 }
             }
@@ -394,17 +414,12 @@ impl<P: Copy + Ord> Gossip<P> {
     }
 
     fn push(&mut self, entity: EntityKey, from: P, heard: Heard) {
-        let Some(swarm) = self.swarms.get_mut(&entity) else {
-            return;
-        };
-        if !swarm.fetches {
+        let fetches = self.swarms.get(&entity).map(|swarm| swarm.fetches);
+        if fetches != Some(true) {
             return;
         }
         if self.heard.len() >= MAX_HEARD {
-            // It is asked for everything again.
-            swarm.told.insert(from, Told::Nothing);
-            self.dirty.insert(entity);
-            return;
+            return self.ask_anew(&entity, from);
         }
         self.heard.push_back((entity, from, heard));
     }

@@ -1,0 +1,270 @@
+//! A file that is fetched together with the other members of its swarm.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use potluck_content::{ChainingValue, ContentId, EntityKey, Layout, PieceIndex};
+use potluck_discovery::PeerId;
+use potluck_plan::{Heard, PeerKey, Source};
+
+use crate::engine::audits::{Audited, Audits};
+use crate::engine::file_run::{FileRun, Giver};
+use crate::engine::piece_store::{PieceStore, StoredPiece};
+use crate::engine::request::TransferError;
+use crate::engine::swarms::Swarms;
+use crate::rates::now;
+use crate::shelf::Readable;
+use crate::swarm::{SignedStatement, SwarmPieces};
+use crate::talk::{Membership, member_id};
+
+/// A transfer's part in a swarm.
+pub(crate) struct Together {
+    pub(crate) swarms: Swarms,
+    pub(crate) membership: Membership,
+    pub(crate) pieces: Arc<SwarmPieces>,
+    pub(crate) audits: Audits,
+    /// Whether it is finished, and stays on the shelf.
+    pub(crate) kept: bool,
+}
+
+/// What comes from a swarm.
+pub(crate) enum OfSwarm {
+    /// A member said something.
+    Heard(PeerId, Heard),
+    /// A piece was compared with the origin.
+    Audited(Audited),
+}
+
+/// A place in a swarm, before it is known where the bytes go.
+pub(crate) struct Place {
+    pub(crate) swarms: Swarms,
+    pub(crate) membership: Membership,
+    pub(crate) entity: EntityKey,
+}
+
+struct Reading(potluck_cache::PartialReader);
+
+impl Readable for Reading {
+    fn size(&self) -> u64 {
+        self.0.size()
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> std::io::Result<()> {
+        self.0.read_exact_at(buffer, offset)
+    }
+}
+
+impl Place {
+    /// Takes part in the swarm of an entity, unless this node does already.
+    pub(crate) fn take(swarms: Swarms, entity: EntityKey, size: u64) -> Option<Self> {
+        let layout = Layout::for_size(size).ok()?;
+        let membership = swarms.talk.join(entity, layout)?;
+        Some(Self {
+            swarms,
+            membership,
+            entity,
+        })
+    }
+
+    /// Waits until the peers have said whether they take part, not for long.
+    pub(crate) async fn settle(&self, most: Duration) {
+        // Who answers later takes part then.
+        let _ = tokio::time::timeout(most, self.membership.settled()).await;
+    }
+
+    /// Begins to give what is in the store.
+    pub(crate) fn open(
+        self,
+        store: &PieceStore,
+        audits: Audits,
+    ) -> Result<Together, TransferError> {
+        let reader = store.partial.reader().map_err(|error| {
+            let context = potluck_plan::ErrorContext::LocalFile;
+            TransferError::new("cache_failed", context, error.to_string(), true)
+        })?;
+        let vouching = Arc::clone(&self.swarms.vouching);
+        let reader = Arc::new(Reading(reader));
+        let pieces = Arc::new(SwarmPieces::new(
+            self.entity,
+            store.layout,
+            reader,
+            vouching,
+        ));
+        self.swarms.shelf.put(Arc::clone(&pieces));
+        Ok(Together {
+            swarms: self.swarms,
+            membership: self.membership,
+            pieces,
+            audits,
+            kept: false,
+        })
+    }
+}
+
+impl Together {
+    /// Waits for the next. Safe to cancel.
+    pub(super) async fn next(&mut self) -> OfSwarm {
+        tokio::select! {
+            (peer, heard) = self.membership.next() => OfSwarm::Heard(peer, heard),
+            audited = self.audits.next() => OfSwarm::Audited(audited),
+        }
+    }
+
+    /// Offers a piece to the other members, with what vouches for it.
+    pub(super) fn offer(&self, source: Source, stored: StoredPiece) {
+        let index = stored.index;
+        match (source, stored.statement) {
+            (Source::Origin, _) => self.pieces.offer_own(index, stored.value),
+            (Source::Peer(_), Some(statement)) => self.pieces.offer(statement),
+            // Of a peer that holds the whole: whoever wants it asks there.
+            (Source::Peer(_), None) => return,
+        }
+        self.membership.tell(|teller| teller.offer(index));
+    }
+
+    /// The file is complete and can be given from the cache.
+    pub(super) fn finish(mut self, content: ContentId) {
+        self.swarms.shelf.finish(&self.pieces, content);
+        self.kept = true;
+        self.membership.finish();
+    }
+
+    /// Offers these no more.
+    pub(super) fn withdraw(&self, pieces: &[PieceIndex]) {
+        for index in pieces {
+            self.pieces.withdraw(*index);
+        }
+        self.membership.tell(|teller| teller.withdraw(pieces));
+    }
+}
+
+impl Drop for Together {
+    fn drop(&mut self) {
+        if !self.kept {
+            self.swarms.shelf.remove(&self.pieces);
+        }
+    }
+}
+
+impl FileRun {
+    /// Members of the swarm said something: this, and what else is there already.
+    pub(super) fn on_heard_all(&mut self, peer: PeerId, heard: Heard) {
+        self.on_heard(peer, heard);
+        while let Some((peer, heard)) = self.try_heard() {
+            self.on_heard(peer, heard);
+        }
+    }
+
+    /// A member of the swarm said something.
+    pub(super) fn on_heard(&mut self, peer: PeerId, heard: Heard) {
+        let known = self
+            .givers
+            .iter()
+            .position(|giver| matches!(giver, Giver::Member(at) if at.id == peer));
+        match (heard, known) {
+            (Heard::Gone, Some(key)) => self.plan.handle_peer_left(key_of(key), now()),
+            (Heard::Gone, None) => {}
+            (Heard::News(news), known) => {
+                let Some(key) = known.or_else(|| self.meet(peer)) else {
+                    return;
+                };
+                self.plan
+                    .handle_news(key_of(key), member_id(&peer), &news, now());
+            }
+        }
+    }
+
+    /// Lets the plan know with whom it fetches.
+    pub(super) fn join_swarm(&mut self) {
+        let Some(together) = &self.together else {
+            return;
+        };
+        let (me, entity) = (together.swarms.me, *together.pieces.entity());
+        self.plan.join_swarm(me, entity, now());
+        while let Some((peer, heard)) = self.try_heard() {
+            self.on_heard(peer, heard);
+        }
+    }
+
+    /// Tells the swarm what this node asks of the origin.
+    pub(super) fn tell_swarm(&self) {
+        if let Some(together) = &self.together {
+            let (fetching, fetched) = (self.plan.fetching(), self.plan.fetched());
+            together
+                .membership
+                .tell(|teller| teller.set_fetching(fetching, fetched));
+        }
+    }
+
+    /// What a member signed is not what the origin has: its word counts no more, and
+    /// everything that only it vouched for is fetched again.
+    pub(super) fn expose(
+        &mut self,
+        signed: &SignedStatement,
+        truth: ChainingValue,
+    ) -> Result<(), TransferError> {
+        let signer = signed.signer.id;
+        let statement = &signed.statement;
+        let said = format!(
+            "signed {:?} as piece {} of entity {}, where the origin has {truth:?}",
+            statement.value, statement.index, statement.entity
+        );
+        tracing::warn!(peer = %signer, "{said}");
+        let Some(together) = &self.together else {
+            return Ok(());
+        };
+        together.swarms.ban(signer);
+        if let Some((neighbours, client)) = &self.domain {
+            client.forget(&signer);
+            neighbours.report_fault(signer, said);
+        }
+        let of_signer: Vec<PieceIndex> = (together.pieces.offered().held())
+            .filter(|index| {
+                let vouched = together.pieces.vouched_by(*index);
+                vouched == Some(signer)
+            })
+            .collect();
+        self.forget_pieces(&of_signer)?;
+        if let Some(key) = self.givers.iter().position(
+            |giver| matches!(giver, Giver::Member(at) | Giver::Holder(at) if at.id == signer),
+        ) {
+            self.plan.handle_peer_left(key_of(key), now());
+        }
+        Ok(())
+    }
+
+    /// These are worthless: they are fetched again, and given to nobody.
+    pub(super) fn forget_pieces(&mut self, pieces: &[PieceIndex]) -> Result<(), TransferError> {
+        if let Some(together) = &self.together {
+            together.withdraw(pieces);
+        }
+        self.store.partial.discard_pieces(pieces)?;
+        self.plan.forget(pieces, now());
+        self.accounting.lose(self.bytes_of(pieces));
+        Ok(())
+    }
+
+    pub(super) fn try_heard(&mut self) -> Option<(PeerId, Heard)> {
+        self.together.as_mut()?.membership.try_next()
+    }
+
+    /// A piece that a member gave was compared with the origin.
+    pub(super) fn on_audited(&mut self, audited: &Audited) -> Result<(), TransferError> {
+        self.store.count(audited.bytes);
+        match audited.contradiction() {
+            Some(truth) => self.expose(&audited.signed, truth),
+            None => Ok(()),
+        }
+    }
+
+    fn meet(&mut self, peer: PeerId) -> Option<usize> {
+        let (neighbours, _) = self.domain.as_ref()?;
+        let at = neighbours.peers().into_iter().find(|at| at.id == peer)?;
+        self.givers.push(Giver::Member(at));
+        Some(self.givers.len() - 1)
+    }
+}
+
+pub(super) fn key_of(place: usize) -> PeerKey {
+    PeerKey(u32::try_from(place).unwrap_or(u32::MAX))
+}
