@@ -43,7 +43,8 @@ pub struct Request {
 impl Nginx {
     /// Starts it on `host`, for HTTP and HTTPS, with an empty document root. Below
     /// `/slow/` it sends the same files at 1 MiB per second and connection;
-    /// below `/gzip/` it compresses them for those who want that.
+    /// below `/gzip/` it compresses them for those who want that; below `/named/` it is slow
+    /// too and says where the manifest of each file is.
     pub fn start(lab: &Lab, host: &Host) -> Result<Self> {
         let dir = lab.subdir(&format!("nginx-{}", host.name()))?;
         let root = dir.join("root");
@@ -169,6 +170,11 @@ http {{
         root {root};
         location /gzip/ {{ alias {root}/; gzip on; gzip_types *; gzip_min_length 1; }}
         location /slow/ {{ alias {root}/; limit_rate 1m; }}
+        location /named/ {{
+            alias {root}/;
+            limit_rate 1m;
+            add_header Link '<$uri.potluck>; rel="describedby"; type="application/vnd.potluck.manifest"';
+        }}
     }}
 }}
 "#

@@ -1,0 +1,129 @@
+//! Files that were published: their manifests lie beside them at the origin.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use potluck_tests::{Blob, Lab, Nginx, Node, Request, bytes_of, circle};
+use serde_json::Value;
+
+const SIZE: usize = 3 << 20;
+
+/// Publishes a file of the origin with the program alone; the size of its manifest.
+fn publish(lab: &Lab, file: &Path) -> Result<u64> {
+    let publisher = Node::new(lab, &lab.host("publisher")?, &[])?;
+    let path = file.to_str().context("a path in UTF-8")?;
+    let said = publisher.json(&["publish", path])?;
+    let manifest = format!("{path}.potluck");
+    ensure!(
+        said["file"] == path && said["manifest"] == manifest,
+        "{said}"
+    );
+    ensure!(said["size"] == SIZE as u64, "{said}");
+    let bytes = fs::read(file)?;
+    let id = format!("b3:{}", blake3::hash(&bytes).to_hex());
+    ensure!(said["content_id"] == id, "{said}");
+    ensure!(!publisher.data_dir().exists(), "it needs no node");
+    Ok(fs::metadata(manifest)?.len())
+}
+
+/// Lets a job transfer a file, and leaves it to be completed.
+fn transfer(node: &Node, url: &str, name: &str) -> Result<Value> {
+    let job = node.json(&["job", "create", "--priority", "foreground"])?;
+    let id = job["id"].as_str().context("an id")?.to_owned();
+    let path = node.downloads()?.join(name);
+    let path = path.to_str().context("a path in UTF-8")?;
+    node.ok(&["job", "add", &id, url, path])?;
+    node.ok(&["job", "resume", &id])?;
+    node.await_job(&id, &["transferred", "error"], Duration::from_secs(60))
+}
+
+fn is_validated(node: &Node, job: &Value) -> Result<bool> {
+    let content = job["files"][0]["content_id"].as_str().context("an id")?;
+    let shown = node.json(&["cache", "show", content])?;
+    shown["validated"].as_bool().context("validated")
+}
+
+fn for_manifests(nginx: &Nginx) -> Result<Vec<Request>> {
+    let mut requests = nginx.requests()?;
+    requests.retain(|request| request.uri.ends_with(".potluck"));
+    Ok(requests)
+}
+
+mod needs_nginx {
+    use super::*;
+
+    #[test]
+    fn the_manifest_that_the_origin_names_vouches_for_the_file() {
+        Lab::run(|lab| {
+            let nginx = Nginx::start(lab, &lab.host("origin")?)?;
+            let blob = Blob::new(1, SIZE);
+            let len = publish(lab, &blob.write(nginx.root(), "file.bin")?)?;
+            let mut node = Node::new(lab, &lab.host("a")?, &[])?;
+            node.start()?;
+            let job = transfer(&node, &nginx.url("named/file.bin"), "file.bin")?;
+            ensure!(job["state"] == "transferred", "{job}");
+            // Nobody has accepted it: the origin's word is enough.
+            ensure!(is_validated(&node, &job)?, "{job}");
+            ensure!(bytes_of(&job, "bytes_from_origin")? == SIZE as u64, "{job}");
+            ensure!(bytes_of(&job, "bytes_discarded")? == 0, "{job}");
+            let stats = node.json(&["stats"])?;
+            ensure!(stats["bytes_of_manifests"] == len, "{stats}");
+            ensure!(stats["bytes_from_origin"] == SIZE as u64, "{stats}");
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn nodes_that_share_what_they_download_find_it_by_its_name() {
+        Lab::run(|lab| {
+            let nginx = Nginx::start(lab, &lab.host("origin")?)?;
+            let blob = Blob::new(2, SIZE);
+            let published = blob.write(nginx.root(), "file.bin")?;
+            publish(lab, &published)?;
+            blob.write(nginx.root(), "plain/a.bin")?;
+            Blob::new(3, SIZE).write(nginx.root(), "plain/b.bin")?;
+            let circle = circle(lab, &["a", "b"], &["profile = \"lan\""])?;
+            let a = &circle[0];
+            let job = transfer(a, &nginx.url("slow/file.bin"), "file.bin")?;
+            ensure!(job["state"] == "transferred", "{job}");
+            ensure!(is_validated(a, &job)?, "{job}");
+            let asked = for_manifests(&nginx)?;
+            ensure!(asked.len() == 1 && asked[0].status == 200, "{asked:?}");
+
+            // A directory without manifests is asked once.
+            fs::remove_file(published.with_file_name("file.bin.potluck"))?;
+            for name in ["b.bin", "a.bin"] {
+                a.get(&nginx.url(&format!("slow/plain/{name}")), name)?;
+            }
+            let asked = for_manifests(&nginx)?.split_off(1);
+            ensure!(asked.len() == 1 && asked[0].status == 404, "{asked:?}");
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_file_that_was_replaced_and_not_published_again_comes_all_the_same() {
+        Lab::run(|lab| {
+            let nginx = Nginx::start(lab, &lab.host("origin")?)?;
+            let old = Blob::new(4, SIZE).write(nginx.root(), "file.bin")?;
+            publish(lab, &old)?;
+            let new = Blob::new(5, SIZE);
+            new.write(nginx.root(), "file.bin")?;
+            let mut node = Node::new(lab, &lab.host("a")?, &[])?;
+            node.start()?;
+            let job = node.get(&nginx.url("named/file.bin"), "file.bin")?;
+            new.check(&node.downloaded("file.bin")?)?;
+            ensure!(bytes_of(&job, "bytes_from_origin")? == SIZE as u64, "{job}");
+            let troubles = &job["files"][0]["troubles"];
+            ensure!(*troubles == serde_json::json!(["stale_manifest"]), "{job}");
+            let events = node.json_lines(&["events"])?;
+            let told = events
+                .iter()
+                .filter(|event| event["kind"] == "origin_trouble");
+            ensure!(told.count() == 1, "{events:?}");
+            Ok(())
+        });
+    }
+}
