@@ -11,6 +11,8 @@ use super::teller::Teller;
 
 /// The least time between two messages to one peer. What happens meanwhile goes into one.
 const GAP: Duration = Duration::from_millis(20);
+/// With many peers it is longer, so that what one node says and hears stays bounded.
+const GAP_FOR_EACH: Duration = Duration::from_micros(2_500);
 /// The most pieces' runs in one message, so that it stays below 32 KiB: each takes six
 /// bytes at most. One news alone may have more, of two bytes each.
 const MAX_RUNS: usize = 4096;
@@ -273,7 +275,7 @@ impl<P: Copy + Ord> Gossip<P> {
 
     /// A peer answered the message that is under way to it.
     pub fn handle_answer(&mut self, from: P, news: Vec<News>, now: Instant) {
-        let under_way = self.end_message(from, now + GAP);
+        let under_way = self.end_message(from, now + self.gap());
         let mut answers: BTreeMap<EntityKey, News> =
             news.into_iter().map(|one| (one.entity, one)).collect();
         for (entity, before, cursor) in under_way {
@@ -389,6 +391,11 @@ impl<P: Copy + Ord> Gossip<P> {
         }
         let free = self.links.values().filter(|link| link.under_way.is_none());
         free.filter_map(|link| link.not_before).min()
+    }
+
+    fn gap(&self) -> Duration {
+        let links = u32::try_from(self.links.len()).unwrap_or(u32::MAX);
+        GAP.max(GAP_FOR_EACH.saturating_mul(links))
     }
 
     /// Forgets swarms of which nobody has anything to hear.
