@@ -15,6 +15,10 @@ const UNITS: u64 = 64;
 /// The longest unit, in bytes, where pieces are not longer.
 const LONGEST_UNIT: u64 = 4 << 20;
 
+/// How many members fetch from the origin while all of them get on. Few, so that each
+/// piece comes soon and can be given on: of many that come at once, all come at the end.
+const FETCHERS: usize = 8;
+
 /// How long a member may take to begin with what it claims.
 const PATIENCE_TO_BEGIN: Duration = Duration::from_secs(1);
 /// How long a member that asked the origin may bring nothing. Longer, because an origin
@@ -84,13 +88,14 @@ impl Claims {
         members: &BTreeMap<PeerKey, Member>,
         now: Instant,
     ) {
+        let wanting = || members.iter().filter(|(_, member)| !member.whole);
+        let fetchers = Fetchers::of(entity, wanting().map(|(_, member)| member.id).chain([me]));
         for (unit, before) in (0u32..).zip(&mut self.before_me) {
             let first = before.first().copied();
-            let mine = (me.rank(entity, unit), me);
-            let mut higher: Vec<_> = members
-                .iter()
-                .filter(|(_, member)| !member.whole)
-                .map(|(key, member)| ((member.id.rank(entity, unit), member.id), *key))
+            let rank = |id: MemberId| (fetchers.have(entity, id), id.rank(entity, unit), id);
+            let mine = rank(me);
+            let mut higher: Vec<_> = wanting()
+                .map(|(key, member)| (rank(member.id), *key))
                 .filter(|(rank, _)| *rank > mine)
                 .collect();
             higher.sort_unstable_by(|a, b| b.cmp(a));
@@ -210,6 +215,33 @@ impl Claims {
     fn before(&self, index: u32) -> &[PeerKey] {
         let unit = self.before_me.get((index / self.unit) as usize);
         unit.map_or(&[], Vec::as_slice)
+    }
+}
+
+/// The members that rank before all others for every unit.
+struct Fetchers {
+    /// The lowest of their ranks.
+    last: (u64, MemberId),
+}
+
+impl Fetchers {
+    fn of(entity: &EntityKey, members: impl Iterator<Item = MemberId>) -> Self {
+        let mut ranks: Vec<_> = members.map(|id| Self::rank(entity, id)).collect();
+        ranks.sort_unstable_by(|a, b| b.cmp(a));
+        ranks.truncate(FETCHERS);
+        let last = ranks.last().copied();
+        Self {
+            last: last.unwrap_or((0, MemberId([0; 16]))),
+        }
+    }
+
+    fn have(&self, entity: &EntityKey, id: MemberId) -> bool {
+        Self::rank(entity, id) >= self.last
+    }
+
+    /// Other than for any unit.
+    fn rank(entity: &EntityKey, id: MemberId) -> (u64, MemberId) {
+        (id.rank(entity, u32::MAX - 1), id)
     }
 }
 
