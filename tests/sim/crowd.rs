@@ -14,7 +14,7 @@ fn judge(name: &str, seed: u64, report: &CrowdReport, holds: bool) {
 
 #[test]
 fn a_cold_crowd_costs_the_origin_one_copy_and_little_more_than_the_least_time() {
-    for hosts in [4, 8, 16] {
+    for hosts in [4, 8, 16, 32] {
         for seed in 1..=2 {
             let report = Crowd::run(CrowdSettings::cold(hosts, seed));
             let holds = report.copies <= 1.02 && report.times_bound() <= 1.10;

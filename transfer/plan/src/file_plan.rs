@@ -9,6 +9,7 @@ mod peer;
 mod pieces;
 mod relieve;
 mod schedule;
+mod spread;
 mod together;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -29,7 +29,10 @@ impl FilePlan {
     pub(super) fn origin_may_help(&self, now: Instant) -> bool {
         self.origin_is_usable()
             && (self.peers.is_empty()
-                || self.delay_over && self.is_slow(now) && self.origin_is_the_faster(now))
+                || self.delay_over
+                    && !self.comes_from_others(now)
+                    && self.is_slow(now)
+                    && self.origin_is_the_faster(now))
     }
 
     pub(super) fn ask_origin(&mut self, now: Instant) {

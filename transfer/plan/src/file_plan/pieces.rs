@@ -86,6 +86,11 @@ impl PieceTable {
         self.reopened
     }
 
+    /// What was not to be asked of somebody may be now.
+    pub(super) const fn reopen(&mut self) {
+        self.reopened += 1;
+    }
+
     pub(super) const fn held(&self) -> u32 {
         self.held
     }

@@ -156,6 +156,7 @@ impl FilePlan {
     }
 
     fn ask_peers(&mut self, now: Instant) {
+        self.look_again(now);
         let mut order = self.peers_in_order();
         // In rounds, so that a content of few pieces is spread over all who hold it.
         while !order.is_empty() && self.pieces.missing() > 0 {
@@ -187,7 +188,12 @@ impl FilePlan {
     /// that nobody ends up waiting for the one who holds them all.
     fn choose_for_peer(&self, key: PeerKey, now: Instant) -> Option<Range<u32>> {
         let holding = &self.peers.get(&key)?.holding;
-        let can = |index: &u32| self.is_candidate(*index) && holding.has(PieceIndex(*index));
+        let lets = self.lets_others_begin(now);
+        let can = |index: &u32| {
+            self.is_candidate(*index)
+                && holding.has(PieceIndex(*index))
+                && !(lets && self.is_turn_of_others(*index))
+        };
         let start = self
             .pieces
             .iter_missing()

@@ -34,18 +34,20 @@ pub(super) struct Together {
     /// Bytes that the origin gave.
     pub(super) fetched: u64,
     fetched_at: Instant,
-    got_at: Instant,
+    pub(super) got_at: Instant,
     /// The usual time between two pieces, from wherever.
     gap: Duration,
     /// When claims are to be looked at again.
     not_before: Instant,
+    /// When pieces that were left to others are to be looked at again.
+    pub(super) turn_at: Instant,
     /// When requests in flight are to be looked at again.
     relieve_at: Instant,
     /// Whether it is time to see who is slow.
     pub(super) look_around: bool,
     /// Pieces asked of the origin that were claimed by somebody who was late or slow.
     taken_over: u64,
-    salt: Option<u64>,
+    pub(super) salt: Option<u64>,
 }
 
 impl Together {
@@ -57,6 +59,7 @@ impl Together {
             gap: Duration::ZERO,
             not_before: now,
             relieve_at: now,
+            turn_at: now,
             look_around: false,
             taken_over: 0,
             salt: None,
