@@ -98,10 +98,15 @@ impl Choice {
         if let Some(wrong) = scenes.iter().find(|name| !SCENES.contains(&name.as_str())) {
             bail!("no scene {wrong:?}: {}", SCENES.join(", "));
         }
+        let cold_hosts = list("POTLUCK_CROWD_N", &[4, 8, 16])?;
+        ensure!(
+            !cold_hosts.contains(&0),
+            "POTLUCK_CROWD_N: a crowd of nobody"
+        );
         let one = |key, default| list(key, &[default]).map(|values: Vec<u64>| values[0]);
         Ok(Self {
             scenes,
-            cold_hosts: list("POTLUCK_CROWD_N", &[4, 8, 16])?,
+            cold_hosts,
             systems: list("POTLUCK_CROWD_SYSTEMS", &System::ALL)?,
             runs: one("POTLUCK_CROWD_RUNS", 3)?,
             seed: one("POTLUCK_CROWD_SEED", 1)?,

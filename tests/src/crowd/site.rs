@@ -9,6 +9,9 @@ use crate::{Host, Lab, Nginx};
 /// count segments, and faster ones may lose some on a busy machine.
 const PROBE: u64 = 500_000_000;
 
+/// What nodes leave free on a disk by default.
+const LEFT_FREE: u64 = 1 << 30;
+
 /// An origin and hosts of a lab.
 #[derive(Debug)]
 pub struct Site<'lab> {
@@ -27,6 +30,7 @@ impl<'lab> Site<'lab> {
         let (origin, probe) = (lab.host("origin")?, lab.host("probe")?);
         let nginx = Nginx::start(lab, &origin)?;
         let load = Load::write(scene.wanted, scene.seed, nginx.root())?;
+        check_room(lab, load.size() * (2 * scene.parts.len() as u64 + 1))?;
         let mut hosts = Vec::new();
         for number in 1..=scene.parts.len() {
             let host = lab.host(&format!("h{number}"))?;
@@ -108,4 +112,17 @@ impl<'lab> Site<'lab> {
     pub fn copy(&self) -> f64 {
         self.load.size() as f64 * self.overhead
     }
+}
+
+/// Fails where a run would end for lack of room: a node keeps a file in its cache and in
+/// its place.
+fn check_room(lab: &Lab, bytes: u64) -> Result<()> {
+    let disk = rustix::fs::statvfs(lab.dir())?;
+    let (free, wanted) = (disk.f_bavail * disk.f_frsize, bytes + LEFT_FREE);
+    ensure!(
+        free >= wanted,
+        "{} has {free} bytes free and the scene takes {wanted}; TMPDIR names another place",
+        lab.dir().display()
+    );
+    Ok(())
 }
