@@ -192,6 +192,7 @@ impl EngineHandle {
     pub fn transfer(&self, request: FileRequest) -> Transfer {
         let (shown, progress) = watch::channel(Progress {
             accounting: request.before,
+            swarm: request.swarm_before,
             ..Progress::default()
         });
         let (done, outcome) = oneshot::channel();

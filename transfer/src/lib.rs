@@ -46,8 +46,8 @@ pub use rates::Rates;
 pub use shelf::{Readable, Shelf, TakenPieces};
 pub use socket::SocketHandle;
 pub use swarm::{
-    CannotVouch, Notary, PrefaceError, Prover, SignedStatement, Signer, SwarmPieces, SwarmShelf,
-    SwarmShelfLimits, Vouching,
+    CannotVouch, Exposure, Notary, PrefaceError, Prover, SignedStatement, Signer, SwarmPieces,
+    SwarmShelf, SwarmShelfLimits, Vouching,
 };
 pub use talk::SwarmTalk;
 pub use traffic::{Traffic, TrafficCounts};

@@ -4,6 +4,7 @@
 //! byte. Who fetched a piece from the origin signs what its hash is; that statement goes
 //! with the piece from node to node, and every one of them checks it.
 
+mod exposure;
 mod notary;
 mod pieces;
 mod preface;
@@ -12,6 +13,7 @@ mod signer;
 mod statement;
 mod vouching;
 
+pub use exposure::Exposure;
 pub use notary::{Notary, Prover};
 pub use pieces::SwarmPieces;
 pub use preface::PrefaceError;
@@ -21,4 +23,4 @@ pub use statement::SignedStatement;
 pub use vouching::{CannotVouch, Vouching};
 
 #[cfg(test)]
-mod test_notary;
+pub(crate) mod test_notary;

@@ -68,7 +68,7 @@ pub use serve_queue::{
 pub use source::{DropReason, Holding, PeerFault, PeerKey, RequestId, Source};
 pub use swarm::{
     AuditDice, BadNews, Gossip, Heard, MAX_NEWS, MemberId, News, NewsCursor, NewsKind, ServeLimits,
-    Teller, decode_news, encode_news,
+    SwarmCounts, Teller, decode_news, encode_news,
 };
 pub use token_bucket::TokenBucket;
 pub use window::DiscoveryWindow;

@@ -3,6 +3,7 @@
 mod audit;
 mod claims;
 mod codec;
+mod counts;
 mod gossip;
 mod member;
 mod news;
@@ -21,6 +22,7 @@ use member::Member;
 pub use audit::AuditDice;
 pub(crate) use claims::{Claim, Lookout};
 pub use codec::{BadNews, MAX_NEWS, decode_news, encode_news};
+pub use counts::SwarmCounts;
 pub use gossip::{Gossip, Heard};
 pub use member::MemberId;
 pub(crate) use member::mix;

@@ -12,17 +12,6 @@ use crate::engine::fetch::OriginSource;
 use crate::origin::OriginError;
 use crate::swarm::SignedStatement;
 
-/// What audits of one file came to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct AuditCounts {
-    /// Pieces that were compared with the origin.
-    pub pieces: u64,
-    /// Bytes that the origin sent for it.
-    pub bytes: u64,
-    /// Pieces that were not what a member had signed.
-    pub wrong: u64,
-}
-
 /// The audits of one file. One at a time: they are few and must not crowd the origin.
 pub(crate) struct Audits {
     dice: AuditDice,
@@ -30,7 +19,6 @@ pub(crate) struct Audits {
     layout: Layout,
     due: VecDeque<SignedStatement>,
     running: JoinSet<Audited>,
-    pub(crate) counts: AuditCounts,
 }
 
 /// What came of one audit: bytes that came, and the truth unless the origin failed.
@@ -41,6 +29,11 @@ pub(crate) struct Audited {
 }
 
 impl Audited {
+    /// Whether the origin said what it has.
+    pub(crate) const fn is_compared(&self) -> bool {
+        matches!(self.truth, Ok(Some(_)))
+    }
+
     /// What the origin has, where that is not what was signed.
     pub(crate) fn contradiction(&self) -> Option<ChainingValue> {
         match self.truth {
@@ -58,7 +51,6 @@ impl Audits {
             layout,
             due: VecDeque::new(),
             running: JoinSet::new(),
-            counts: AuditCounts::default(),
         }
     }
 
@@ -80,11 +72,6 @@ impl Audits {
         loop {
             match self.running.join_next().await {
                 Some(Ok(audited)) => {
-                    self.counts.bytes += audited.bytes;
-                    if let Ok(Some(_)) = &audited.truth {
-                        self.counts.pieces += 1;
-                    }
-                    self.counts.wrong += u64::from(audited.contradiction().is_some());
                     self.begin();
                     return audited;
                 }

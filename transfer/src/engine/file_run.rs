@@ -8,7 +8,7 @@ use potluck_content::{ContentId, PieceIndex};
 use potluck_discovery::Holding as PeerHolding;
 use potluck_plan::{
     Accounting, Action, DropReason, FilePlan, Holding, OriginUse, Outcome, PeerFault, PeerKey,
-    RequestId, Source,
+    RequestId, Source, SwarmCounts,
 };
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
@@ -60,6 +60,8 @@ pub(crate) struct FileRun {
     pub(crate) givers: Vec<Giver>,
     /// The swarm that it is fetched with.
     pub(crate) together: Option<Together>,
+    /// How it went with the swarm, as far as the plan does not know it.
+    pub(crate) counts: SwarmCounts,
     /// What members signed of pieces that turned out doubtful.
     pub(crate) doubted: BTreeMap<PieceIndex, Arc<SignedStatement>>,
     pub(crate) domain: Option<(Arc<dyn Neighbours>, PeerClient)>,

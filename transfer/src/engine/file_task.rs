@@ -215,6 +215,7 @@ impl FileTask {
             entity: wish.entity.clone().filter(|it| share && known.contains(it)),
             shareable: share,
             accounting,
+            swarm: self.shown.borrow().swarm,
             lease,
         }
     }

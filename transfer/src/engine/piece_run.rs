@@ -8,6 +8,7 @@ use potluck_cache::Partial;
 use potluck_content::{Bitfield, Digest, Layout};
 use potluck_plan::{
     Accounting, AuditDice, FilePlan, FilePlanConfig, OriginTrouble, OriginUse, Rate, Source,
+    SwarmCounts,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -118,6 +119,7 @@ impl FileTask {
             parts_refused: false,
             givers: Vec::new(),
             together,
+            counts: SwarmCounts::default(),
             doubted: BTreeMap::new(),
             domain: domain.map(|domain| (domain.neighbours, domain.peers)),
             search,
@@ -209,10 +211,12 @@ impl FileTask {
 
     /// Fetches and checks; what is wrong is fetched again from the origin.
     async fn fetch(&self, wish: &Wish, run: &mut FileRun) -> Result<(), TransferError> {
+        let before = self.shown.borrow().swarm;
         loop {
             let shown = |run: &FileRun| {
                 self.show(|progress| {
                     progress.accounting = run.accounting;
+                    progress.swarm = run.swarm_counts().after(&before);
                     progress.content = run.content;
                     progress.peers = run.givers.len();
                     if run.parts_refused {
@@ -223,7 +227,10 @@ impl FileTask {
                     }
                 });
             };
-            run.drive(shown).await?;
+            let driven = run.drive(shown).await;
+            // Also what the last audit said, and when it failed.
+            shown(run);
+            driven?;
             let missing = run.settle_beside()?;
             shown(run);
             if missing {

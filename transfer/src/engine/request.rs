@@ -6,7 +6,9 @@ use std::time::{Duration, SystemTime};
 
 use potluck_cache::{CacheError, Lease};
 use potluck_content::{ContentId, Digest, Entity, Validator};
-use potluck_plan::{Accounting, ErrorContext, FileRanges, JobKey, OriginTrouble, Priority};
+use potluck_plan::{
+    Accounting, ErrorContext, FileRanges, JobKey, OriginTrouble, Priority, SwarmCounts,
+};
 
 use crate::origin::{OriginError, OriginOptions};
 
@@ -43,6 +45,8 @@ pub struct FileRequest {
     pub name: String,
     /// What an earlier attempt counted: tells where bytes on disk came from.
     pub before: Accounting,
+    /// How it went with the swarm in earlier attempts.
+    pub swarm_before: SwarmCounts,
     /// Where a copy may grow while the bytes come, which [`Lease::place`] finishes there.
     pub destination: Option<PathBuf>,
 }
@@ -65,6 +69,7 @@ impl FileRequest {
             job: JobKey(0),
             name: name.into(),
             before: Accounting::default(),
+            swarm_before: SwarmCounts::default(),
             destination: None,
         }
     }
@@ -97,6 +102,9 @@ pub struct Progress {
     pub validator: Option<Validator>,
     /// Bytes so far. While [`Stage::Joined`], those of the other transfer, as cached.
     pub accounting: Accounting,
+    /// How it went with the swarm so far, earlier attempts included. The bytes of audits
+    /// are a part of the discarded.
+    pub swarm: SwarmCounts,
     /// The content, once something proves it.
     pub content: Option<ContentId>,
     /// Peers that hold it and take part.
@@ -142,6 +150,8 @@ pub struct FileDone {
     pub shareable: bool,
     /// Where its bytes came from: peers, origin and cache add up to its size.
     pub accounting: Accounting,
+    /// How it went with the swarm, earlier attempts included.
+    pub swarm: SwarmCounts,
 }
 
 /// A transfer that failed.

@@ -6,13 +6,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use potluck_cache::Cache;
 use potluck_discovery::{PeerId, SwarmDesk};
 use potluck_plan::{MemberId, ServeLimits};
+use tokio::sync::broadcast;
 
 use crate::engine::Neighbours;
-use crate::swarm::{Notary, SwarmShelf, SwarmShelfLimits, Vouching};
+use crate::swarm::{Exposure, Notary, SwarmShelf, SwarmShelfLimits, Vouching};
 use crate::talk::{SwarmTalk, member_id};
 
 /// Members that were caught lying are remembered until so many others were.
 const MAX_BANNED: usize = 1024;
+/// Proofs that nobody has taken yet; the oldest go first.
+const MAX_EXPOSURES: usize = 64;
 
 /// This node's part in the swarms of its domain: what it tells, what it gives, and whose
 /// word it takes. Cheap to clone.
@@ -23,6 +26,7 @@ pub struct Swarms {
     pub(crate) shelf: SwarmShelf,
     pub(crate) vouching: Arc<Vouching>,
     banned: Arc<Mutex<BTreeSet<PeerId>>>,
+    exposures: broadcast::Sender<Exposure>,
 }
 
 impl Swarms {
@@ -36,6 +40,7 @@ impl Swarms {
             shelf: SwarmShelf::new(cache, SwarmShelfLimits::default()),
             vouching: Arc::new(Vouching::new(notary)),
             banned: Arc::default(),
+            exposures: broadcast::Sender::new(MAX_EXPOSURES),
         }
     }
 
@@ -70,17 +75,83 @@ impl Swarms {
         self.talk.set_limits(limits);
     }
 
-    /// Takes nobody's word any more who was caught lying.
-    pub(crate) fn ban(&self, signer: PeerId) {
+    /// Members that are caught lying from now on, each once.
+    #[must_use]
+    pub fn exposures(&self) -> broadcast::Receiver<Exposure> {
+        self.exposures.subscribe()
+    }
+
+    /// Takes nobody's word any more who was caught lying. Says whether it was not known
+    /// yet.
+    pub(crate) fn ban(&self, exposure: Exposure) -> bool {
+        let signer = exposure.signed.signer.id;
         let mut banned = self.banned.lock().unwrap_or_else(PoisonError::into_inner);
+        if banned.contains(&signer) {
+            return false;
+        }
         if banned.len() >= MAX_BANNED {
             banned.pop_first();
         }
         banned.insert(signer);
+        drop(banned);
+        // Nobody may want to know.
+        let _ = self.exposures.send(exposure);
+        true
     }
 
     pub(crate) fn is_banned(&self, signer: &PeerId) -> bool {
         let banned = self.banned.lock().unwrap_or_else(PoisonError::into_inner);
         banned.contains(signer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use potluck_cache::Config;
+    use potluck_content::{ChainingValue, EntityKey, PieceIndex, Statement};
+    use potluck_plan::Rate;
+
+    use super::*;
+    use crate::swarm::test_notary::TestNotary;
+
+    const LIE: Statement = Statement {
+        entity: EntityKey::from_bytes([1; 32]),
+        size: 5,
+        index: PieceIndex(0),
+        value: ChainingValue::from_bytes([2; 32]),
+    };
+
+    fn exposure(of: &Swarms) -> Exposure {
+        Exposure {
+            signed: of.vouching.sign(LIE).unwrap(),
+            truth: ChainingValue::from_bytes([3; 32]),
+        }
+    }
+
+    #[test]
+    fn who_is_caught_is_told_of_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open(Config::new(dir.path().to_owned(), 1 << 30)).unwrap();
+        let limits = ServeLimits {
+            clients: 3,
+            rate: Rate::Unlimited,
+        };
+        let [me, liar] = [1, 2].map(|number| {
+            let notary = Arc::new(TestNotary::new(number));
+            Swarms::new(&PeerId::random(), cache.clone(), notary, limits)
+        });
+        let mut told = me.exposures();
+        let exposure = exposure(&liar);
+        let signer = exposure.signed.signer.id;
+        assert!(!me.is_banned(&signer));
+        assert!(me.ban(exposure.clone()) && me.is_banned(&signer));
+        assert!(!me.ban(exposure), "it was known");
+        let proof = told.try_recv().unwrap();
+        assert_eq!(
+            (proof.signed.signer.id, proof.signed.verify()),
+            (signer, true)
+        );
+        assert_ne!(proof.signed.statement.value, proof.truth);
+        assert!(told.try_recv().is_err());
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use potluck_content::{ChainingValue, ContentId, EntityKey, Layout, PieceIndex};
 use potluck_discovery::PeerId;
-use potluck_plan::{Heard, PeerKey, Source};
+use potluck_plan::{Heard, PeerKey, Source, SwarmCounts};
 
 use crate::engine::audits::{Audited, Audits};
 use crate::engine::file_run::{FileRun, Giver};
@@ -14,7 +14,7 @@ use crate::engine::request::TransferError;
 use crate::engine::swarms::Swarms;
 use crate::rates::now;
 use crate::shelf::Readable;
-use crate::swarm::{SignedStatement, SwarmPieces};
+use crate::swarm::{Exposure, SignedStatement, SwarmPieces};
 use crate::talk::{Membership, member_id};
 
 /// A transfer's part in a swarm.
@@ -213,7 +213,12 @@ impl FileRun {
         let Some(together) = &self.together else {
             return Ok(());
         };
-        together.swarms.ban(signer);
+        let exposure = Exposure {
+            signed: signed.clone(),
+            truth,
+        };
+        let is_new = together.swarms.ban(exposure);
+        self.counts.exposed += u64::from(is_new);
         if let Some((neighbours, client)) = &self.domain {
             client.forget(&signer);
             neighbours.report_fault(signer, said);
@@ -251,9 +256,24 @@ impl FileRun {
     /// A piece that a member gave was compared with the origin.
     pub(super) fn on_audited(&mut self, audited: &Audited) -> Result<(), TransferError> {
         self.store.count(audited.bytes);
+        self.counts.audited_bytes += audited.bytes;
+        self.counts.audited_pieces += u64::from(audited.is_compared());
         match audited.contradiction() {
             Some(truth) => self.expose(&audited.signed, truth),
             None => Ok(()),
+        }
+    }
+
+    /// How it went with the swarm so far.
+    pub(super) fn swarm_counts(&self) -> SwarmCounts {
+        let members = self
+            .givers
+            .iter()
+            .filter(|giver| matches!(giver, Giver::Member(_)));
+        SwarmCounts {
+            members: members.count() as u64,
+            taken_over: self.plan.taken_over(),
+            ..self.counts
         }
     }
 

@@ -11,7 +11,7 @@ use rustls_pki_types::CertificateDer;
 
 use crate::swarm::{Notary, Prover};
 
-pub(super) struct TestNotary {
+pub(crate) struct TestNotary {
     number: u16,
     ends: SystemTime,
     revoked: Arc<AtomicBool>,
@@ -30,7 +30,7 @@ impl TestNotary {
     pub(super) const LIFE: Duration = Duration::from_secs(3600);
 
     /// That of the member with this number.
-    pub(super) fn new(number: u16) -> Self {
+    pub(crate) fn new(number: u16) -> Self {
         Self::ending(number, SystemTime::now() + Self::LIFE)
     }
 
