@@ -62,6 +62,11 @@ impl Audits {
         }
     }
 
+    /// Something better vouches for all pieces: those that are due are not looked at.
+    pub(crate) fn drop_due(&mut self) {
+        self.due.clear();
+    }
+
     /// Whether nothing is left to be audited.
     pub(crate) fn are_done(&self) -> bool {
         self.due.is_empty() && self.running.is_empty()

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use potluck_content::{Manifest, PieceIndex};
+use potluck_content::{ChainingValue, Manifest, PieceIndex};
 use potluck_plan::{PeerKey, Source};
 
-use crate::engine::file_run::FileRun;
+use crate::engine::file_run::{FileRun, Giver};
 use crate::engine::request::TransferError;
+use crate::engine::together::key_of;
 use crate::rates::now;
 
 impl FileRun {
@@ -22,38 +23,54 @@ impl FileRun {
         }
         if self.content.is_some_and(|content| content != id) {
             tracing::warn!(content = %id, "peers hold something else than the origin's manifest says");
-            self.leave_peers()?;
+            self.leave_holders()?;
         }
-        // What is still on its way into the plan is looked at when all is here.
+        // The others are looked at when the plan hears of them.
         let mut differing = self.store.partial.differing(&manifest);
         differing.retain(|index| !self.plan.wants(*index));
         self.forget_pieces(&differing)?;
         self.content = Some(id);
         self.store.set_manifest(Some(manifest));
         self.beside.set_vouching(id);
+        if let Some(together) = &mut self.together {
+            together.audits.drop_due();
+        }
         tracing::debug!(content = %id, "proven by the manifest beside the file");
         Ok(())
     }
 
+    /// Whether a piece stays that may have been stored before the manifest came. Where it is
+    /// the origin's, that is the truth.
+    pub(super) fn stands(
+        &mut self,
+        source: Source,
+        index: PieceIndex,
+        value: ChainingValue,
+    ) -> Result<bool, TransferError> {
+        let manifest = self
+            .beside
+            .vouches_for()
+            .and_then(|_| self.store.manifest());
+        let right = manifest.and_then(|it| it.values().get(index.0 as usize).copied());
+        if right.is_none_or(|right| right == value) {
+            return Ok(true);
+        }
+        if source == Source::Origin {
+            self.drop_beside()?;
+            return Ok(true);
+        }
+        self.forget_pieces(&[index])?;
+        Ok(false)
+    }
+
     /// The file is what the origin gives, whatever its manifest says: that is dropped, and
-    /// with it what peers gave for being what it says.
+    /// with it what was taken for being what it says.
     pub(super) fn drop_beside(&mut self) -> Result<(), TransferError> {
         self.warn_of_stale();
         self.beside.set_stale();
         self.store.set_manifest(None);
         self.content = None;
-        self.leave_peers()
-    }
-
-    /// Everything is here: a piece that came from the origin just before the manifest may
-    /// not be what that says. Whether pieces are missing after that.
-    pub(super) fn settle_beside(&mut self) -> Result<bool, TransferError> {
-        let vouched = self.beside.vouches_for();
-        if vouched.is_some() && self.store.partial.merged() != vouched {
-            self.drop_beside()?;
-        }
-        let mut indices = self.store.layout.indices();
-        Ok(indices.any(|index| self.plan.wants(index)))
+        self.leave_holders()
     }
 
     /// Whether what the origin gave, in this run or before, is of another version.
@@ -61,33 +78,29 @@ impl FileRun {
         let differing = self.store.partial.differing(manifest);
         let differs = |index: &PieceIndex| differing.binary_search(index).is_ok();
         let of_origin = self.plan.pieces_from(Source::Origin);
-        let of_peers = self.pieces_of_peers().into_iter().flat_map(|it| it.1);
-        let of_this_run: BTreeSet<_> = of_peers.chain(of_origin.iter().copied()).collect();
-        // Whose it is that is not in the plan yet nobody knows, but for where only the
-        // origin's is stored.
-        let arriving = |index: &PieceIndex| self.content.is_none() && self.plan.wants(*index);
+        let mut of_this_run: BTreeSet<_> = of_origin.iter().copied().collect();
+        for place in 0..self.givers.len() {
+            of_this_run.extend(self.plan.pieces_from(Source::Peer(key_of(place))));
+        }
         let held = self.store.partial.bitfield();
         let earlier: Vec<_> = held
             .held()
             .filter(|index| !self.plan.wants(*index) && !of_this_run.contains(index))
             .collect();
-        of_origin.iter().any(differs)
-            || differing.iter().any(arriving)
-            || !earlier.is_empty() && earlier.iter().all(differs)
+        of_origin.iter().any(differs) || !earlier.is_empty() && earlier.iter().all(differs)
     }
 
-    fn pieces_of_peers(&self) -> Vec<(PeerKey, Vec<PieceIndex>)> {
-        let keys =
-            (0..self.givers.len()).map(|key| PeerKey(u32::try_from(key).unwrap_or(u32::MAX)));
-        keys.map(|key| (key, self.plan.pieces_from(Source::Peer(key))))
-            .collect()
-    }
-
-    /// Goes on without peers, and without what they gave. Who is right nobody knows, so
-    /// nobody is blamed.
-    fn leave_peers(&mut self) -> Result<(), TransferError> {
+    /// Goes on without those who hold a content that is not the file's, and without what
+    /// they gave. Who is right is not known yet, so nobody is blamed. Members of the swarm
+    /// stay: others vouch for what they give.
+    fn leave_holders(&mut self) -> Result<(), TransferError> {
         self.search = None;
-        for (key, pieces) in self.pieces_of_peers() {
+        let is_holder = |giver: &Giver| matches!(giver, Giver::Holder(_));
+        let holders = self.givers.iter().enumerate();
+        let holders = holders.filter(|(_, giver)| is_holder(giver));
+        let keys: Vec<PeerKey> = holders.map(|(place, _)| key_of(place)).collect();
+        for key in keys {
+            let pieces = self.plan.pieces_from(Source::Peer(key));
             self.plan.handle_peer_left(key, now());
             self.store.partial.discard_pieces(&pieces)?;
             self.plan.forget(&pieces, now());

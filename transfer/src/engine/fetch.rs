@@ -114,6 +114,19 @@ pub(crate) async fn from_member(
             }
             Ok(Err(_)) | Err(_) => return Err(PeerError::NotHeld),
         };
+        // Whoever is wrong: there is nothing to be had that would be kept, and the member may
+        // well give what its signer said.
+        let manifest = sink.store.manifest();
+        let contradicts = |signed: &SignedStatement| {
+            let statement = &signed.statement;
+            let proven = manifest.as_ref().map(|manifest| manifest.values());
+            proven.is_some_and(|values| {
+                values.get(statement.index.0 as usize) != Some(&statement.value)
+            })
+        };
+        if statements.iter().any(contradicts) {
+            return Err(PeerError::NotHeld);
+        }
         let is_banned = |signed: &SignedStatement| swarms.is_banned(&signed.signer.id);
         if statements.iter().any(is_banned) {
             return Err(PeerError::NotHeld);

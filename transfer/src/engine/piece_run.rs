@@ -231,11 +231,6 @@ impl FileTask {
             // Also what the last audit said, and when it failed.
             shown(run);
             driven?;
-            let missing = run.settle_beside()?;
-            shown(run);
-            if missing {
-                continue;
-            }
             let wrong = self.check(wish, &run.store).await?;
             if wrong.is_empty() {
                 return Ok(());

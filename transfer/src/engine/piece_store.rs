@@ -50,6 +50,9 @@ pub(crate) enum Event {
     Stored(Box<StoredPiece>),
     /// The bytes of a piece are not what the manifest, or the piece on disk, says.
     Wrong(PieceIndex),
+    /// The bytes of a piece are what a member signed, and not what the manifest says: who is
+    /// wrong is not known yet.
+    Disputed(PieceIndex),
     /// The disk failed.
     DiskFailed(CacheError),
     /// Bytes came.
@@ -146,18 +149,17 @@ impl PieceStore {
         let Ok(piece) = HashedPiece::new(self.layout, index, bytes) else {
             return Event::Wrong(index);
         };
+        let signed = |piece: &HashedPiece| {
+            let statement = statement.as_ref();
+            statement.is_some_and(|it| it.statement.fits(piece))
+        };
         let piece = match self.manifest() {
             Some(manifest) => match manifest.accept(piece) {
                 Ok(verified) => verified.into_hashed(),
+                Err(piece) if signed(&piece) => return Event::Disputed(index),
                 Err(_) => return Event::Wrong(index),
             },
-            None if source == Source::Origin => piece,
-            None if statement
-                .as_ref()
-                .is_some_and(|it| it.statement.fits(&piece)) =>
-            {
-                piece
-            }
+            None if source == Source::Origin || signed(&piece) => piece,
             // Without a proof only the origin is believed, and who signed for it: the proof
             // that there was turned out to be of another content.
             None => return Event::Wrong(index),

@@ -28,14 +28,23 @@ impl FileRun {
                     }
                     self.accounting.add(source, bytes);
                     self.unsaved += bytes;
-                    self.vouch(source, *stored)?;
+                    if self.stands(source, index, stored.value)? {
+                        self.vouch(source, *stored)?;
+                    }
                 } else if self.plan.wants(index) {
                     // Of a peer that was dropped while it was written: it must not stand
                     // in the way of the right one.
                     self.store.partial.discard_pieces(&[index])?;
                 }
             }
+            // Whoever gave it did what it was asked; the end of the request frees the piece.
+            Event::Disputed(index) => {
+                tracing::debug!(%index, "a member signed something else than the manifest says");
+            }
             Event::Wrong(index) => match source {
+                // Its manifest went while the piece was looked at.
+                Source::Peer(_)
+                    if self.beside.is_stale() && !self.running.contains_key(&request) => {}
                 Source::Peer(key) => self
                     .plan
                     .handle_fault(key, PeerFault::BadPiece(index), now()),
