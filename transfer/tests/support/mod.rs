@@ -12,6 +12,7 @@ pub mod memory_shelf;
 pub mod scripted_origin;
 pub mod secure_origin;
 pub mod serving;
+pub mod site;
 pub mod test_domain;
 pub mod test_node;
 
@@ -20,7 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use potluck_content::ContentId;
 use potluck_transfer::FileDone;
-use scripted_origin::{Reply, ScriptedOrigin, file};
+use scripted_origin::{Asked, Reply, ScriptedOrigin, file};
 
 /// Bytes that differ from place to place, so that a swapped part shows.
 pub fn blob(len: usize, seed: u64) -> Vec<u8> {
@@ -47,10 +48,18 @@ pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 
 /// An origin of one file that counts the bytes of bodies it sent.
 pub async fn origin_of(content: &[u8]) -> (ScriptedOrigin, Arc<AtomicU64>) {
+    let content = content.to_vec();
+    counting_origin(move |asked| file(asked, &content, "v1")).await
+}
+
+/// An origin that counts the bytes of bodies it sent, where nothing is done after them.
+pub async fn counting_origin(
+    script: impl Fn(&Asked) -> Reply + Send + Sync + 'static,
+) -> (ScriptedOrigin, Arc<AtomicU64>) {
     let sent = Arc::new(AtomicU64::new(0));
-    let (count, content) = (Arc::clone(&sent), content.to_vec());
+    let count = Arc::clone(&sent);
     let origin = ScriptedOrigin::start(move |asked| {
-        let reply = file(asked, &content, "v1");
+        let reply = script(asked);
         if let (Reply::Keep(bytes), "GET") = (&reply, asked.method.as_str()) {
             let head = bytes.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
             count.fetch_add((bytes.len() - head) as u64, Ordering::SeqCst);

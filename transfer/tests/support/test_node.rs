@@ -1,11 +1,12 @@
 //! A node with a cache, an engine and a data port, and neighbours that a test names.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use potluck_cache::{Cache, Config};
 use potluck_content::{ContentId, Manifest};
-use potluck_discovery::{AskError, Holding, Holdings, PeerId, Wanted};
+use potluck_discovery::{AskError, Holding, Holdings, PeerId, SwarmDesk, Wanted};
 use potluck_plan::{GovernorConfig, Rate};
 use potluck_transfer::origin::{OriginClient, OriginConfig};
 use potluck_transfer::{
@@ -35,6 +36,9 @@ pub struct TestNeighbours {
     faults: Mutex<Vec<(PeerId, String)>>,
     /// While this says so, questions for manifests are not answered.
     stuck: watch::Sender<bool>,
+    /// Who this node is to others, and who answers there what it tells of swarms.
+    me: Option<PeerId>,
+    desks: Mutex<HashMap<PeerId, Arc<dyn SwarmDesk>>>,
 }
 
 impl TestNode {
@@ -146,6 +150,27 @@ impl TestNode {
 }
 
 impl TestNeighbours {
+    /// Those of a node that tells others of its swarms.
+    pub fn of(me: PeerId) -> Self {
+        Self {
+            me: Some(me),
+            ..Self::default()
+        }
+    }
+
+    /// A peer is here; one that was is at this address now.
+    pub fn meet(&self, at: PeerAddress, holdings: Arc<dyn Holdings>, desk: Arc<dyn SwarmDesk>) {
+        self.lose(at.id);
+        self.desks.lock().unwrap().insert(at.id, desk);
+        self.known.lock().unwrap().push((at, holdings));
+    }
+
+    /// A peer is gone.
+    pub fn lose(&self, peer: PeerId) {
+        self.known.lock().unwrap().retain(|(at, _)| at.id != peer);
+        self.desks.lock().unwrap().remove(&peer);
+    }
+
     /// Lets peers be stuck, or no longer, when they are asked for manifests.
     pub fn set_stuck(&self, stuck: bool) {
         self.stuck.send_replace(stuck);
@@ -196,9 +221,13 @@ impl Neighbours for TestNeighbours {
         })
     }
 
-    fn swarm(&self, _peer: PeerId, _message: Vec<u8>, _timeout: Duration) -> Asking<Vec<u8>> {
-        let refused = AskError::Refused("this node takes no part in swarms".to_owned());
-        Box::pin(async move { Err(refused) })
+    fn swarm(&self, peer: PeerId, message: Vec<u8>, _timeout: Duration) -> Asking<Vec<u8>> {
+        let desk = self.desks.lock().unwrap().get(&peer).cloned();
+        let Some((me, desk)) = self.me.zip(desk) else {
+            let refused = AskError::Refused("this node takes no part in swarms".to_owned());
+            return Box::pin(async move { Err(refused) });
+        };
+        Box::pin(async move { Ok(desk.answer(me, &message)) })
     }
 
     fn report_fault(&self, peer: PeerId, reason: String) {

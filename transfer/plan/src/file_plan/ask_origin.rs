@@ -87,6 +87,9 @@ impl FilePlan {
 
     /// One stream at a time, and whatever it is still to pass may come from it.
     pub(super) fn ask_stream(&mut self, help: bool, now: Instant) {
+        // That others bring nothing yet mostly means that the one stream is about to
+        // bring it: a second one would be a second copy.
+        let help = help && self.members() == 0;
         let (stream, position) = match self.stream() {
             Some((stream, request)) => (stream, request.untouched().start),
             None => (self.next_id(Source::Origin), 0),
