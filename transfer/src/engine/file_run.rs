@@ -87,6 +87,10 @@ impl FileRun {
     ) -> Result<(), TransferError> {
         self.look_at_window();
         loop {
+            // However much comes: old news make this node take over what others do.
+            while let Some((peer, heard)) = self.try_heard() {
+                self.on_heard(peer, heard);
+            }
             self.carry_out()?;
             self.tell_swarm();
             let audited = self.together.as_ref().is_none_or(|it| it.audits.are_done());
@@ -107,7 +111,7 @@ impl FileRun {
                     }
                 }
                 swarm = of_swarm(&mut self.together) => match swarm {
-                    OfSwarm::Heard(peer, heard) => self.on_heard_all(peer, heard),
+                    OfSwarm::Heard(peer, heard) => self.on_heard(peer, heard),
                     OfSwarm::Audited(audited) => self.on_audited(&audited)?,
                 },
                 news = next_news(&mut self.search) => {

@@ -147,14 +147,6 @@ impl Drop for Together {
 }
 
 impl FileRun {
-    /// Members of the swarm said something: this, and what else is there already.
-    pub(super) fn on_heard_all(&mut self, peer: PeerId, heard: Heard) {
-        self.on_heard(peer, heard);
-        while let Some((peer, heard)) = self.try_heard() {
-            self.on_heard(peer, heard);
-        }
-    }
-
     /// A member of the swarm said something.
     pub(super) fn on_heard(&mut self, peer: PeerId, heard: Heard) {
         let known = self

@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 use super::{Deadline, FilePlan, JUDGE_EVERY, OriginUse};
 use crate::{DropReason, PeerKey, RequestId, Source};
 
+/// A look that comes so late says that this node is too busy to notice what others do.
+const HELD_UP: Duration = Duration::from_millis(150);
+
 /// A look that comes so late says that this node was held up, not its peers.
 const TOO_LATE: Duration = Duration::from_secs(1);
 
@@ -19,6 +22,9 @@ impl FilePlan {
             && due <= now
         {
             self.judge_at = Some(now + JUDGE_EVERY);
+            if now.saturating_duration_since(due) > HELD_UP {
+                self.together.awake_since = now;
+            }
             if now.saturating_duration_since(due) > TOO_LATE && !self.excused {
                 self.excuse(due, now);
             } else {

@@ -35,6 +35,8 @@ pub(super) struct Together {
     pub(super) fetched: u64,
     fetched_at: Instant,
     pub(super) got_at: Instant,
+    /// Since when this node was not held up.
+    pub(super) awake_since: Instant,
     /// The usual time between two pieces, from wherever.
     gap: Duration,
     /// When claims are to be looked at again.
@@ -56,6 +58,7 @@ impl Together {
             fetched: 0,
             fetched_at: now,
             got_at: now,
+            awake_since: now,
             gap: Duration::ZERO,
             not_before: now,
             relieve_at: now,
@@ -380,6 +383,7 @@ impl FilePlan {
             now,
             origin_silence,
             origin_rate: self.origin.performance.rate(self.config.grace, now),
+            awake_since: self.together.awake_since,
             starved_for: quiet.saturating_sub(usual),
         }
     }

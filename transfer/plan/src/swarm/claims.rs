@@ -37,6 +37,9 @@ pub(crate) struct Lookout {
     pub(crate) origin_silence: Duration,
     /// How fast the origin gives to this node, as far as that is known.
     pub(crate) origin_rate: Option<Rate>,
+    /// Since when this node has looked at things without a break: what others did before,
+    /// it may not have noticed.
+    pub(crate) awake_since: Instant,
     /// How long nothing has come from anybody, beyond what is usual: whatever members say
     /// that they do, they are waited for no longer.
     pub(crate) starved_for: Duration,
@@ -139,7 +142,8 @@ impl Claims {
         // Each of higher rank has its turn, one after the other.
         let mut turn = self.since[(index / self.unit) as usize];
         for member in before.iter().filter_map(|key| members.get(key)) {
-            turn = turn.max(member.alive_at) + patience(member, lookout);
+            turn = turn.max(member.alive_at).max(lookout.awake_since);
+            turn += patience(member, lookout);
             if lookout.now < turn {
                 return Claim::Theirs;
             }
@@ -195,6 +199,16 @@ impl Claims {
         let own = lookout.origin_rate.filter(|rate| *rate > Rate::ZERO);
         let own = own.map(|rate| rate.time_for(u64::from(self.unit) * layout.piece_len()));
         let soon = SOON.max(own.unwrap_or_default() * 3);
+        // Where all take long it is the origin that is slow: asking it for more helps nobody.
+        let all = backlog.values().map(|backlog| backlog.bytes).sum();
+        let rates = members
+            .values()
+            .filter_map(|member| member.origin_rate(lookout.now));
+        let together = rates
+            .chain(lookout.origin_rate)
+            .filter_map(Rate::bits)
+            .sum();
+        let soon = soon.max(Rate::Bits(together).time_for(all).saturating_mul(2));
         let slowest = backlog.into_iter().filter_map(|(key, backlog)| {
             let (_, span, higher) = backlog.last?;
             let rate = members.get(&key)?.origin_rate(lookout.now)?;
@@ -255,7 +269,7 @@ struct Backlog {
 
 /// When a member that does not get on is waited for no longer.
 pub(super) fn gives_up_at(member: &Member, lookout: &Lookout) -> Instant {
-    member.alive_at + patience(member, lookout)
+    member.alive_at.max(lookout.awake_since) + patience(member, lookout)
 }
 
 fn patience(member: &Member, lookout: &Lookout) -> Duration {
