@@ -253,6 +253,33 @@ async fn the_origins_manifest_counts_more_than_the_word_of_peers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stale_manifest_does_not_part_a_node_from_those_who_hold_the_file() {
+    let (content, old) = (blob(SIZE, 1), blob(SIZE, 2));
+    let gates = Gates::default();
+    let origin = BesideOrigin::start(&content, manifest_of(&old), &gates, &[LINK]).await;
+    let domain = TestDomain::new();
+    let holder = TestNode::start_with(&domain, Rate::Bits(4_000_000), None).await;
+    holder.get_and_accept(&origin.url("/d/f")).await;
+    gates.manifest.send_replace(false);
+    gates.file.send_replace(false);
+    let node = TestNode::start(&domain).await;
+    node.meet(&holder);
+    let request = FileRequest::new(origin.url("/d/f"), "job");
+    let mut transfer = node.engine.transfer(request);
+    let progress = transfer.progress();
+    let believed = |bytes: &[u8]| progress.borrow().content == Some(ContentId::of(bytes));
+    until("the holder is believed", || believed(&content)).await;
+    gates.manifest.send_replace(true);
+    until("the manifest is believed", || believed(&old)).await;
+    gates.file.send_replace(true);
+    let done = transfer.outcome().await.unwrap();
+    check(&done, &content);
+    assert_eq!(done.troubles, [OriginTrouble::StaleManifest]);
+    assert!(believed(&content), "the holder was not asked again");
+    assert!(node.neighbours.faults().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn pieces_of_before_that_differ_are_fetched_again() {
     let content = blob(SIZE, 1);
     let gates = Gates::default();

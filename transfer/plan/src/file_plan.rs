@@ -361,6 +361,12 @@ impl FilePlan {
         self.finished
     }
 
+    /// Whether this peer takes part.
+    #[must_use]
+    pub fn is_peer(&self, key: PeerKey) -> bool {
+        self.peers.contains_key(&key)
+    }
+
     /// How many pieces are held.
     #[must_use]
     pub const fn held(&self) -> u32 {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use http::Method;
 use potluck_content::{ContentId, MAX_MANIFEST_FILE, Manifest, ManifestFile};
-use potluck_plan::{JobKey, Priority};
+use potluck_plan::{JobKey, PeerKey, Priority};
 use tokio::task::JoinSet;
 use url::Url;
 
@@ -24,6 +24,8 @@ pub(crate) struct Beside {
     /// What a digest says that the content is.
     expected: Option<ContentId>,
     state: State,
+    /// What peers proved before it came, and who of them: where it is stale they were right.
+    rival: Option<(Manifest, Vec<PeerKey>)>,
 }
 
 /// How far it is.
@@ -78,6 +80,14 @@ impl Beside {
         manifest.size() == size && self.expected.is_none_or(|it| it == manifest.id())
     }
 
+    pub(crate) fn set_rival(&mut self, manifest: Manifest, holders: Vec<PeerKey>) {
+        self.rival = Some((manifest, holders));
+    }
+
+    pub(crate) fn take_rival(&mut self) -> Option<(Manifest, Vec<PeerKey>)> {
+        self.rival.take()
+    }
+
     pub(crate) fn set_vouching(&mut self, content: ContentId) {
         self.state = State::Vouches(content);
     }
@@ -89,6 +99,7 @@ impl Beside {
     /// Something better speaks against it.
     pub(crate) fn forget(&mut self) {
         self.asked.abort_all();
+        self.rival = None;
         if self.vouches_for().is_some() {
             self.state = State::Absent;
         }

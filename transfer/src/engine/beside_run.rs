@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use potluck_content::{ChainingValue, Manifest, PieceIndex};
-use potluck_plan::{PeerKey, Source};
+use potluck_plan::{Holding, PeerKey, Source};
 
 use crate::engine::file_run::{FileRun, Giver};
 use crate::engine::request::TransferError;
@@ -23,7 +23,10 @@ impl FileRun {
         }
         if self.content.is_some_and(|content| content != id) {
             tracing::warn!(content = %id, "peers hold something else than the origin's manifest says");
-            self.leave_holders()?;
+            let left = self.leave_holders()?;
+            if let Some(theirs) = self.store.manifest() {
+                self.beside.set_rival(theirs, left);
+            }
         }
         // The others are looked at when the plan hears of them.
         let mut differing = self.store.partial.differing(&manifest);
@@ -70,7 +73,39 @@ impl FileRun {
         self.beside.set_stale();
         self.store.set_manifest(None);
         self.content = None;
-        self.leave_holders()
+        if !self.leave_holders()?.is_empty() {
+            // It looks for more who hold the same.
+            self.search = None;
+        }
+        match self.beside.take_rival() {
+            Some((manifest, holders)) => self.trust_again(manifest, holders),
+            None => Ok(()),
+        }
+    }
+
+    /// What peers proved counts again, unless the origin gave something else.
+    fn trust_again(
+        &mut self,
+        manifest: Manifest,
+        holders: Vec<PeerKey>,
+    ) -> Result<(), TransferError> {
+        let mut differing = self.store.partial.differing(&manifest);
+        let of_origin = self.plan.pieces_from(Source::Origin);
+        if differing
+            .iter()
+            .any(|index| of_origin.binary_search(index).is_ok())
+        {
+            self.search = None;
+            return Ok(());
+        }
+        differing.retain(|index| !self.plan.wants(*index));
+        self.forget_pieces(&differing)?;
+        self.content = Some(manifest.id());
+        self.store.set_manifest(Some(manifest));
+        for key in holders {
+            self.plan.handle_peer_joined(key, Holding::Whole, now());
+        }
+        Ok(())
     }
 
     /// Whether what the origin gave, in this run or before, is of another version.
@@ -92,14 +127,14 @@ impl FileRun {
 
     /// Goes on without those who hold a content that is not the file's, and without what
     /// they gave. Who is right is not known yet, so nobody is blamed. Members of the swarm
-    /// stay: others vouch for what they give.
-    fn leave_holders(&mut self) -> Result<(), TransferError> {
-        self.search = None;
+    /// stay: others vouch for what they give. Says who went.
+    fn leave_holders(&mut self) -> Result<Vec<PeerKey>, TransferError> {
         let is_holder = |giver: &Giver| matches!(giver, Giver::Holder(_));
         let holders = self.givers.iter().enumerate();
         let holders = holders.filter(|(_, giver)| is_holder(giver));
-        let keys: Vec<PeerKey> = holders.map(|(place, _)| key_of(place)).collect();
-        for key in keys {
+        let mut keys: Vec<PeerKey> = holders.map(|(place, _)| key_of(place)).collect();
+        keys.retain(|key| self.plan.is_peer(*key));
+        for &key in &keys {
             let pieces = self.plan.pieces_from(Source::Peer(key));
             self.plan.handle_peer_left(key, now());
             self.store.partial.discard_pieces(&pieces)?;
@@ -108,7 +143,7 @@ impl FileRun {
             self.accounting.discard(Source::Peer(key), bytes);
         }
         self.plan.handle_window_closed(now());
-        Ok(())
+        Ok(keys)
     }
 
     fn warn_of_stale(&self) {

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use potluck_cache::{CacheError, Partial, PutOutcome};
-use potluck_content::{ChainingValue, HashedPiece, Layout, MIN_PIECE_LEN, Manifest, PieceIndex};
+use potluck_content::{
+    ChainingValue, ContentId, HashedPiece, Layout, MIN_PIECE_LEN, Manifest, PieceIndex,
+};
 use potluck_plan::{JobKey, Priority, RequestId, Source};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -49,7 +51,11 @@ pub(crate) enum Event {
     /// A piece is on disk.
     Stored(Box<StoredPiece>),
     /// The bytes of a piece are not what the manifest, or the piece on disk, says.
-    Wrong(PieceIndex),
+    Wrong {
+        index: PieceIndex,
+        /// The content of the manifest.
+        by: Option<ContentId>,
+    },
     /// The bytes of a piece are what a member signed, and not what the manifest says: who is
     /// wrong is not known yet.
     Disputed(PieceIndex),
@@ -147,22 +153,24 @@ impl PieceStore {
         statement: Option<SignedStatement>,
     ) -> Event {
         let Ok(piece) = HashedPiece::new(self.layout, index, bytes) else {
-            return Event::Wrong(index);
+            return Event::Wrong { index, by: None };
         };
+        let manifest = self.manifest();
+        let by = manifest.as_ref().map(Manifest::id);
         let signed = |piece: &HashedPiece| {
             let statement = statement.as_ref();
             statement.is_some_and(|it| it.statement.fits(piece))
         };
-        let piece = match self.manifest() {
+        let piece = match manifest {
             Some(manifest) => match manifest.accept(piece) {
                 Ok(verified) => verified.into_hashed(),
                 Err(piece) if signed(&piece) => return Event::Disputed(index),
-                Err(_) => return Event::Wrong(index),
+                Err(_) => return Event::Wrong { index, by },
             },
             None if source == Source::Origin || signed(&piece) => piece,
             // Without a proof only the origin is believed, and who signed for it: the proof
             // that there was turned out to be of another content.
-            None => return Event::Wrong(index),
+            None => return Event::Wrong { index, by },
         };
         let value = piece.value();
         match self.partial.put_hashed(piece) {
@@ -173,7 +181,7 @@ impl PieceStore {
                     statement,
                 }))
             }
-            Ok(PutOutcome::Mismatch(_)) => Event::Wrong(index),
+            Ok(PutOutcome::Mismatch(_)) => Event::Wrong { index, by: None },
             Err(error) => Event::DiskFailed(error),
         }
     }

@@ -41,8 +41,10 @@ impl FileRun {
             Event::Disputed(index) => {
                 tracing::debug!(%index, "a member signed something else than the manifest says");
             }
-            Event::Wrong(index) => match source {
-                // Its manifest went while the piece was looked at.
+            // The manifest went that it was compared with.
+            Event::Wrong { by: Some(by), .. } if self.content != Some(by) => {}
+            Event::Wrong { index, .. } => match source {
+                // The same, and its giver is not asked any more.
                 Source::Peer(_)
                     if self.beside.is_stale() && !self.running.contains_key(&request) => {}
                 Source::Peer(key) => self
