@@ -2,6 +2,7 @@
 
 mod action;
 mod ask_origin;
+mod ask_together;
 mod bookkeeping;
 mod config;
 mod judge;
@@ -144,42 +145,10 @@ impl FilePlan {
         self.schedule(now);
     }
 
-    fn set_holding(&mut self, key: PeerKey, holding: Holding, now: Instant) {
-        self.pieces.add_holder(&holding);
-        if let Some(peer) = self.peers.get_mut(&key) {
-            let before = std::mem::replace(&mut peer.holding, holding);
-            peer.barren = None;
-            self.pieces.remove_holder(&before);
-        } else {
-            let peer = Peer {
-                holding,
-                performance: Performance::new(&self.config, now),
-                patience: Patience::default(),
-                in_flight: 0,
-                limits: None,
-                barren: None,
-            };
-            self.peers.insert(key, peer);
-        }
-    }
-
     /// A peer got these pieces since.
     pub fn handle_peer_pieces(&mut self, key: PeerKey, pieces: &[PieceIndex], now: Instant) {
         self.add_peer_pieces(key, pieces);
         self.schedule(now);
-    }
-
-    pub(super) fn add_peer_pieces(&mut self, key: PeerKey, pieces: &[PieceIndex]) {
-        if let Some(peer) = self.peers.get_mut(&key)
-            && let Holding::Pieces(bitfield) = &mut peer.holding
-        {
-            peer.barren = None;
-            for index in pieces {
-                if index.0 < bitfield.pieces() && bitfield.set(*index) {
-                    self.pieces.add_holder_of(index.0);
-                }
-            }
-        }
     }
 
     /// A peer went away without a fault. It may come back.

@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use potluck_content::{EntityKey, Layout};
 
-use crate::{PeerKey, piece_runs};
+use crate::{PeerKey, Rate, piece_runs};
 use claims::Claims;
 use member::Member;
 
@@ -77,7 +77,7 @@ impl Swarm {
             .members
             .entry(key)
             .or_insert_with(|| Member::new(id, now));
-        member.report(&news.fetching, news.fetched, now);
+        member.report(news, self.layout.piece_len(), now);
         member.epoch = news.epoch;
         if is_new {
             self.rank(now);
@@ -142,6 +142,17 @@ impl Swarm {
     pub(crate) fn is_getting_on(&self, lookout: &Lookout) -> bool {
         let mut wanting = self.members.values().filter(|member| !member.whole);
         wanting.any(|member| lookout.now < claims::gives_up_at(member, lookout))
+    }
+
+    /// How fast the origin gives to the member that it gives to fastest.
+    pub(crate) fn origin_rate(&self, now: Instant) -> Option<Rate> {
+        let fetching = self.members.values().filter(|it| !it.fetching.is_empty());
+        fetching.filter_map(|member| member.origin_rate(now)).max()
+    }
+
+    /// Whether no other member fetches anything from the origin.
+    pub(crate) fn leaves_the_origin_alone(&self) -> bool {
+        self.members.values().all(|it| it.fetching.is_empty())
     }
 
     /// Whether another member of higher rank fetches all of these pieces too, and gets on.

@@ -1,12 +1,15 @@
 //! What the origin gives.
 
 use std::ops::Range;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::peer::Request;
 use super::pieces::PieceState;
 use super::{FilePlan, OriginUse};
-use crate::{RequestId, Source};
+use crate::{Rate, RequestId, Source};
+
+/// What peers bring within this time is left to them, be they slow.
+const WORTH_HELP: Duration = Duration::from_secs(5);
 
 impl FilePlan {
     /// Whether the origin can be asked now at all.
@@ -33,6 +36,34 @@ impl FilePlan {
                     && !self.comes_from_others(now)
                     && self.is_slow(now)
                     && self.origin_is_the_faster(now))
+    }
+
+    /// Whether the origin would give faster than the peers do. In a swarm, that peers give
+    /// little mostly means that the origin does: then asking it for the same helps nobody.
+    pub(super) fn origin_is_the_faster(&self, now: Instant) -> bool {
+        if self.swarm.is_none() {
+            return true;
+        }
+        let peers: u64 = self
+            .peers
+            .values()
+            .filter(|peer| peer.in_flight > 0)
+            .filter_map(|peer| peer.performance.rate(self.config.grace, now)?.bits())
+            .fold(0, u64::saturating_add);
+        let own = self.origin.performance.rate(self.config.grace, now);
+        let is_faster = |rate: Rate| rate.bits().is_none_or(|rate| rate / 2 > peers);
+        if peers == 0 || own.is_some_and(is_faster) {
+            return true;
+        }
+        // What others have of it counts when it would take long to have from them what
+        // they hold.
+        let rest = u64::from(self.pieces.within_reach()) * self.layout.piece_len();
+        let Some(swarm) = self.swarm.as_ref() else {
+            return false;
+        };
+        let theirs = swarm.origin_rate(now);
+        Rate::Bits(peers).time_for(rest) > WORTH_HELP
+            && theirs.map_or(swarm.leaves_the_origin_alone(), is_faster)
     }
 
     pub(super) fn ask_origin(&mut self, now: Instant) {

@@ -2,10 +2,12 @@
 
 use std::time::Instant;
 
-use super::peer::Request;
+use potluck_content::PieceIndex;
+
+use super::peer::{Patience, Peer, Performance, Request};
 use super::pieces::PieceState;
 use super::{Action, FilePlan, MAX_DROPPED};
-use crate::{DropReason, PeerKey, RequestId, Source};
+use crate::{DropReason, Holding, PeerKey, RequestId, Source};
 
 impl FilePlan {
     /// A request has one piece less to bring. Says whether it is over.
@@ -68,6 +70,40 @@ impl FilePlan {
             }
         }
         Some(request)
+    }
+
+    /// A peer holds this, whatever was known of it before.
+    pub(super) fn set_holding(&mut self, key: PeerKey, holding: Holding, now: Instant) {
+        self.pieces.add_holder(&holding);
+        if let Some(peer) = self.peers.get_mut(&key) {
+            let before = std::mem::replace(&mut peer.holding, holding);
+            peer.barren = None;
+            self.pieces.remove_holder(&before);
+        } else {
+            let peer = Peer {
+                holding,
+                performance: Performance::new(&self.config, now),
+                patience: Patience::default(),
+                in_flight: 0,
+                limits: None,
+                barren: None,
+            };
+            self.peers.insert(key, peer);
+        }
+    }
+
+    /// A peer got these too.
+    pub(super) fn add_peer_pieces(&mut self, key: PeerKey, pieces: &[PieceIndex]) {
+        if let Some(peer) = self.peers.get_mut(&key)
+            && let Holding::Pieces(bitfield) = &mut peer.holding
+        {
+            peer.barren = None;
+            for index in pieces {
+                if index.0 < bitfield.pieces() && bitfield.set(*index) {
+                    self.pieces.add_holder_of(index.0);
+                }
+            }
+        }
     }
 
     pub(super) fn remove_peer(&mut self, key: PeerKey, now: Instant) {

@@ -27,6 +27,9 @@ pub(super) struct Request {
     pub(super) alive_at: Instant,
     /// Asked for pieces that another was asked for already.
     pub(super) duplicate: bool,
+    /// Asked of the origin because the member that claims it was late: that this member
+    /// says once more that it fetches it changes nothing.
+    pub(super) taken_over: bool,
 }
 
 impl Request {
@@ -40,6 +43,7 @@ impl Request {
             asked_at: now,
             alive_at: now,
             duplicate,
+            taken_over: false,
         }
     }
 

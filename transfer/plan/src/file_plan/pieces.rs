@@ -86,6 +86,13 @@ impl PieceTable {
         self.reopened
     }
 
+    /// How many pieces are not here and with some live peer.
+    pub(super) fn within_reach(&self) -> u32 {
+        let unheld = (0..self.len()).filter(|index| !self.is_held(*index));
+        let count = unheld.filter(|index| self.holders(*index) > 0).count();
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
     /// What was not to be asked of somebody may be now.
     pub(super) const fn reopen(&mut self) {
         self.reopened += 1;

@@ -8,15 +8,8 @@ use potluck_content::{Bitfield, EntityKey, PieceIndex};
 use super::peer::Peer;
 use super::{FilePlan, OriginUse};
 use crate::swarm::{Claim, Lookout, Swarm, mix};
-use crate::{
-    Holding, MemberId, News, NewsKind, PeerFault, PeerKey, Rate, RequestId, Source, piece_runs,
-};
+use crate::{Holding, MemberId, News, NewsKind, PeerFault, PeerKey, Source, piece_runs};
 
-/// How long a range of the origin is meant to take. Short, because a range that is on its
-/// way cannot be shared out any more.
-const RANGE_TIME: Duration = Duration::from_secs(1);
-/// The longest range, in bytes, while others may join.
-const LONGEST_RANGE: u64 = 16 << 20;
 /// Among so many members one request to each keeps everybody busy, and pieces come sooner
 /// than with two.
 const MANY: usize = 8;
@@ -26,21 +19,21 @@ const STARVING: Duration = Duration::from_secs(5);
 const STARVING_GAPS: u32 = 6;
 /// While there was nothing to claim, claims are looked at no more often than this; the
 /// same for whom to relieve.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// What a plan notes down for its swarm.
 #[derive(Debug)]
 pub(super) struct Together {
     /// Bytes that the origin gave.
     pub(super) fetched: u64,
-    fetched_at: Instant,
+    pub(super) fetched_at: Instant,
     pub(super) got_at: Instant,
     /// Since when this node was not held up.
     pub(super) awake_since: Instant,
     /// The usual time between two pieces, from wherever.
     gap: Duration,
     /// When claims are to be looked at again.
-    not_before: Instant,
+    pub(super) not_before: Instant,
     /// When pieces that were left to others are to be looked at again.
     pub(super) turn_at: Instant,
     /// When requests in flight are to be looked at again.
@@ -48,7 +41,7 @@ pub(super) struct Together {
     /// Whether it is time to see who is slow.
     pub(super) look_around: bool,
     /// Pieces asked of the origin that were claimed by somebody who was late or slow.
-    taken_over: u64,
+    pub(super) taken_over: u64,
     pub(super) salt: Option<u64>,
 }
 
@@ -223,26 +216,6 @@ impl FilePlan {
         self.config.origin_connections.div_ceil(members)
     }
 
-    /// Whether the origin would give faster than the peers do. In a swarm, that peers give
-    /// little mostly means that the origin does: then asking it for the same helps nobody.
-    pub(super) fn origin_is_the_faster(&self, now: Instant) -> bool {
-        if self.swarm.is_none() {
-            return true;
-        }
-        let peers: u64 = self
-            .peers
-            .values()
-            .filter(|peer| peer.in_flight > 0)
-            .filter_map(|peer| peer.performance.rate(self.config.grace, now)?.bits())
-            .fold(0, u64::saturating_add);
-        let origin = self.origin.performance.rate(self.config.grace, now);
-        match origin.and_then(Rate::bits) {
-            _ if peers == 0 => true,
-            Some(origin) => origin > peers.saturating_mul(2),
-            None => false,
-        }
-    }
-
     /// Whether the one stream that the origin gives is this node's to ask for.
     pub(super) fn may_stream(&self, now: Instant) -> bool {
         let Some(swarm) = &self.swarm else {
@@ -278,97 +251,13 @@ impl FilePlan {
             && (self.origin_could_be_asked() || swarm.is_getting_on(&self.lookout(now)))
     }
 
-    /// Asks the origin for what is this node's to fetch.
-    pub(super) fn ask_origin_together(&mut self, help: bool, now: Instant) {
-        if now < self.together.not_before {
-            return;
-        }
-        while self.origin.in_flight < self.origin_slots() {
-            let Some((run, claim)) = self.choose_together(help, now) else {
-                self.together.not_before = now + LOOK_EVERY;
-                return;
-            };
-            if claim == Claim::Late {
-                self.together.taken_over += u64::from(run.end - run.start);
-            }
-            self.ask_missing(Source::Origin, run, now);
-        }
-    }
-
-    fn choose_together(&mut self, help: bool, now: Instant) -> Option<(Range<u32>, Claim)> {
-        let lookout = self.lookout(now);
-        let look_around = std::mem::take(&mut self.together.look_around);
-        let swarm = self.swarm.as_ref()?;
-        // What somebody holds comes from there, unless the origin is to help.
-        let claim = |index: u32| match self.pieces.holders(index) {
-            _ if !self.is_candidate(index) => None,
-            0 => Some(swarm.claim(index, &lookout)).filter(|claim| *claim != Claim::Theirs),
-            _ => help.then_some(Claim::Theirs),
-        };
-        let claimed = self
-            .pieces
-            .iter_missing()
-            .filter_map(|index| Some((claim(index)?, index)));
-        if let Some((best, start)) = claimed.min() {
-            let longest = self.longest_together(start, now);
-            let end = (start..self.pieces.len().min(start + longest))
-                .find(|index| claim(*index) != Some(best))
-                .unwrap_or_else(|| self.pieces.len().min(start + longest));
-            return Some((start..end, best));
-        }
-        if !look_around {
-            return None;
-        }
-        let is_open = |index| self.is_candidate(index) && self.pieces.holders(index) == 0;
-        swarm
-            .relief(&lookout, is_open)
-            .map(|run| (run, Claim::Late))
-    }
-
-    /// How many pieces to ask of the origin at once: one unit, or what it gives in a short
-    /// time.
-    fn longest_together(&self, start: u32, now: Instant) -> u32 {
-        let unit = self.swarm.as_ref().map_or(1, |swarm| {
-            let unit = swarm.unit_of(start);
-            unit.end - start
-        });
-        let rate = self.origin.performance.rate(self.config.grace, now);
-        let rate = rate.and_then(Rate::bits).unwrap_or(0) / u64::from(self.origin_slots().max(1));
-        let by_rate = Rate::Bits(rate).bytes_in(RANGE_TIME).min(LONGEST_RANGE);
-        self.in_pieces(by_rate).max(unit)
-    }
-
-    /// Gives up what was asked of the origin when another member, which ranks before this
-    /// node, asked for the same, and nothing of it has come here yet.
-    fn leave_to_others(&mut self, now: Instant) {
-        let Some(swarm) = &self.swarm else {
-            return;
-        };
-        let lookout = self.lookout(now);
-        let ranges = self.config.origin == OriginUse::Ranges;
-        let covered: Vec<RequestId> = self
-            .requests
-            .iter()
-            .filter(|(id, request)| {
-                id.source() == Source::Origin
-                    && ranges
-                    && !request.started
-                    && swarm.is_covered(&request.run, &lookout)
-            })
-            .map(|(id, _)| *id)
-            .collect();
-        for id in covered {
-            self.cancel(id);
-        }
-    }
-
     fn set_limits(&mut self, key: PeerKey, news: &News) {
         if let (Some(limits), Some(peer)) = (news.limits, self.peers.get_mut(&key)) {
             peer.limits = Some(limits);
         }
     }
 
-    fn lookout(&self, now: Instant) -> Lookout {
+    pub(super) fn lookout(&self, now: Instant) -> Lookout {
         let waiting = self
             .requests
             .iter()

@@ -52,6 +52,8 @@ pub(crate) enum Claim {
     Mine,
     /// It was somebody's who is late with it.
     Late,
+    /// It is somebody's who would take long to come to it.
+    Slow,
     /// It is somebody else's.
     Theirs,
 }
@@ -273,7 +275,9 @@ pub(super) fn gives_up_at(member: &Member, lookout: &Lookout) -> Instant {
 }
 
 fn patience(member: &Member, lookout: &Lookout) -> Duration {
-    if member.fetching.is_empty() {
+    if member.keeps_it {
+        Duration::ZERO
+    } else if member.fetching.is_empty() {
         PATIENCE_TO_BEGIN
     } else {
         PATIENCE_TO_BRING.max(lookout.origin_silence * 2)

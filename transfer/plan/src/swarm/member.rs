@@ -6,11 +6,16 @@ use std::time::{Duration, Instant};
 
 use potluck_content::EntityKey;
 
+use super::news::News;
 use crate::rate_meter::RateMeter;
 use crate::{Rate, piece_runs};
 
 /// The time over which it is measured how fast a member fetches from the origin.
 const RATE_WINDOW: Duration = Duration::from_secs(3);
+
+/// A member whose origin gives so many pieces' bytes and that has no piece of them is
+/// waited for no longer. More than are on their way at once over all its connections.
+const MOST_OWED: u64 = 8;
 
 /// Names a member to all others alike: made from the identity that its certificate
 /// proves, so that nobody has more of them than certificates.
@@ -58,6 +63,10 @@ pub(super) struct Member {
     pub(super) fetching: Vec<Range<u32>>,
     /// Bytes of the origin that it had so far.
     pub(super) fetched: u64,
+    /// Bytes of the origin that it had since it last told of a piece.
+    owed: u64,
+    /// Whether it has had more of the origin than any member that gives what it gets.
+    pub(super) keeps_it: bool,
     rate: RateMeter,
     /// When it last got on with the origin.
     pub(super) alive_at: Instant,
@@ -72,6 +81,8 @@ impl Member {
             epoch: 0,
             fetching: Vec::new(),
             fetched: 0,
+            owed: 0,
+            keeps_it: false,
             rate: RateMeter::new(RATE_WINDOW, now),
             alive_at: now,
             whole: false,
@@ -79,7 +90,15 @@ impl Member {
     }
 
     /// It said how far it is with the origin.
-    pub(super) fn report(&mut self, fetching: &[Range<u32>], fetched: u64, now: Instant) {
+    pub(super) fn report(&mut self, news: &News, piece_len: u64, now: Instant) {
+        let (fetching, fetched) = (news.fetching.as_slice(), news.fetched);
+        self.owed = if news.got.is_empty() {
+            let more = fetched.saturating_sub(self.fetched);
+            self.owed.saturating_add(more)
+        } else {
+            0
+        };
+        self.keeps_it = self.owed > piece_len.saturating_mul(MOST_OWED);
         if fetched > self.fetched {
             self.rate.add(fetched - self.fetched, now);
             self.alive_at = now;

@@ -1,0 +1,109 @@
+//! What this node asks of the origin as one of a swarm.
+
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use super::together::LOOK_EVERY;
+use super::{FilePlan, OriginUse};
+use crate::swarm::Claim;
+use crate::{Rate, RequestId, Source};
+
+/// How long a range of the origin is meant to take. Short, because a range that is on its
+/// way cannot be shared out any more.
+const RANGE_TIME: Duration = Duration::from_secs(1);
+/// The longest range, in bytes, while others may join.
+const LONGEST_RANGE: u64 = 16 << 20;
+
+impl FilePlan {
+    /// Asks the origin for what is this node's to fetch.
+    pub(super) fn ask_origin_together(&mut self, help: bool, now: Instant) {
+        if now < self.together.not_before {
+            return;
+        }
+        while self.origin.in_flight < self.origin_slots() {
+            let Some((run, claim)) = self.choose_together(help, now) else {
+                self.together.not_before = now + LOOK_EVERY;
+                return;
+            };
+            let request = self.next_id(Source::Origin);
+            let pieces = u64::from(run.end - run.start);
+            self.ask_missing(Source::Origin, run, now);
+            if matches!(claim, Claim::Late | Claim::Slow) {
+                self.together.taken_over += pieces;
+            }
+            if claim == Claim::Late
+                && let Some(request) = self.requests.get_mut(&request)
+            {
+                request.taken_over = true;
+            }
+        }
+    }
+
+    fn choose_together(&mut self, help: bool, now: Instant) -> Option<(Range<u32>, Claim)> {
+        let lookout = self.lookout(now);
+        let look_around = std::mem::take(&mut self.together.look_around);
+        let swarm = self.swarm.as_ref()?;
+        // What somebody holds comes from there, unless the origin is to help.
+        let claim = |index: u32| match self.pieces.holders(index) {
+            _ if !self.is_candidate(index) => None,
+            0 => Some(swarm.claim(index, &lookout)).filter(|claim| *claim != Claim::Theirs),
+            _ => help.then_some(Claim::Theirs),
+        };
+        let claimed = self
+            .pieces
+            .iter_missing()
+            .filter_map(|index| Some((claim(index)?, index)));
+        if let Some((best, start)) = claimed.min() {
+            let longest = self.longest_together(start, now);
+            let end = (start..self.pieces.len().min(start + longest))
+                .find(|index| claim(*index) != Some(best))
+                .unwrap_or_else(|| self.pieces.len().min(start + longest));
+            return Some((start..end, best));
+        }
+        if !look_around {
+            return None;
+        }
+        let is_open = |index| self.is_candidate(index) && self.pieces.holders(index) == 0;
+        swarm
+            .relief(&lookout, is_open)
+            .map(|run| (run, Claim::Slow))
+    }
+
+    /// How many pieces to ask of the origin at once: one unit, or what it gives in a short
+    /// time.
+    fn longest_together(&self, start: u32, now: Instant) -> u32 {
+        let unit = self.swarm.as_ref().map_or(1, |swarm| {
+            let unit = swarm.unit_of(start);
+            unit.end - start
+        });
+        let rate = self.origin.performance.rate(self.config.grace, now);
+        let rate = rate.and_then(Rate::bits).unwrap_or(0) / u64::from(self.origin_slots().max(1));
+        let by_rate = Rate::Bits(rate).bytes_in(RANGE_TIME).min(LONGEST_RANGE);
+        self.in_pieces(by_rate).max(unit)
+    }
+
+    /// Gives up what was asked of the origin when another member, which ranks before this
+    /// node, asked for the same, and nothing of it has come here yet.
+    pub(super) fn leave_to_others(&mut self, now: Instant) {
+        let Some(swarm) = &self.swarm else {
+            return;
+        };
+        let lookout = self.lookout(now);
+        let ranges = self.config.origin == OriginUse::Ranges;
+        let covered: Vec<RequestId> = self
+            .requests
+            .iter()
+            .filter(|(id, request)| {
+                id.source() == Source::Origin
+                    && ranges
+                    && !request.started
+                    && !request.taken_over
+                    && swarm.is_covered(&request.run, &lookout)
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        for id in covered {
+            self.cancel(id);
+        }
+    }
+}
