@@ -6,6 +6,7 @@
 //! [`CrowdReport`] what came of it. The same settings give the same run.
 
 mod bound;
+mod distrust;
 mod event_queue;
 mod flow;
 mod hostile;

@@ -66,7 +66,7 @@ impl Crowd {
             random.fill(&mut id);
             events.put(host.starts, Event::Start(hosts.len()));
             if let Some((at, _)) = host.fate {
-                events.put(at, Event::End(hosts.len()));
+                events.put(host.starts + at, Event::End(hosts.len()));
             }
             hosts.push(Host::new(
                 host.clone(),
@@ -274,6 +274,10 @@ impl Crowd {
     }
 
     fn finish(&mut self, place: Place) {
+        if self.settings.digest && self.is_wrong(place) {
+            self.distrust(place);
+            return;
+        }
         let now = self.events.now();
         let host = &mut self.hosts[place];
         if host.finished.is_none() && host.settings.is_to_finish() {

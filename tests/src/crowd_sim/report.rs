@@ -107,7 +107,11 @@ impl CrowdReport {
     /// How long the last hundredth took over what the half took.
     #[must_use]
     pub fn tail(&self) -> f64 {
-        let took = |host: &HostReport| host.finished.unwrap_or(self.ended) - host.started;
+        let took = |host: &HostReport| {
+            host.finished
+                .unwrap_or(self.ended)
+                .saturating_sub(host.started)
+        };
         let mut times: Vec<Duration> = self.counted().map(took).collect();
         times.sort_unstable();
         let at =

@@ -48,7 +48,7 @@ pub struct HostSettings {
     pub starts: Duration,
     /// How it behaves.
     pub manner: Manner,
-    /// What becomes of it, and when.
+    /// What becomes of it, and how long after it began.
     pub fate: Option<(Duration, Fate)>,
 }
 
