@@ -93,13 +93,12 @@ async fn show(dir: &Path, guests: &mut Vec<Guest>, json: bool) -> anyhow::Result
     invite_guests(dir, guests).await?;
     meet(guests).await?;
 
-    say(&mut picture, "\nnorth gets it first, from the origin (o):")?;
-    fetch(&guests[..1], &origin, picture.as_mut()).await?;
     say(
         &mut picture,
-        "\nthe others get it at once, from their peers (p):",
+        "\nAll want it at the same moment. Each asks the origin (o) for the pieces that it has\n\
+         the claim on, and the others (p) for the rest:",
     )?;
-    fetch(&guests[1..], &origin, picture.as_mut()).await?;
+    fetch(guests, &origin, picture.as_mut()).await?;
 
     let mut shares = Vec::new();
     for guest in guests.iter() {
@@ -123,6 +122,7 @@ async fn show(dir: &Path, guests: &mut Vec<Guest>, json: bool) -> anyhow::Result
                     "bytes_total": share.size,
                     "bytes_from_origin": share.from_origin,
                     "bytes_from_peers": share.from_peers,
+                    "swarm": share.swarm,
                 })
             })
             .collect();
@@ -273,17 +273,15 @@ async fn meet(guests: &[Guest]) -> anyhow::Result<()> {
     }
 }
 
-/// Lets some nodes get the file at the same time, and draws how it comes.
+/// Lets all nodes get the file at the same time, and draws how it comes.
 async fn fetch(
     guests: &[Guest],
     origin: &Origin,
     mut picture: Option<&mut Picture>,
 ) -> anyhow::Result<()> {
     let began = Instant::now();
-    let mut watches: Vec<JobWatch> = Vec::new();
-    for guest in guests {
-        watches.push(begin(guest, origin).await?);
-    }
+    let begun = guests.iter().map(|guest| begin(guest, origin));
+    let watches: Vec<JobWatch> = futures::future::try_join_all(begun).await?;
     let frame = match &picture {
         Some(picture) if !picture.is_live() => SLOW_FRAME,
         _ => FRAME,
@@ -358,6 +356,7 @@ fn share(guest: &Guest, job: &JobDocument) -> Share {
         size: SIZE as u64,
         from_origin: job.accounting.origin,
         from_peers: job.accounting.peers,
+        swarm: job.swarm.unwrap_or_default(),
         done: job.state == JobState::Acknowledged,
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use potluck_cache::{CacheError, PartialKey, PartialSpec};
 use potluck_content::{ContentId, Entity};
-use potluck_plan::{ErrorContext, JobError, Retry};
+use potluck_plan::{ErrorContext, JobError, Retry, SwarmCounts};
 use potluck_transfer::{EngineHandle, FileDone, Progress, Stage, TransferError};
 use tokio::sync::watch;
 
@@ -33,6 +33,7 @@ impl Fetcher for EngineFetcher {
         file.priority = request.priority;
         file.job = request.job;
         file.before = request.before;
+        file.swarm_before = request.swarm_before;
         file.destination = request.destination;
         let mut transfer = self.0.transfer(file);
         let mut source = transfer.progress();
@@ -47,7 +48,8 @@ impl Fetcher for EngineFetcher {
                     }
                 }
             };
-            outcome.map(fetched).map_err(failed)
+            let swarm = source.borrow().swarm;
+            outcome.map(fetched).map_err(|error| failed(error, swarm))
         });
         Fetch { progress, outcome }
     }
@@ -124,6 +126,7 @@ fn seen(progress: &Progress) -> FetchProgress {
         size: progress.size,
         validator: progress.validator.clone(),
         accounting: progress.accounting,
+        swarm: progress.swarm,
         troubles: progress.troubles.clone(),
     }
 }
@@ -139,10 +142,11 @@ fn fetched(done: FileDone) -> Fetched {
         entity: done.entity,
         shareable: done.shareable,
         accounting: done.accounting,
+        swarm: done.swarm,
     }
 }
 
-fn failed(error: TransferError) -> FetchError {
+fn failed(error: TransferError, swarm: SwarmCounts) -> FetchError {
     let retry = match (error.retryable, error.retry_after) {
         (false, _) => Retry::Never,
         (true, after) => Retry::At(after.map(later)),
@@ -151,6 +155,7 @@ fn failed(error: TransferError) -> FetchError {
         error: JobError::new(error.code, error.context, error.message),
         retry,
         accounting: error.accounting,
+        swarm,
     }
 }
 

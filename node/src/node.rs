@@ -340,6 +340,7 @@ fn start_engine(settings: &Settings, cache: Cache) -> Result<EngineHandle, NodeE
         min_peer_rate: settings.peering.min_peer_rate,
         origin_delay: settings.peering.origin_delay,
         share: settings.peering.share,
+        audit_share: settings.peering.audit_share,
         // Without randomness every node asks the same peers first; nothing breaks.
         seed: getrandom::u64().unwrap_or_default(),
         ..EngineConfig::default()

@@ -27,6 +27,12 @@ pub struct Counts {
     /// Bytes of manifests that lie beside files, which are in no file's count.
     #[serde(default)]
     pub bytes_of_manifests: u64,
+    /// Of the discarded, bytes of the origin that pieces of members were compared with.
+    #[serde(default)]
+    pub bytes_audited: u64,
+    /// Pieces that were asked of origins in the place of a late member of the swarm.
+    #[serde(default)]
+    pub claims_taken_over: u64,
     /// Downloads that were completed.
     pub jobs_completed: u64,
 }
@@ -38,6 +44,10 @@ impl AddAssign for Counts {
         self.bytes_of_manifests = self
             .bytes_of_manifests
             .saturating_add(other.bytes_of_manifests);
+        self.bytes_audited = self.bytes_audited.saturating_add(other.bytes_audited);
+        self.claims_taken_over = self
+            .claims_taken_over
+            .saturating_add(other.claims_taken_over);
         self.jobs_completed = self.jobs_completed.saturating_add(other.jobs_completed);
     }
 }

@@ -80,6 +80,7 @@ fn without_any_file_the_defaults_are_those_of_bits() {
     );
     assert_eq!(settings.peering.min_peer_rate.bits(), Some(4_000_000));
     assert_eq!(settings.cache.max_size, CacheSize::Percent(100));
+    assert!((settings.peering.audit_share - 0.01).abs() < f64::EPSILON);
     assert_eq!(
         settings.transfer.times.retry_delay,
         Duration::from_secs(600)

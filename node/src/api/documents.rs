@@ -88,6 +88,12 @@ pub struct StatsDocument {
     /// Of manifests that lie beside files.
     #[serde(default)]
     pub bytes_of_manifests: u64,
+    /// Of the discarded, bytes of origins that pieces of members were compared with.
+    #[serde(default)]
+    pub bytes_audited: u64,
+    /// Pieces that were asked of origins in the place of a late member of the swarm.
+    #[serde(default)]
+    pub claims_taken_over: u64,
     /// Downloads that were completed.
     pub jobs_completed: u64,
     /// Peers on the list now.
@@ -182,6 +188,8 @@ impl StatsDocument {
             bytes_unpacked: counts.got.unpacked,
             bytes_served: counts.bytes_served,
             bytes_of_manifests: counts.bytes_of_manifests,
+            bytes_audited: counts.bytes_audited,
+            claims_taken_over: counts.claims_taken_over,
             jobs_completed: counts.jobs_completed,
             peers,
             since,

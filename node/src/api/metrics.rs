@@ -55,6 +55,18 @@ fn render(state: &State) -> String {
         &[("", stats.bytes_of_manifests)],
     );
     metric(
+        "potluck_audited_bytes_total",
+        "counter",
+        "Of the discarded bytes, those of origins that pieces of members were compared with.",
+        &[("", stats.bytes_audited)],
+    );
+    metric(
+        "potluck_claims_taken_over_total",
+        "counter",
+        "Pieces asked of origins in the place of a late member of the swarm.",
+        &[("", stats.claims_taken_over)],
+    );
+    metric(
         "potluck_jobs_completed_total",
         "counter",
         "Downloads that were completed.",

@@ -1,5 +1,6 @@
 //! Jobs for people.
 
+use potluck_plan::SwarmCounts;
 use potluck_transfer::{ProxyChoice, Redirects};
 
 use super::daemon::show_time;
@@ -55,6 +56,7 @@ pub(super) fn show(job: &JobDocument, output: &Output) -> Result<(), Failure> {
         ("created", show_time(&job.created)),
         ("bytes", bytes(job)),
     ];
+    rows.extend(job.swarm.as_ref().map(|counts| ("swarm", swarm(counts))));
     rows.extend(settings(job));
     rows.extend(job.error.as_ref().map(|error| ("error", problem(error))));
     let width = rows.iter().map(|(key, _)| key.len()).max().unwrap_or(0);
@@ -202,6 +204,34 @@ fn bytes(job: &JobDocument) -> String {
     text
 }
 
+/// How files were fetched together with others.
+pub(super) fn swarm(counts: &SwarmCounts) -> String {
+    let many = |number: u64, one: &str, more: &str| match number {
+        1 => format!("1 {one}"),
+        number => format!("{number} {more}"),
+    };
+    let audited = format!(
+        "{} audited ({})",
+        many(counts.audited_pieces, "piece", "pieces"),
+        show_size(counts.audited_bytes)
+    );
+    let parts = [
+        (true, many(counts.members, "other member", "other members")),
+        (
+            counts.taken_over > 0,
+            many(counts.taken_over, "claim taken over", "claims taken over"),
+        ),
+        (counts.audited_bytes > 0, audited),
+        (
+            counts.exposed > 0,
+            many(counts.exposed, "liar exposed", "liars exposed"),
+        ),
+    ];
+    let parts = parts.into_iter().filter(|(is_said, _)| *is_said);
+    let parts: Vec<String> = parts.map(|(_, text)| text).collect();
+    parts.join(", ")
+}
+
 fn problem(error: &ErrorDocument) -> String {
     match &error.retry_at {
         Some(at) => format!("{}; tried again {}", plain(&error.message), show_time(at)),
@@ -214,4 +244,28 @@ pub(super) fn plain(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_swarm_says_what_it_did_and_no_more() {
+        let mut counts = SwarmCounts {
+            members: 1,
+            ..SwarmCounts::default()
+        };
+        assert_eq!(swarm(&counts), "1 other member");
+        counts.members = 7;
+        counts.taken_over = 2;
+        counts.audited_pieces = 1;
+        counts.audited_bytes = 1 << 18;
+        assert_eq!(
+            swarm(&counts),
+            "7 other members, 2 claims taken over, 1 piece audited (256 KiB)"
+        );
+        counts.exposed = 1;
+        assert!(swarm(&counts).ends_with(", 1 liar exposed"));
+    }
 }

@@ -7,7 +7,8 @@ use potluck_cache::Eviction;
 use super::settings::{Profile, Settings, Share, Users};
 use super::value::{
     Expected, Value, boolean, cache_size, choice, count, duration, hosts, http, list, listen,
-    min_free, multicast, multicast6, name_patterns, optional_path, path, paths, rate, rate_or_off,
+    min_free, multicast, multicast6, name_patterns, optional_path, part, path, paths, rate,
+    rate_or_off,
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -124,7 +125,7 @@ macro_rules! key {
 
 /// Every key, in the order of the documentation.
 #[rustfmt::skip]
-pub(super) static KEYS: [Key; 46] = [
+pub(super) static KEYS: [Key; 47] = [
     key!("data_dir", Plain::DataDir, s.data_dir = path),
     key!("profile", Plain::Text("bits"), s.profile =
         |v| choice(v, &[("bits", Profile::Bits), ("lan", Profile::Lan)])),
@@ -152,6 +153,7 @@ pub(super) static KEYS: [Key; 46] = [
         s.peering.max_bandwidth_served = rate),
     key!("peering.share", Plain::Text("validated"), lan Plain::Text("downloading"), s.peering.share =
         |v| choice(v, &[("validated", Share::Validated), ("downloading", Share::Downloading)])),
+    key!("peering.audit_share", Plain::Text("1%"), s.peering.audit_share = part),
     key!("peering.max_peers", Plain::Number(32), s.peering.max_peers = |v| count(v, 1, 10_000)),
     key!("peering.peer_timeout", Plain::Text("30s"), s.peering.peer_timeout =
         |v| duration(v, Duration::from_secs(2), Duration::from_secs(3600))),

@@ -89,6 +89,9 @@ pub struct Peering {
     pub max_bandwidth_served: Rate,
     /// What is given.
     pub share: Share,
+    /// How much of a content the members of its swarm together compare with the origin, from
+    /// 0 to 1.
+    pub audit_share: f64,
     /// Entries in the peer list, at most.
     pub max_peers: usize,
     /// A peer that is silent for so long is taken off the list.
@@ -224,6 +227,7 @@ impl Default for Settings {
                 max_clients: 0,
                 max_bandwidth_served: Rate::ZERO,
                 share: Share::Validated,
+                audit_share: 0.0,
                 max_peers: 0,
                 peer_timeout: Duration::ZERO,
                 min_peer_rate: Rate::ZERO,

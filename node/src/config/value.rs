@@ -110,6 +110,20 @@ pub(super) fn min_free(value: &Value) -> Result<MinFree, Expected> {
     size.map(MinFree::Size).ok_or_else(|| expected().into())
 }
 
+/// A part of a whole, from 0 to 1.
+pub(super) fn part(value: &Value) -> Result<f64, Expected> {
+    let hundredths = match value {
+        Value::Number(0) => Some(0),
+        Value::Text(text) if text == "0" => Some(0),
+        Value::Text(text) => parse_percent(text),
+        _ => None,
+    };
+    let hundredths = hundredths.filter(|hundredths| *hundredths <= 10_000);
+    hundredths
+        .map(|hundredths| f64::from(hundredths) / 10_000.0)
+        .ok_or_else(|| "write 0% to 100% such as \"1%\", or 0 for none".into())
+}
+
 pub(super) fn rate(value: &Value) -> Result<Rate, Expected> {
     match value {
         Value::Text(text) => text.parse().map_err(|error: potluck_plan::RateError| {
@@ -310,6 +324,12 @@ mod tests {
         );
         assert_eq!(cache_size(&text("1%")), Ok(CacheSize::Percent(100)));
         assert!(cache_size(&text("81%")).is_err());
+        assert_eq!(part(&text("0.5%")), Ok(0.005));
+        assert_eq!(
+            (part(&Value::Number(0)), part(&text("0"))),
+            (Ok(0.0), Ok(0.0))
+        );
+        assert!(part(&text("101%")).is_err() && part(&Value::Number(1)).is_err());
         assert!(rate(&text("1 parsec")).unwrap_err().contains("Mbps"));
         assert!(multicast(&text("10.0.0.1:1")).is_err());
         assert!(multicast6(&text("[ff12::1]:9")).is_ok());

@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
 
+use potluck_plan::SwarmCounts;
+
 /// Cells of a bar.
 const WIDTH: usize = 40;
 const MIB: f64 = 1024.0 * 1024.0;
@@ -18,6 +20,8 @@ pub(crate) struct Share {
     pub(crate) from_origin: u64,
     /// What came from peers.
     pub(crate) from_peers: u64,
+    /// How it goes with the swarm.
+    pub(crate) swarm: SwarmCounts,
     /// Whether the file is whole, checked and in its place.
     pub(crate) done: bool,
 }
@@ -103,12 +107,26 @@ fn line(share: &Share) -> String {
         })
         .collect();
     format!(
-        "  {:<6} [{bar}] {:>5.1} MiB from the origin, {:>5.1} MiB from peers{}",
+        "  {:<6} [{bar}] {:>5.1} MiB from the origin, {:>5.1} MiB from peers{}{}",
         share.name,
         mib(share.from_origin),
         mib(share.from_peers),
+        besides(&share.swarm),
         if share.done { "  done" } else { "" },
     )
+}
+
+/// What there was besides, if anything: claims taken over, audits, liars.
+fn besides(swarm: &SwarmCounts) -> String {
+    let parts = [
+        (swarm.taken_over, "taken over"),
+        (swarm.audited_pieces, "audited"),
+        (swarm.exposed, "exposed"),
+    ];
+    let parts = parts.iter().filter(|(number, _)| *number > 0);
+    parts
+        .map(|(number, what)| format!(", {number} {what}"))
+        .collect()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
@@ -127,6 +145,7 @@ mod tests {
             size: 64 << 20,
             from_origin: 16 << 20,
             from_peers: 32 << 20,
+            swarm: SwarmCounts::default(),
             done: false,
         };
         let bar = format!("{}{}{}", "o".repeat(10), "p".repeat(20), ".".repeat(10));
@@ -134,6 +153,18 @@ mod tests {
             line(&share),
             format!("  oslo   [{bar}]  16.0 MiB from the origin,  32.0 MiB from peers")
         );
+        let swarm = SwarmCounts {
+            members: 3,
+            taken_over: 2,
+            audited_pieces: 1,
+            ..SwarmCounts::default()
+        };
+        let busy = line(&Share {
+            swarm,
+            done: true,
+            ..share.clone()
+        });
+        assert!(busy.ends_with("MiB from peers, 2 taken over, 1 audited  done"));
         assert!(line(&Share { size: 0, ..share }).contains("oslo"));
     }
 }

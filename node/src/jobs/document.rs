@@ -2,7 +2,9 @@
 
 use std::time::SystemTime;
 
-use potluck_plan::{Accounting, FileRanges, JobError, JobState, OriginTrouble, Priority};
+use potluck_plan::{
+    Accounting, FileRanges, JobError, JobState, OriginTrouble, Priority, SwarmCounts,
+};
 use potluck_transfer::OriginOptions;
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +63,9 @@ pub struct JobDocument {
     /// Where they came from.
     #[serde(flatten)]
     pub accounting: Accounting,
+    /// How they were fetched together with others; null where none was.
+    #[serde(default)]
+    pub swarm: Option<SwarmCounts>,
     /// Its files in order.
     pub files: Vec<FileDocument>,
 }
@@ -112,6 +117,9 @@ pub struct FileDocument {
     /// Where they came from.
     #[serde(flatten)]
     pub accounting: Accounting,
+    /// How it was fetched together with others; null where it was not.
+    #[serde(default)]
+    pub swarm: Option<SwarmCounts>,
     /// Its content, once it is here.
     pub content_id: Option<String>,
     /// The origin's word for this version.
@@ -190,6 +198,7 @@ impl JobDocument {
             bytes_total: job.files.iter().filter_map(|file| file.size).sum(),
             bytes_transferred: job.accounting().total(),
             accounting: job.accounting(),
+            swarm: job.swarm_counts(),
             files: Vec::new(),
         }
     }
@@ -232,6 +241,7 @@ impl From<&JobFile> for FileDocument {
             bytes_total: file.size.unwrap_or(0),
             bytes_transferred: file.accounting.total(),
             accounting: file.accounting,
+            swarm: file.swarm_counts(),
             content_id: file.content.map(|id| id.to_string()),
             validator: file.validator.as_ref().map(ToString::to_string),
             modified: file.mtime.map(rfc3339),

@@ -153,6 +153,7 @@ impl Entry {
                 use_peers: use_peers && !file.from_origin,
                 priority: self.job.priority,
                 before: file.accounting,
+                swarm_before: file.swarm_counts().unwrap_or_default(),
                 destination: None,
             })
             .collect()

@@ -8,7 +8,9 @@ use std::time::SystemTime;
 
 use potluck_cache::Lease;
 use potluck_content::{ContentId, Digest, Entity, Validator};
-use potluck_plan::{Accounting, FileRanges, JobError, JobKey, OriginTrouble, Priority, Retry};
+use potluck_plan::{
+    Accounting, FileRanges, JobError, JobKey, OriginTrouble, Priority, Retry, SwarmCounts,
+};
 use potluck_transfer::OriginOptions;
 use tokio::sync::watch;
 
@@ -59,6 +61,8 @@ pub struct FetchRequest {
     pub priority: Priority,
     /// What earlier tries counted.
     pub before: Accounting,
+    /// How it went with the swarm in earlier tries.
+    pub swarm_before: SwarmCounts,
     /// Where this process will put it: a copy may grow there while it comes.
     pub destination: Option<PathBuf>,
 }
@@ -100,6 +104,8 @@ pub struct FetchProgress {
     pub validator: Option<Validator>,
     /// Where bytes came from so far.
     pub accounting: Accounting,
+    /// How it goes with the swarm, earlier tries included.
+    pub swarm: SwarmCounts,
     /// What makes the origin hard to fetch from, as far as it showed.
     pub troubles: Vec<OriginTrouble>,
 }
@@ -125,6 +131,8 @@ pub struct Fetched {
     pub shareable: bool,
     /// Where its bytes came from.
     pub accounting: Accounting,
+    /// How it went with the swarm, earlier tries included.
+    pub swarm: SwarmCounts,
 }
 
 /// A fetch that failed.
@@ -136,4 +144,6 @@ pub struct FetchError {
     pub retry: Retry,
     /// What was counted until then.
     pub accounting: Accounting,
+    /// How it went with the swarm until then, earlier tries included.
+    pub swarm: SwarmCounts,
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use potluck_plan::{Accounting, JobFiles, JobMachine, JobState, JobTimes, Priority};
+use potluck_plan::{Accounting, JobFiles, JobMachine, JobState, JobTimes, Priority, SwarmCounts};
 use potluck_transfer::OriginOptions;
 use serde::{Deserialize, Serialize};
 
@@ -146,6 +146,14 @@ impl Job {
     #[must_use]
     pub fn accounting(&self) -> Accounting {
         self.files.iter().map(|file| file.accounting).sum()
+    }
+
+    /// How its files were fetched together with others; `None` where none was. The members
+    /// are those of the largest swarm.
+    #[must_use]
+    pub fn swarm_counts(&self) -> Option<SwarmCounts> {
+        let swarms = self.files.iter().filter_map(JobFile::swarm_counts);
+        Some(swarms.sum()).filter(|sum: &SwarmCounts| !sum.is_nothing())
     }
 
     /// Its time limits, where `settings` hold for those it does not name.

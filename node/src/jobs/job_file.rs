@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use potluck_content::{ContentId, Digest, Entity, Validator};
-use potluck_plan::{Accounting, Counted, FileRanges, JobError, OriginTrouble};
+use potluck_plan::{Accounting, Counted, FileRanges, JobError, OriginTrouble, SwarmCounts};
 use serde::{Deserialize, Serialize};
 
+use super::FileSwarm;
 use crate::public_url::public_url;
 
 /// One file of a job.
@@ -46,6 +47,9 @@ pub struct JobFile {
     /// What of that the counters of the node have.
     #[serde(default)]
     pub counted: Counted,
+    /// How it was fetched together with others, where it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swarm: Option<Box<FileSwarm>>,
     /// The most bytes of it that were ever here; `None` before anything came.
     #[serde(default)]
     pub most_held: Option<u64>,
@@ -93,6 +97,7 @@ impl JobFile {
             shareable: false,
             accounting: Accounting::default(),
             counted: Counted::default(),
+            swarm: None,
             most_held: None,
             placed: false,
             error: None,
@@ -135,6 +140,25 @@ impl JobFile {
     /// What the counters of the node do not have yet, and have from here on.
     pub fn take_uncounted(&mut self) -> Accounting {
         self.counted.take(&self.accounting)
+    }
+
+    /// The same of its swarm.
+    pub fn take_uncounted_of_swarm(&mut self) -> SwarmCounts {
+        let swarm = self.swarm.as_mut();
+        swarm.map_or_else(SwarmCounts::default, |swarm| swarm.take_uncounted())
+    }
+
+    /// Notes how it is fetched together with others, earlier attempts included.
+    pub fn set_swarm(&mut self, counts: SwarmCounts) {
+        if !counts.is_nothing() {
+            self.swarm.get_or_insert_default().counts = counts;
+        }
+    }
+
+    /// How it was fetched together with others; `None` where it was not.
+    #[must_use]
+    pub fn swarm_counts(&self) -> Option<SwarmCounts> {
+        self.swarm.as_ref().map(|swarm| swarm.counts)
     }
 
     /// Notes how many bytes of it are here. Says whether there were never so many: what

@@ -138,6 +138,7 @@ impl Runner {
                         let at = line.partition_point(|(other, _)| *other < place);
                         // What came of it so far came.
                         flight.request.before = progress.accounting;
+                        flight.request.swarm_before = progress.swarm;
                         line.insert(at, (place, flight.request));
                         self.tell(News::Progress(file, progress)).await;
                         continue;

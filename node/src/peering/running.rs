@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Peering as Settings;
 use crate::events::EventLog;
-use crate::peering::event_log::log_peers;
+use crate::peering::event_log::{log_exposures, log_peers};
 
 /// The parts of the node that taking part needs.
 pub(super) struct Parts {
@@ -90,6 +90,11 @@ impl Running {
             let neighbours: Arc<dyn Neighbours> = Arc::new(discovery.clone());
             let trust: Arc<dyn Trust> = trust.clone();
             if let Some(swarms) = &swarms {
+                tasks.spawn(log_exposures(
+                    swarms.exposures(),
+                    parts.events.clone(),
+                    stop.clone(),
+                ));
                 swarms.connect(Arc::clone(&neighbours));
                 parts.engine.set_swarms(Some(swarms.clone()));
             }

@@ -7,7 +7,7 @@ use potluck::jobs::{Change, Job, JobStore, NewJob, Surroundings};
 use potluck_plan::{Accounting, JobState};
 use tokio::sync::watch;
 
-use super::world::{ME, World, until};
+use super::world::{ME, World, swarm, until};
 
 fn counted(world: &World) -> Accounting {
     world.stats.sum(None).0.got
@@ -48,6 +48,34 @@ async fn what_comes_again_is_not_counted_twice() {
     assert_eq!(counted.received(), on_the_wire(&world));
     assert_eq!(counted.total(), shown.bytes_total);
     assert_eq!(counted.discarded, shown.files[0].bytes_total);
+}
+
+#[tokio::test]
+async fn what_a_swarm_did_is_kept_and_counted_once() {
+    let mut world = World::new();
+    let jobs = world.start();
+    let files = ["together-a", "alone", "together-away"];
+    let job = jobs.create(ME, world.job(&files)).await.unwrap();
+    until(&jobs, &job.id, JobState::TransientError).await;
+    world.stop().await;
+    let jobs = world.start();
+    jobs.resume(ME, job.id.clone()).await.unwrap();
+    let tries = |world: &World| world.fake.asked.lock().unwrap().len();
+    while tries(&world) < 4 {
+        tokio::task::yield_now().await;
+    }
+    let shown = until(&jobs, &job.id, JobState::TransientError).await;
+    let twice = swarm().after(&swarm());
+    let of_files: Vec<_> = shown.files.iter().map(|file| file.swarm).collect();
+    assert_eq!(of_files, [Some(swarm()), None, Some(twice)]);
+    let all = twice.after(&swarm());
+    assert_eq!((shown.swarm, all.members), (Some(all), 2));
+    let counts = world.stats.sum(None).0;
+    assert_eq!(counts.bytes_audited, all.audited_bytes);
+    assert_eq!(counts.claims_taken_over, all.taken_over);
+    let alone = jobs.create(ME, world.job(&["alone"])).await.unwrap();
+    let alone = until(&jobs, &alone.id, JobState::Transferred).await;
+    assert_eq!(alone.swarm, None);
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use potluck::stats::Stats;
 use potluck_cache::Cache;
 use potluck_content::{ContentId, Entity, Validator};
 use potluck_plan::{
-    Accounting, ErrorContext, JobError, JobLimits, JobState, JobTimes, Rate, Retry,
+    Accounting, ErrorContext, JobError, JobLimits, JobState, JobTimes, Rate, Retry, SwarmCounts,
 };
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -28,7 +28,8 @@ pub(super) const ROOT: Caller = Caller { uid: 0 };
 
 /// URLs with `hang` in them never end, those with `missing` fail for good, those with
 /// `busy`, `away` and `full` for now; those with `redirected` lead elsewhere; those with `peer` come from peers where they may;
-/// those with `torn` bring ten bytes for nothing, and are away then;
+/// those with `torn` bring ten bytes for nothing, and are away then; those with `together` are
+/// fetched by a [`swarm`];
 /// all others are a file of the bytes of their URL.
 pub(super) struct Fake {
     pub(super) cache: Cache,
@@ -64,6 +65,17 @@ impl Fake {
     }
 }
 
+/// What each try at a file comes to that is fetched together with others.
+pub(super) const fn swarm() -> SwarmCounts {
+    SwarmCounts {
+        members: 2,
+        taken_over: 3,
+        audited_pieces: 1,
+        audited_bytes: 10,
+        exposed: 1,
+    }
+}
+
 impl Fake {
     fn spoil(&self, id: &ContentId, is_known: bool) {
         let lease = self.cache.lease(id).unwrap();
@@ -85,11 +97,16 @@ impl Fetcher for Fake {
         let (cache, dir) = (self.cache.clone(), self.dir.clone());
         let wire = Arc::clone(&self.wire);
         let outcome = Box::pin(async move {
+            let swarm = match request.url.contains("together") {
+                true => swarm().after(&request.swarm_before),
+                false => request.swarm_before,
+            };
             let url = request.url.clone();
             let failed = |code: &str, retry| FetchError {
                 error: JobError::new(code, ErrorContext::Origin, format!("{code} at {url}")),
                 retry,
                 accounting: Accounting::default(),
+                swarm,
             };
             let first = 10 * u64::from(request.url.contains("large"));
             wire.fetch_add(first, Ordering::Relaxed);
@@ -150,6 +167,7 @@ impl Fetcher for Fake {
             }
             Ok(Fetched {
                 accounting,
+                swarm,
                 lease,
                 troubles: Vec::new(),
                 final_url: match url.contains("redirected") {

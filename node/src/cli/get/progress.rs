@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::cli::job_view;
 use crate::cli::output::Output;
 use crate::config::show_size;
 use crate::jobs::JobDocument;
@@ -93,8 +94,11 @@ pub(super) fn summary(job: &JobDocument, took: Duration) -> String {
     } else {
         job.bytes_total
     };
+    let swarm = job.swarm.as_ref().map_or_else(String::new, |counts| {
+        format!("; with {}", job_view::swarm(counts))
+    });
     format!(
-        "{what}: {} in {seconds:.1} s, {}/s: {}",
+        "{what}: {} in {seconds:.1} s, {}/s: {}{swarm}",
         show_size(job.bytes_total),
         show_size(rate),
         sources(job)

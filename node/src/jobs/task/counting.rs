@@ -2,6 +2,8 @@
 
 use std::slice::SliceIndex;
 
+use potluck_plan::SwarmCounts;
+
 use super::{JobsTask, now};
 use crate::jobs::{JobFile, JobId};
 use crate::stats::Counts;
@@ -17,7 +19,12 @@ impl JobsTask {
         let Some(files) = entry.and_then(|entry| entry.job.files.get_mut(files)) else {
             return;
         };
+        let swarm: SwarmCounts = (files.iter_mut())
+            .map(JobFile::take_uncounted_of_swarm)
+            .sum();
         let counts = Counts {
+            bytes_audited: swarm.audited_bytes,
+            claims_taken_over: swarm.taken_over,
             got: files.iter_mut().map(JobFile::take_uncounted).sum(),
             ..Counts::default()
         };

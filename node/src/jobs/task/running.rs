@@ -155,6 +155,7 @@ impl JobsTask {
         file.size = progress.size.or(file.size);
         file.validator = progress.validator.or(file.validator.take());
         file.accounting = progress.accounting;
+        file.set_swarm(progress.swarm);
         if moved {
             entry.job.machine.handle_progress(now);
         }
@@ -221,6 +222,7 @@ impl JobsTask {
         file.entity = fetched.entity;
         file.shareable = fetched.shareable;
         file.accounting = fetched.accounting;
+        file.set_swarm(fetched.swarm);
         file.error = None;
         if file.hold(fetched.lease.size()) {
             entry.job.machine.handle_progress(now);
@@ -273,6 +275,7 @@ impl JobsTask {
         let error = fail(&mut entry.job, failed.error, failed.retry, &times);
         if let Some(file) = entry.job.files.get_mut(index) {
             file.accounting = failed.accounting;
+            file.set_swarm(failed.swarm);
             file.error.clone_from(&error);
         }
         entry.tell();
