@@ -126,4 +126,41 @@ mod needs_nginx {
             Ok(())
         });
     }
+
+    /// Members whose pieces fit no manifest are not to blame when it is the manifest that
+    /// is wrong.
+    #[test]
+    fn a_crowd_agrees_on_the_file_whatever_its_manifest_says() {
+        Lab::run(|lab| {
+            let nginx = Nginx::start(lab, &lab.host("origin")?)?;
+            let (old, blob) = (Blob::new(6, SIZE), Blob::new(7, SIZE));
+            publish(lab, &old.write(nginx.root(), "file.bin")?)?;
+            blob.write(nginx.root(), "file.bin")?;
+            let circle = circle(lab, &["a", "b", "c", "d"], &["profile = \"lan\""])?;
+            let url = nginx.url("named/file.bin");
+            let start = |node: &Node| -> Result<String> {
+                let job = node.get_with(&url, "file.bin", &["--detach"])?;
+                Ok(job["id"].as_str().context("an id")?.to_owned())
+            };
+            let jobs = circle.iter().map(start).collect::<Result<Vec<_>>>()?;
+            let mut told = 0;
+            for (node, id) in circle.iter().zip(&jobs) {
+                let limit = Duration::from_secs(60);
+                let job = node.await_job(id, &["acknowledged", "error"], limit)?;
+                ensure!(job["state"] == "acknowledged", "{job}");
+                blob.check(&node.downloaded("file.bin")?)?;
+                let troubles = &job["files"][0]["troubles"];
+                told += u32::from(*troubles == serde_json::json!(["stale_manifest"]));
+            }
+            // Who is done first may not have seen it.
+            ensure!(told > 0, "nobody saw the manifest");
+            for node in &circle {
+                let peers = node.json(&["peers"])?;
+                ensure!(peers.as_array().map(Vec::len) == Some(3), "{peers}");
+                let rejected = node.json(&["peers", "--rejected"])?;
+                ensure!(rejected.as_array().is_some_and(Vec::is_empty), "{rejected}");
+            }
+            Ok(())
+        });
+    }
 }
