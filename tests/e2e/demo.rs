@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use potluck_tests::{Lab, Node};
 
 #[test]
@@ -20,6 +20,10 @@ fn alone_it_works_without_set_up_and_says_how_many_copies_the_origin_sent() {
             last.contains("origin") && last.contains("cop"),
             "the last line is {last:?}"
         );
+        // Each byte once, and one in a hundred again to see whether the others tell the truth.
+        let copies = last.split_whitespace().rev().nth(1).unwrap_or_default();
+        let copies: f64 = copies.parse().with_context(|| last.to_owned())?;
+        ensure!((1.0..=1.05).contains(&copies), "{said}");
         // The build that tests use is not the fast one.
         ensure!(took < Duration::from_secs(30), "{took:?}");
         ensure!(
