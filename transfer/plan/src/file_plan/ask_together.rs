@@ -8,6 +8,8 @@ use super::{FilePlan, OriginUse};
 use crate::swarm::Claim;
 use crate::{Rate, RequestId, Source};
 
+/// Who gave up what it had taken over from another leaves others alone for so long.
+const AFTER_YIELDING: Duration = Duration::from_secs(2);
 /// How long a range of the origin is meant to take. Short, because a range that is on its
 /// way cannot be shared out any more.
 const RANGE_TIME: Duration = Duration::from_secs(1);
@@ -60,7 +62,7 @@ impl FilePlan {
                 .unwrap_or_else(|| self.pieces.len().min(start + longest));
             return Some((start..end, best));
         }
-        if !look_around {
+        if !look_around || now < self.together.relieves_from {
             return None;
         }
         let is_open = |index| self.is_candidate(index) && self.pieces.holders(index) == 0;
@@ -104,6 +106,7 @@ impl FilePlan {
             .collect();
         for id in covered {
             self.cancel(id);
+            self.together.relieves_from = now + AFTER_YIELDING;
         }
     }
 }

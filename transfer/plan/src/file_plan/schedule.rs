@@ -224,7 +224,9 @@ impl FilePlan {
         }
         let busy = self.origin.in_flight > 0;
         self.origin.performance.set_busy(busy, grace, now);
-        if self.requests.is_empty() && !self.waits_for_others(now) {
+        // In a swarm, what was left alone for a moment is to be looked at again.
+        let looks_again = self.swarm.is_some() && self.pieces.missing() > 0;
+        if self.requests.is_empty() && !looks_again {
             self.judge_at = None;
         } else if self.judge_at.is_none() {
             self.judge_at = Some(now + super::JUDGE_EVERY);

@@ -38,6 +38,8 @@ pub(super) struct Together {
     pub(super) turn_at: Instant,
     /// When requests in flight are to be looked at again.
     relieve_at: Instant,
+    /// When this node may relieve others again, after it did so in vain.
+    pub(super) relieves_from: Instant,
     /// Whether it is time to see who is slow.
     pub(super) look_around: bool,
     /// Pieces asked of the origin that were claimed by somebody who was late or slow.
@@ -55,6 +57,7 @@ impl Together {
             gap: Duration::ZERO,
             not_before: now,
             relieve_at: now,
+            relieves_from: now,
             turn_at: now,
             look_around: false,
             taken_over: 0,

@@ -1,5 +1,6 @@
 //! Who has the claim on which pieces, and when somebody else takes over.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -188,14 +189,14 @@ impl Claims {
             let backlog = backlog.entry(*first).or_default();
             backlog.bytes += bytes;
             // What is on its way is left to who began it, unless nothing else is left.
-            let on_its_way = span.clone().any(is_fetched);
-            let candidate = (!on_its_way, span.start);
-            if backlog
-                .last
-                .as_ref()
-                .is_none_or(|(last, _, _)| candidate > *last)
-            {
-                backlog.last = Some((candidate, span, before.len()));
+            if span.clone().any(is_fetched) {
+                backlog.on_its_way += bytes;
+            }
+            // Where this node is next in rank, so that not all take the same.
+            let order = before.len() - 1;
+            let candidate = (!span.clone().any(is_fetched), Reverse(order), span.start);
+            if backlog.best.as_ref().is_none_or(|best| candidate > best.0) {
+                backlog.best = Some((candidate, span));
             }
         }
         let own = lookout.origin_rate.filter(|rate| *rate > Rate::ZERO);
@@ -212,13 +213,18 @@ impl Claims {
             .sum();
         let soon = soon.max(Rate::Bits(together).time_for(all).saturating_mul(2));
         let slowest = backlog.into_iter().filter_map(|(key, backlog)| {
-            let (_, span, higher) = backlog.last?;
+            let ((untouched, Reverse(order), _), span) = backlog.best?;
             let rate = members.get(&key)?.origin_rate(lookout.now)?;
-            let left = rate.time_for(backlog.bytes);
+            // What is on its way comes twice if it is taken over: not for a little.
+            let left = if untouched {
+                rate.time_for(backlog.bytes)
+            } else {
+                rate.time_for(backlog.on_its_way) / 2
+            };
             // Not all at once: the higher the rank, the sooner.
-            let order = u32::try_from(higher.saturating_sub(1)).unwrap_or(u32::MAX);
-            let wait = soon.saturating_add((soon / 2).saturating_mul(order));
-            (left > wait).then_some((left, span.start, span))
+            let order = u32::try_from(order).unwrap_or(u32::MAX);
+            (left > soon.saturating_mul(order.saturating_add(1)))
+                .then_some((left, span.start, span))
         });
         let (.., span) = slowest.max_by_key(|(left, start, _)| (*left, *start))?;
         let start = span.clone().find(|index| is_open(*index))?;
@@ -261,13 +267,19 @@ impl Fetchers {
     }
 }
 
-/// What a member has still to fetch of what it claims, and its last unit: whether that is
-/// not on its way and where it starts, the unit, and how many rank before this node there.
+/// What a member has still to fetch of what it claims.
 #[derive(Default)]
 struct Backlog {
     bytes: u64,
-    last: Option<((bool, u32), Range<u32>, usize)>,
+    /// Of these, what somebody fetches now.
+    on_its_way: u64,
+    /// The unit that is best taken from it.
+    best: Option<(Candidate, Range<u32>)>,
 }
+
+/// Whether nobody fetches a unit, how many rank between who has the claim and this node
+/// there, and where it starts: the greatest is taken over first.
+type Candidate = (bool, Reverse<usize>, u32);
 
 /// When a member that does not get on is waited for no longer.
 pub(super) fn gives_up_at(member: &Member, lookout: &Lookout) -> Instant {
