@@ -5,6 +5,7 @@ mod beside;
 mod beside_run;
 mod cache_steps;
 mod cutting;
+mod exposing;
 mod fetch;
 mod file_run;
 mod file_task;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use potluck_content::{ContentId, EntityKey, Layout};
 use potluck_discovery::{AskError, PeerId, SwarmDesk};
@@ -42,6 +42,8 @@ struct State {
     limits: ServeLimits,
     neighbours: Option<Arc<dyn Neighbours>>,
     task: Option<AbortHandle>,
+    /// Where the latest part in a swarm counts from.
+    epoch: u32,
 }
 
 /// The part of one transfer in a swarm. Dropped before it is
@@ -72,6 +74,7 @@ impl SwarmTalk {
                 limits,
                 neighbours: None,
                 task: None,
+                epoch: 0,
             }),
             changed: Notify::new(),
             answered: Notify::new(),
@@ -83,6 +86,8 @@ impl SwarmTalk {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn connect(&self, neighbours: Arc<dyn Neighbours>) {
+        // What was under way to others is answered to nobody.
+        self.disconnect();
         let task = tokio::spawn(talk(Arc::clone(&self.0), Arc::clone(&neighbours)));
         let mut state = self.state();
         state.neighbours = Some(neighbours);
@@ -109,7 +114,8 @@ impl SwarmTalk {
     /// Takes part in a swarm; `None` when another transfer of this node does already.
     pub(crate) fn join(&self, entity: EntityKey, layout: Layout) -> Option<Membership> {
         let mut state = self.state();
-        let teller = Teller::new(entity, layout, Some(state.limits));
+        let epoch = state.next_epoch();
+        let teller = Teller::new(entity, layout, Some(state.limits)).counting_from(epoch);
         state.look_at_peers();
         if !state.gossip.join(teller) {
             return None;
@@ -185,18 +191,20 @@ impl Membership {
     /// The file is complete; members are told what this node gives for as long as they ask.
     pub(crate) fn finish(&mut self) {
         self.finished = true;
-        self.talk.state().gossip.finish(&self.entity);
+        let mut state = self.talk.state();
+        // The next transfer of it may begin at once.
+        state.runs.remove(&self.entity);
+        state.gossip.finish(&self.entity);
     }
 }
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        let mut state = self.talk.state();
-        state.runs.remove(&self.entity);
         if !self.finished {
+            let mut state = self.talk.state();
+            state.runs.remove(&self.entity);
             state.gossip.leave(&self.entity);
         }
-        drop(state);
         self.talk.0.changed.notify_one();
     }
 }
@@ -208,6 +216,15 @@ impl Inner {
 }
 
 impl State {
+    /// More than before, also than before this node was started: seconds since 1970.
+    fn next_epoch(&mut self) -> u32 {
+        let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let seconds = time.map_or(0, |time| time.as_secs());
+        let seconds = u32::try_from(seconds).unwrap_or(u32::MAX / 2);
+        self.epoch = seconds.max(self.epoch.saturating_add(1));
+        self.epoch
+    }
+
     fn look_at_peers(&mut self) {
         let peers = self
             .neighbours

@@ -243,6 +243,12 @@ impl FilePlan {
         PieceUse::Keep
     }
 
+    /// A piece of the origin could not be kept, which is not the origin's fault: it is
+    /// asked again.
+    pub fn handle_origin_piece_lost(&mut self) {
+        self.origin.patience.succeed();
+    }
+
     /// A request ended. Not to be told of one that the plan cancelled, nor of a failed
     /// one to the origin.
     pub fn handle_request_ended(&mut self, id: RequestId, outcome: Outcome, now: Instant) {
@@ -346,6 +352,12 @@ impl FilePlan {
     #[must_use]
     pub fn pieces_from(&self, source: Source) -> Vec<PieceIndex> {
         self.pieces.of(source).collect()
+    }
+
+    /// Where a held piece came from in the life of this plan.
+    #[must_use]
+    pub fn source_of(&self, index: PieceIndex) -> Option<Source> {
+        self.pieces.source_of(index.0)
     }
 
     /// What the driver is to do next.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use potluck_content::{ContentId, PieceIndex};
+use potluck_content::{ChainingValue, ContentId, PieceIndex};
 use potluck_discovery::Holding as PeerHolding;
 use potluck_plan::{
     Accounting, Action, DropReason, FilePlan, Holding, OriginUse, Outcome, PeerFault, PeerKey,
@@ -20,6 +20,7 @@ use crate::engine::packing::Packing;
 use crate::engine::piece_store::{Event, PieceStore};
 use crate::engine::request::TransferError;
 use crate::engine::search::{Found, News, Search};
+use crate::engine::swarms::Swarms;
 use crate::engine::together::{OfSwarm, Together, key_of};
 use crate::origin::OriginError;
 use crate::peer_client::{PeerAddress, PeerClient};
@@ -64,6 +65,12 @@ pub(crate) struct FileRun {
     pub(crate) counts: SwarmCounts,
     /// What members signed of pieces that turned out doubtful.
     pub(crate) doubted: BTreeMap<PieceIndex, Arc<SignedStatement>>,
+    /// What of that the origin contradicted, once.
+    pub(crate) contradicted: Vec<(Arc<SignedStatement>, ChainingValue)>,
+    /// Whose word counts, also when it is not fetched together any more.
+    pub(crate) swarms: Option<Swarms>,
+    /// How many members had been caught when that was last looked at.
+    pub(crate) bans_seen: u64,
     pub(crate) domain: Option<(Arc<dyn Neighbours>, PeerClient)>,
     pub(crate) search: Option<Search>,
     pub(crate) content: Option<ContentId>,
@@ -91,6 +98,7 @@ impl FileRun {
             while let Some((peer, heard)) = self.try_heard() {
                 self.on_heard(peer, heard);
             }
+            self.look_at_bans()?;
             self.carry_out()?;
             self.tell_swarm();
             let audited = self.together.as_ref().is_none_or(|it| it.audits.are_done());

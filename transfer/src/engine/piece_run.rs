@@ -92,6 +92,7 @@ impl FileTask {
         let store = Arc::new(PieceStore::new(layout, partial, manifest, limits));
         let saver = SaveOnDrop(Some((Arc::clone(&store), guard)));
 
+        let swarms = place.as_ref().map(|place| place.swarms.clone());
         let together = match place {
             Some(place) => {
                 let waited = now().saturating_duration_since(asked_at);
@@ -121,6 +122,9 @@ impl FileTask {
             together,
             counts: SwarmCounts::default(),
             doubted: BTreeMap::new(),
+            contradicted: Vec::new(),
+            swarms,
+            bans_seen: 0,
             domain: domain.map(|domain| (domain.neighbours, domain.peers)),
             search,
             content: proven,
@@ -233,6 +237,8 @@ impl FileTask {
             driven?;
             let wrong = self.check(wish, &run.store).await?;
             if wrong.is_empty() {
+                run.convict()?;
+                shown(run);
                 return Ok(());
             }
             let of_origin = run.plan.pieces_from(Source::Origin).len();

@@ -59,6 +59,8 @@ pub(crate) enum Event {
     /// The bytes of a piece are what a member signed, and not what the manifest says: who is
     /// wrong is not known yet.
     Disputed(PieceIndex),
+    /// A member gave a piece as it was signed; the piece on disk is another.
+    Contradicted(Box<SignedStatement>),
     /// The disk failed.
     DiskFailed(CacheError),
     /// Bytes came.
@@ -80,7 +82,8 @@ pub(crate) struct StoredPiece {
 
 pub(crate) type Events = mpsc::Sender<(RequestId, Event)>;
 
-/// Puts the bytes of one request together to pieces.
+/// Puts the bytes of one request together to pieces. What is being written when it is
+/// dropped is told of still: nothing lies on the disk that the plan does not know.
 pub(crate) struct Assembler {
     store: Arc<PieceStore>,
     request: RequestId,
@@ -172,7 +175,7 @@ impl PieceStore {
             // that there was turned out to be of another content.
             None => return Event::Wrong { index, by },
         };
-        let value = piece.value();
+        let (value, is_signed) = (piece.value(), signed(&piece));
         match self.partial.put_hashed(piece) {
             Ok(PutOutcome::Stored | PutOutcome::AlreadyHeld) => {
                 Event::Stored(Box::new(StoredPiece {
@@ -181,9 +184,18 @@ impl PieceStore {
                     statement,
                 }))
             }
-            Ok(PutOutcome::Mismatch(_)) => Event::Wrong { index, by: None },
+            Ok(PutOutcome::Mismatch(_)) => match statement.filter(|_| is_signed) {
+                Some(statement) => Event::Contradicted(Box::new(statement)),
+                None => Event::Wrong { index, by: None },
+            },
             Err(error) => Event::DiskFailed(error),
         }
+    }
+}
+
+impl Drop for Assembler {
+    fn drop(&mut self) {
+        self.puts.detach_all();
     }
 }
 

@@ -21,7 +21,11 @@ impl FileRun {
             Event::Progress(bytes) => self.plan.handle_progress(request, bytes, now()),
             Event::Stored(stored) => {
                 let index = stored.index;
-                if self.plan.handle_piece(request, index, now()) == PieceUse::Keep {
+                if self.is_out_of_date(&stored) {
+                    if self.plan.wants(index) {
+                        self.store.partial.discard_pieces(&[index])?;
+                    }
+                } else if self.plan.handle_piece(request, index, now()) == PieceUse::Keep {
                     let bytes = self.store.layout.len_of(index) as u64;
                     if self.accounting.total() == 0 {
                         tracing::debug!(%index, ?source, "the first piece is verified and held");
@@ -41,6 +45,7 @@ impl FileRun {
             Event::Disputed(index) => {
                 tracing::debug!(%index, "a member signed something else than the manifest says");
             }
+            Event::Contradicted(signed) => self.suspect_both(*signed),
             // The manifest went that it was compared with.
             Event::Wrong { by: Some(by), .. } if self.content != Some(by) => {}
             Event::Wrong { index, .. } => match source {
@@ -59,13 +64,24 @@ impl FileRun {
         Ok(())
     }
 
+    /// Whether the word that a stored piece was taken on is worth nothing any more, or it
+    /// was dropped before the plan heard of it.
+    fn is_out_of_date(&self, stored: &StoredPiece) -> bool {
+        let by_word = self.store.manifest().is_none();
+        let worthless = stored.statement.as_ref().is_some_and(|signed| {
+            by_word && (self.together.is_none() || self.is_banned(&signed.signer.id))
+        });
+        worthless
+            || self.plan.wants(stored.index) && !self.store.partial.bitfield().has(stored.index)
+    }
+
     /// A piece is kept: others may have it, with what vouches for it.
     fn vouch(&mut self, source: Source, stored: StoredPiece) -> Result<(), TransferError> {
         if source == Source::Origin
             && let Some(doubted) = self.doubted.remove(&stored.index)
             && doubted.statement.value != stored.value
         {
-            self.expose(&doubted, stored.value)?;
+            self.contradicted.push((doubted, stored.value));
         }
         let members = self.plan.members();
         let proven = self.store.manifest().is_some();
@@ -88,9 +104,12 @@ impl FileRun {
             return self.distrust_peers();
         }
         if self.store.partial.bitfield().has(index) && !self.plan.wants(index) {
-            // Held from before, and not the same: what is held may be of anything.
+            // Of a member, or held from before, and not the same.
+            self.suspect_of(index);
             self.forget_pieces(&[index])?;
         }
+        // Otherwise somebody's bytes were on the disk who is believed no more.
+        self.plan.handle_origin_piece_lost();
         Ok(())
     }
 

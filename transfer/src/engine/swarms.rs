@@ -1,7 +1,7 @@
 //! What a node needs to fetch files together with others.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use potluck_cache::Cache;
 use potluck_discovery::{PeerId, SwarmDesk};
@@ -12,7 +12,7 @@ use crate::engine::Neighbours;
 use crate::swarm::{Exposure, Notary, SwarmShelf, SwarmShelfLimits, Vouching};
 use crate::talk::{SwarmTalk, member_id};
 
-/// Members that were caught lying are remembered until so many others were.
+/// Members that were caught lying are remembered until so many others were since.
 const MAX_BANNED: usize = 1024;
 /// Proofs that nobody has taken yet; the oldest go first.
 const MAX_EXPOSURES: usize = 64;
@@ -25,8 +25,18 @@ pub struct Swarms {
     pub(crate) talk: SwarmTalk,
     pub(crate) shelf: SwarmShelf,
     pub(crate) vouching: Arc<Vouching>,
-    banned: Arc<Mutex<BTreeSet<PeerId>>>,
+    banned: Arc<Mutex<Banned>>,
     exposures: broadcast::Sender<Exposure>,
+}
+
+/// Who was caught lying.
+#[derive(Default)]
+struct Banned {
+    members: BTreeSet<PeerId>,
+    /// The same, in the order of their being caught.
+    order: VecDeque<PeerId>,
+    /// How many ever were.
+    count: u64,
 }
 
 impl Swarms {
@@ -85,23 +95,48 @@ impl Swarms {
     /// yet.
     pub(crate) fn ban(&self, exposure: Exposure) -> bool {
         let signer = exposure.signed.signer.id;
-        let mut banned = self.banned.lock().unwrap_or_else(PoisonError::into_inner);
-        if banned.contains(&signer) {
+        let mut banned = self.banned();
+        if !banned.members.insert(signer) {
             return false;
         }
-        if banned.len() >= MAX_BANNED {
-            banned.pop_first();
+        banned.order.push_back(signer);
+        banned.count += 1;
+        if banned.order.len() > MAX_BANNED
+            && let Some(oldest) = banned.order.pop_front()
+        {
+            banned.members.remove(&oldest);
         }
-        banned.insert(signer);
         drop(banned);
+        self.forget_word_of(&signer);
         // Nobody may want to know.
         let _ = self.exposures.send(exposure);
         true
     }
 
     pub(crate) fn is_banned(&self, signer: &PeerId) -> bool {
-        let banned = self.banned.lock().unwrap_or_else(PoisonError::into_inner);
-        banned.contains(signer)
+        self.banned().members.contains(signer)
+    }
+
+    /// How many members were caught so far.
+    pub(crate) fn bans(&self) -> u64 {
+        self.banned().count
+    }
+
+    /// Gives nothing more of finished files that only this member vouches for. Transfers
+    /// under way see to their own.
+    fn forget_word_of(&self, signer: &PeerId) {
+        let all = self.shelf.all();
+        for pieces in all.iter().filter(|pieces| pieces.content().is_some()) {
+            for index in pieces.offered().held() {
+                if pieces.vouched_by(index).as_ref() == Some(signer) {
+                    pieces.withdraw(index);
+                }
+            }
+        }
+    }
+
+    fn banned(&self) -> MutexGuard<'_, Banned> {
+        self.banned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

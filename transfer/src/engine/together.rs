@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use potluck_content::{ChainingValue, ContentId, EntityKey, Layout, PieceIndex};
+use potluck_content::{ContentId, EntityKey, Layout, PieceIndex};
 use potluck_discovery::PeerId;
-use potluck_plan::{Heard, PeerKey, Source, SwarmCounts};
+use potluck_plan::{Heard, NewsKind, PeerKey, Source, SwarmCounts};
 
 use crate::engine::audits::{Audited, Audits};
 use crate::engine::file_run::{FileRun, Giver};
@@ -14,7 +14,7 @@ use crate::engine::request::TransferError;
 use crate::engine::swarms::Swarms;
 use crate::rates::now;
 use crate::shelf::Readable;
-use crate::swarm::{Exposure, SignedStatement, SwarmPieces};
+use crate::swarm::SwarmPieces;
 use crate::talk::{Membership, member_id};
 
 /// A transfer's part in a swarm.
@@ -156,8 +156,11 @@ impl FileRun {
         match (heard, known) {
             (Heard::Gone, Some(key)) => self.plan.handle_peer_left(key_of(key), now()),
             (Heard::Gone, None) => {}
+            // It could only stand in the way.
+            (Heard::News(_), _) if self.is_banned(&peer) => {}
             (Heard::News(news), known) => {
-                let Some(key) = known.or_else(|| self.meet(peer)) else {
+                let anew = matches!(news.kind, NewsKind::Join | NewsKind::State);
+                let Some(key) = known.filter(|_| !anew).or_else(|| self.meet(peer, known)) else {
                     return;
                 };
                 self.plan
@@ -188,72 +191,8 @@ impl FileRun {
         }
     }
 
-    /// What a member signed is not what the origin has: its word counts no more, and
-    /// everything that only it vouched for is fetched again.
-    pub(super) fn expose(
-        &mut self,
-        signed: &SignedStatement,
-        truth: ChainingValue,
-    ) -> Result<(), TransferError> {
-        let signer = signed.signer.id;
-        let statement = &signed.statement;
-        let said = format!(
-            "signed {:?} as piece {} of entity {}, where the origin has {truth:?}",
-            statement.value, statement.index, statement.entity
-        );
-        tracing::warn!(peer = %signer, "{said}");
-        let Some(together) = &self.together else {
-            return Ok(());
-        };
-        let exposure = Exposure {
-            signed: signed.clone(),
-            truth,
-        };
-        let is_new = together.swarms.ban(exposure);
-        self.counts.exposed += u64::from(is_new);
-        if let Some((neighbours, client)) = &self.domain {
-            client.forget(&signer);
-            neighbours.report_fault(signer, said);
-        }
-        let of_signer: Vec<PieceIndex> = (together.pieces.offered().held())
-            .filter(|index| {
-                let vouched = together.pieces.vouched_by(*index);
-                vouched == Some(signer)
-            })
-            .collect();
-        self.forget_pieces(&of_signer)?;
-        if let Some(key) = self.givers.iter().position(
-            |giver| matches!(giver, Giver::Member(at) | Giver::Holder(at) if at.id == signer),
-        ) {
-            self.plan.handle_peer_left(key_of(key), now());
-        }
-        Ok(())
-    }
-
-    /// These are worthless: they are fetched again, and given to nobody.
-    pub(super) fn forget_pieces(&mut self, pieces: &[PieceIndex]) -> Result<(), TransferError> {
-        if let Some(together) = &self.together {
-            together.withdraw(pieces);
-        }
-        self.store.partial.discard_pieces(pieces)?;
-        self.plan.forget(pieces, now());
-        self.accounting.lose(self.bytes_of(pieces));
-        Ok(())
-    }
-
     pub(super) fn try_heard(&mut self) -> Option<(PeerId, Heard)> {
         self.together.as_mut()?.membership.try_next()
-    }
-
-    /// A piece that a member gave was compared with the origin.
-    pub(super) fn on_audited(&mut self, audited: &Audited) -> Result<(), TransferError> {
-        self.store.count(audited.bytes);
-        self.counts.audited_bytes += audited.bytes;
-        self.counts.audited_pieces += u64::from(audited.is_compared());
-        match audited.contradiction() {
-            Some(truth) => self.expose(&audited.signed, truth),
-            None => Ok(()),
-        }
     }
 
     /// How it went with the swarm so far.
@@ -269,10 +208,18 @@ impl FileRun {
         }
     }
 
-    fn meet(&mut self, peer: PeerId) -> Option<usize> {
+    /// A member is here: for the first time, or again, and then perhaps elsewhere.
+    fn meet(&mut self, peer: PeerId, known: Option<usize>) -> Option<usize> {
         let (neighbours, _) = self.domain.as_ref()?;
-        let at = neighbours.peers().into_iter().find(|at| at.id == peer)?;
-        self.givers.push(Giver::Member(at));
+        let at = neighbours.peers().into_iter().find(|at| at.id == peer);
+        let Some(at) = at.map(Giver::Member) else {
+            return known;
+        };
+        if let Some(key) = known {
+            self.givers[key] = at;
+            return known;
+        }
+        self.givers.push(at);
         Some(self.givers.len() - 1)
     }
 }

@@ -8,6 +8,7 @@
 
 pub mod asking;
 pub mod beside;
+pub mod hostile_member;
 pub mod memory_shelf;
 pub mod scripted_origin;
 pub mod secure_origin;

@@ -165,6 +165,11 @@ impl TestNeighbours {
         self.known.lock().unwrap().push((at, holdings));
     }
 
+    /// Nobody is off the list any more for what it did.
+    pub fn forgive(&self) {
+        self.faults.lock().unwrap().clear();
+    }
+
     /// A peer is gone.
     pub fn lose(&self, peer: PeerId) {
         self.known.lock().unwrap().retain(|(at, _)| at.id != peer);

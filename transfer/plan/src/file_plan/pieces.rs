@@ -185,6 +185,14 @@ impl PieceTable {
         }
     }
 
+    /// Where a held piece came from, unless it was here before.
+    pub(super) fn source_of(&self, index: u32) -> Option<Source> {
+        match self.state(index) {
+            Some(PieceState::Held { from }) => from,
+            _ => None,
+        }
+    }
+
     /// The held pieces that came from here.
     pub(super) fn of(&self, source: Source) -> impl Iterator<Item = PieceIndex> + '_ {
         let wanted = PieceState::Held { from: Some(source) };

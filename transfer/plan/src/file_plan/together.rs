@@ -99,7 +99,8 @@ impl FilePlan {
             return;
         }
         let epoch = swarm.epoch_of(key);
-        if epoch.is_some_and(|epoch| news.epoch < epoch) {
+        // Who takes part anew counts anew, perhaps with a clock that was set back.
+        if news.kind != NewsKind::Join && epoch.is_some_and(|epoch| news.epoch < epoch) {
             return;
         }
         let known = epoch == Some(news.epoch);

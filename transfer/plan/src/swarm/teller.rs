@@ -45,6 +45,14 @@ impl Teller {
         }
     }
 
+    /// Counts from here on, which must be more than where this node counted in the same
+    /// swarm before: then nobody takes what it had at that time for what it has now.
+    #[must_use]
+    pub fn counting_from(mut self, epoch: u32) -> Self {
+        self.epoch = epoch.max(1);
+        self
+    }
+
     /// A piece can be given from now on.
     pub fn offer(&mut self, index: PieceIndex) {
         if self.layout.contains(index) && self.offered.set(index) {
