@@ -27,6 +27,18 @@ fn a_cold_crowd_costs_the_origin_one_copy_and_little_more_than_the_least_time() 
     }
 }
 
+#[test]
+fn copies_do_not_grow_with_a_crowd_of_which_nobody_sees_all() {
+    let crowd = CrowdSettings {
+        // Everybody knows eight of forty.
+        peers: 8,
+        ..CrowdSettings::cold(40, 1)
+    };
+    let report = Crowd::run(crowd);
+    let holds = report.copies <= 1.1 && report.times_bound() <= 1.2;
+    judge("thin", 1, &report, holds);
+}
+
 const SIZES: [u64; 4] = [100 << 10, 3 << 20, 12 << 20, 24 << 20];
 
 /// What happens to a host in the middle of it, if anything.
@@ -42,12 +54,13 @@ fn some_fate(random: &mut fastrand::Rng) -> Option<(Duration, Fate)> {
 }
 
 fn some_mischief(random: &mut fastrand::Rng) -> Manner {
-    match random.u8(0..6) {
+    match random.u8(0..7) {
         0 => Manner::ClaimsOnly { rising: false },
         1 => Manner::ClaimsOnly { rising: true },
         2 => Manner::SignsWrong,
         3 => Manner::ServesWrong,
         4 => Manner::AnnouncesAll,
+        5 => Manner::MakesUpLeaders,
         _ => Manner::Dribbles,
     }
 }
@@ -102,7 +115,7 @@ fn most_copies(crowd: &CrowdSettings) -> f64 {
         honest == all,
         limited || crowd.origin_use == OriginUse::Stream,
     ) {
-        (true, false) => 1.75,
+        (true, false) => 2.25,
         _ if lies => alone * 2.0 + 0.5,
         _ => alone * 1.5,
     }

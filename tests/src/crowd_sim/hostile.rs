@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use potluck_plan::{Leader, MemberId};
+
 use super::event_queue::{Event, Place};
 use super::network::Crowd;
 use super::settings::Manner;
@@ -12,7 +14,10 @@ const EVERY: Duration = Duration::from_millis(100);
 impl Manner {
     /// Whether it has no plan, only words.
     pub(super) const fn pretends(self) -> bool {
-        matches!(self, Self::ClaimsOnly { .. } | Self::AnnouncesAll)
+        matches!(
+            self,
+            Self::ClaimsOnly { .. } | Self::AnnouncesAll | Self::MakesUpLeaders
+        )
     }
 }
 
@@ -30,6 +35,16 @@ impl Crowd {
                 let millis = u64::try_from(now.as_millis()).unwrap_or(0);
                 let fetched = if rising { millis * 10_000 } else { 0 };
                 teller.set_fetching(std::iter::once(0..layout.pieces()).collect(), fetched);
+            }
+            Manner::MakesUpLeaders => {
+                let mut id = [0; 16];
+                let second = u32::try_from(now.as_secs()).unwrap_or(0);
+                fastrand::Rng::with_seed(u64::from(second / 2)).fill(&mut id);
+                teller.set_leader(Some(&Leader {
+                    id: MemberId(id),
+                    beat: u32::try_from(now.as_millis()).unwrap_or(0),
+                    fetchers: Vec::new(),
+                }));
             }
             _ => layout.indices().for_each(|index| teller.offer(index)),
         });

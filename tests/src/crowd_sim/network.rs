@@ -250,7 +250,11 @@ impl Crowd {
         {
             host.counts.taken_over = plan.taken_over();
             let (runs, fetched) = (plan.fetching(), plan.fetched());
-            let set = |teller: &mut Teller| teller.set_fetching(runs, fetched);
+            let leader = plan.leader();
+            let set = |teller: &mut Teller| {
+                teller.set_fetching(runs, fetched);
+                teller.set_leader(leader);
+            };
             host.gossip.tell(&self.entity, set);
         }
         self.tell(place);

@@ -79,6 +79,8 @@ pub enum Manner {
     ServesWrong,
     /// Says that it has everything, and has nothing.
     AnnouncesAll,
+    /// Tells of leaders that there are not, one after the other.
+    MakesUpLeaders,
     /// Takes a byte a second of whatever it asks for.
     Dribbles,
 }

@@ -166,6 +166,9 @@ impl FilePlan {
     /// The discovery window has closed: before that, the origin is not asked.
     pub fn handle_window_closed(&mut self, now: Instant) {
         self.window_open = false;
+        if let Some(swarm) = &mut self.swarm {
+            swarm.begin(now);
+        }
         self.schedule(now);
     }
 

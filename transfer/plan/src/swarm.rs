@@ -5,18 +5,20 @@ mod claims;
 mod codec;
 mod counts;
 mod gossip;
+mod leading;
 mod member;
 mod news;
 mod teller;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use potluck_content::{EntityKey, Layout};
 
 use crate::{PeerKey, Rate, piece_runs};
 use claims::Claims;
+use leading::Leading;
 use member::Member;
 
 pub use audit::AuditDice;
@@ -24,6 +26,7 @@ pub(crate) use claims::{Claim, Lookout};
 pub use codec::{BadNews, MAX_NEWS, decode_news, encode_news};
 pub use counts::SwarmCounts;
 pub use gossip::{Gossip, Heard};
+pub use leading::Leader;
 pub use member::MemberId;
 pub(crate) use member::mix;
 pub use news::{News, NewsCursor, NewsKind, ServeLimits};
@@ -41,6 +44,7 @@ pub(crate) struct Swarm {
     entity: EntityKey,
     members: BTreeMap<PeerKey, Member>,
     claims: Claims,
+    leading: Leading,
     layout: Layout,
 }
 
@@ -51,6 +55,7 @@ impl Swarm {
             entity,
             members: BTreeMap::new(),
             claims: Claims::new(&layout, now),
+            leading: Leading::new(me, entity, now),
             layout,
         }
     }
@@ -79,7 +84,9 @@ impl Swarm {
             .or_insert_with(|| Member::new(id, now));
         member.report(news, self.layout.piece_len(), now);
         member.epoch = news.epoch;
-        if is_new {
+        let leader = news.leader.as_ref();
+        let led = leader.is_some_and(|leader| self.leading.hear(id, leader, now));
+        if is_new || led {
             self.rank(now);
         }
         is_new
@@ -97,9 +104,45 @@ impl Swarm {
 
     /// A member is gone: what it claimed is claimed by others.
     pub(crate) fn remove(&mut self, key: PeerKey, now: Instant) {
-        if self.members.remove(&key).is_some() {
+        if let Some(member) = self.members.remove(&key) {
+            if self.leading.leader().is_some_and(|it| it.id == member.id) {
+                self.leading.lose(now);
+            }
             self.rank(now);
         }
+    }
+
+    /// Who is to be heard of first was heard: this node may lead now.
+    pub(crate) fn begin(&mut self, now: Instant) {
+        if self.leading.begin(now) {
+            self.rank(now);
+        }
+    }
+
+    /// Time went by.
+    pub(crate) fn tick(&mut self, lookout: &Lookout) {
+        let now = lookout.now;
+        // Whoever leads and has others starve is followed no longer.
+        let fails = lookout.starved_for > Duration::ZERO && self.leading.is_led();
+        if fails {
+            self.leading.distrust(now);
+        }
+        if self.leading.tick(now) || fails {
+            self.rank(now);
+        }
+        // Who has nothing to fetch now may be the next.
+        let fit = |member: &&Member| {
+            let idle = member.fetching.is_empty() && !member.keeps_it;
+            !member.whole && (idle || now < claims::gives_up_at(member, lookout))
+        };
+        let ids = self.members.values().filter(fit).map(|member| member.id);
+        let fetchers = claims::fetchers(&self.entity, ids.chain([self.me]));
+        self.leading.set_fetchers(fetchers);
+    }
+
+    /// Who leads, as far as is known.
+    pub(crate) const fn leader(&self) -> Option<&Leader> {
+        self.leading.leader()
     }
 
     /// Members that want some of it, this node not counted.
@@ -155,6 +198,11 @@ impl Swarm {
         self.members.values().all(|it| it.fetching.is_empty())
     }
 
+    /// Whether members that this node does not hear have the claim on all of these.
+    pub(crate) fn is_elsewhere(&self, run: &Range<u32>) -> bool {
+        run.clone().all(|index| self.claims.is_elsewhere(index))
+    }
+
     /// Whether another member of higher rank fetches all of these pieces too, and gets on.
     pub(crate) fn is_covered(&self, run: &Range<u32>, lookout: &Lookout) -> bool {
         run.clone()
@@ -162,6 +210,8 @@ impl Swarm {
     }
 
     fn rank(&mut self, now: Instant) {
-        self.claims.rank(self.me, &self.entity, &self.members, now);
+        let leader = self.leading.leader();
+        let (me, entity) = (self.me, &self.entity);
+        self.claims.rank(me, entity, &self.members, leader, now);
     }
 }

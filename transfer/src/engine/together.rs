@@ -185,9 +185,10 @@ impl FileRun {
     pub(super) fn tell_swarm(&self) {
         if let Some(together) = &self.together {
             let (fetching, fetched) = (self.plan.fetching(), self.plan.fetched());
-            together
-                .membership
-                .tell(|teller| teller.set_fetching(fetching, fetched));
+            together.membership.tell(|teller| {
+                teller.set_fetching(fetching, fetched);
+                teller.set_leader(self.plan.leader());
+            });
         }
     }
 

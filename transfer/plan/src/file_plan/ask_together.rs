@@ -15,11 +15,16 @@ const AFTER_YIELDING: Duration = Duration::from_secs(2);
 const RANGE_TIME: Duration = Duration::from_secs(1);
 /// The longest range, in bytes, while others may join.
 const LONGEST_RANGE: u64 = 16 << 20;
+/// Whoever sees so many members may not see all, and asks nothing of the origin before it
+/// had the time to hear who leads.
+const TOO_MANY_TO_SEE: usize = 24;
+const TIME_TO_HEAR: Duration = Duration::from_millis(150);
 
 impl FilePlan {
     /// Asks the origin for what is this node's to fetch.
     pub(super) fn ask_origin_together(&mut self, help: bool, now: Instant) {
-        if now < self.together.not_before {
+        let many = self.members() >= TOO_MANY_TO_SEE;
+        if now < self.together.not_before || many && now < self.together.joined_at + TIME_TO_HEAR {
             return;
         }
         while self.origin.in_flight < self.origin_slots() {
@@ -98,9 +103,9 @@ impl FilePlan {
             .filter(|(id, request)| {
                 id.source() == Source::Origin
                     && ranges
-                    && !request.started
                     && !request.taken_over
-                    && swarm.is_covered(&request.run, &lookout)
+                    && (!request.started && swarm.is_covered(&request.run, &lookout)
+                        || request.next == request.run.start && swarm.is_elsewhere(&request.run))
             })
             .map(|(id, _)| *id)
             .collect();

@@ -33,6 +33,7 @@ impl FilePlan {
             }
         }
         self.together.look_around = true;
+        self.tick_swarm(now);
         self.schedule(now);
     }
 

@@ -8,7 +8,7 @@ use potluck_content::{Bitfield, EntityKey, PieceIndex};
 use super::peer::Peer;
 use super::{FilePlan, OriginUse};
 use crate::swarm::{Claim, Lookout, Swarm, mix};
-use crate::{Holding, MemberId, News, NewsKind, PeerFault, PeerKey, Source, piece_runs};
+use crate::{Holding, Leader, MemberId, News, NewsKind, PeerFault, PeerKey, Source, piece_runs};
 
 /// Among so many members one request to each keeps everybody busy, and pieces come sooner
 /// than with two.
@@ -32,6 +32,8 @@ pub(super) struct Together {
     pub(super) awake_since: Instant,
     /// The usual time between two pieces, from wherever.
     gap: Duration,
+    /// When the swarm was joined.
+    pub(super) joined_at: Instant,
     /// When claims are to be looked at again.
     pub(super) not_before: Instant,
     /// When pieces that were left to others are to be looked at again.
@@ -55,6 +57,7 @@ impl Together {
             got_at: now,
             awake_since: now,
             gap: Duration::ZERO,
+            joined_at: now,
             not_before: now,
             relieve_at: now,
             relieves_from: now,
@@ -82,6 +85,7 @@ impl FilePlan {
     /// peer holds are asked of the origin only by who has the claim. To be called before
     /// the discovery window closes.
     pub fn join_swarm(&mut self, me: MemberId, entity: EntityKey, now: Instant) {
+        self.together.joined_at = now;
         self.together.salt = Some(me.rank(&entity, u32::MAX));
         self.swarm = Some(Swarm::new(me, entity, self.layout, now));
         self.schedule(now);
@@ -168,6 +172,13 @@ impl FilePlan {
         self.together.taken_over
     }
 
+    /// Who leads the swarm, as its other members are told
+    /// ([`Teller::set_leader`](crate::Teller::set_leader)).
+    #[must_use]
+    pub fn leader(&self) -> Option<&Leader> {
+        self.swarm.as_ref()?.leader()
+    }
+
     /// How many others of the swarm want the file.
     #[must_use]
     pub fn members(&self) -> usize {
@@ -243,6 +254,14 @@ impl FilePlan {
             self.together.relieve_at = now + LOOK_EVERY;
         }
         due
+    }
+
+    /// Sees to who leads.
+    pub(super) fn tick_swarm(&mut self, now: Instant) {
+        let lookout = self.lookout(now);
+        if let Some(swarm) = &mut self.swarm {
+            swarm.tick(&lookout);
+        }
     }
 
     /// Whether somebody else may yet bring what is missing, or time makes it this node's.

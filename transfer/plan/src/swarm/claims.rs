@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use potluck_content::{EntityKey, Layout};
 
+use super::leading::Leader;
 use super::member::{Member, MemberId};
 use crate::{PeerKey, Rate};
 
@@ -69,6 +70,9 @@ pub(super) struct Claims {
     before_me: Vec<Vec<PeerKey>>,
     /// Since when it is the first of these who has the claim.
     since: Vec<Instant>,
+    /// Whether the claim is that of somebody whom this node does not hear: the leader sees
+    /// to it.
+    elsewhere: Vec<bool>,
 }
 
 impl Claims {
@@ -83,6 +87,7 @@ impl Claims {
             pieces: layout.pieces(),
             before_me: vec![Vec::new(); units],
             since: vec![now; units],
+            elsewhere: vec![false; units],
         }
     }
 
@@ -92,14 +97,30 @@ impl Claims {
         me: MemberId,
         entity: &EntityKey,
         members: &BTreeMap<PeerKey, Member>,
+        leader: Option<&Leader>,
         now: Instant,
     ) {
         let wanting = || members.iter().filter(|(_, member)| !member.whole);
-        let fetchers = Fetchers::of(entity, wanting().map(|(_, member)| member.id).chain([me]));
+        let is_near = |id: MemberId| id == me || members.values().any(|it| it.id == id);
+        // Who is left alone follows nobody.
+        let leader = leader.filter(|leader| leader.id != me && wanting().next().is_some());
+        let told = leader.filter(|it| is_near(it.id) && !it.fetchers.is_empty());
+        let fetchers = match told {
+            Some(leader) => leader.fetchers.clone(),
+            None => fetchers(entity, wanting().map(|(_, member)| member.id).chain([me])),
+        };
+        let far: Vec<MemberId> = fetchers
+            .iter()
+            .copied()
+            .filter(|id| !is_near(*id))
+            .collect();
+        let is_led_from_afar = leader.is_some_and(|leader| !is_near(leader.id));
         for (unit, before) in (0u32..).zip(&mut self.before_me) {
             let first = before.first().copied();
-            let rank = |id: MemberId| (fetchers.have(entity, id), id.rank(entity, unit), id);
+            let rank = |id: MemberId| (fetchers.contains(&id), id.rank(entity, unit), id);
             let mine = rank(me);
+            self.elsewhere[unit as usize] =
+                is_led_from_afar || far.iter().any(|id| rank(*id) > mine);
             let mut higher: Vec<_> = wanting()
                 .map(|(key, member)| (rank(member.id), *key))
                 .filter(|(rank, _)| *rank > mine)
@@ -133,6 +154,9 @@ impl Claims {
                 Claim::Late
             };
         }
+        if self.is_elsewhere(index) {
+            return Claim::Theirs;
+        }
         let fetched = members
             .values()
             .any(|member| member.is_fetching(index) && lookout.now < gives_up_at(member, lookout));
@@ -160,6 +184,9 @@ impl Claims {
         index: u32,
         lookout: &Lookout,
     ) -> bool {
+        if self.is_elsewhere(index) {
+            return true;
+        }
         let before = self.before(index);
         let mut before = before.iter().filter_map(|key| members.get(key));
         before.any(|member| member.is_fetching(index) && lookout.now < gives_up_at(member, lookout))
@@ -177,6 +204,9 @@ impl Claims {
             let Some(first) = before.first() else {
                 continue;
             };
+            if self.elsewhere[unit as usize] {
+                continue;
+            }
             let span = self.unit_of(unit * self.unit);
             let is_fetched = |index: u32| members.values().any(|m| m.is_fetching(index));
             let open = span.clone().filter(|index| is_open(*index));
@@ -234,6 +264,11 @@ impl Claims {
         Some(start..end)
     }
 
+    pub(super) fn is_elsewhere(&self, index: u32) -> bool {
+        let unit = (index / self.unit) as usize;
+        self.elsewhere.get(unit).is_some_and(|elsewhere| *elsewhere)
+    }
+
     fn before(&self, index: u32) -> &[PeerKey] {
         let unit = self.before_me.get((index / self.unit) as usize);
         unit.map_or(&[], Vec::as_slice)
@@ -241,30 +276,16 @@ impl Claims {
 }
 
 /// The members that rank before all others for every unit.
-struct Fetchers {
-    /// The lowest of their ranks.
-    last: (u64, MemberId),
-}
-
-impl Fetchers {
-    fn of(entity: &EntityKey, members: impl Iterator<Item = MemberId>) -> Self {
-        let mut ranks: Vec<_> = members.map(|id| Self::rank(entity, id)).collect();
-        ranks.sort_unstable_by(|a, b| b.cmp(a));
-        ranks.truncate(FETCHERS);
-        let last = ranks.last().copied();
-        Self {
-            last: last.unwrap_or((0, MemberId([0; 16]))),
-        }
-    }
-
-    fn have(&self, entity: &EntityKey, id: MemberId) -> bool {
-        Self::rank(entity, id) >= self.last
-    }
-
-    /// Other than for any unit.
-    fn rank(entity: &EntityKey, id: MemberId) -> (u64, MemberId) {
-        (id.rank(entity, u32::MAX - 1), id)
-    }
+pub(super) fn fetchers(
+    entity: &EntityKey,
+    members: impl Iterator<Item = MemberId>,
+) -> Vec<MemberId> {
+    // By another rank than for any unit.
+    let ranked = members.map(|id| (id.rank(entity, u32::MAX - 1), id));
+    let mut ranked: Vec<_> = ranked.collect();
+    ranked.sort_unstable_by(|a, b| b.cmp(a));
+    ranked.truncate(FETCHERS);
+    ranked.into_iter().map(|(_, id)| id).collect()
 }
 
 /// What a member has still to fetch of what it claims.

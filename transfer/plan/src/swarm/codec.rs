@@ -4,13 +4,16 @@
 //! Numbers are LEB128 (unsigned, 7 bits a byte, the lowest first). A news is the entity
 //! key (32 bytes), its kind (a byte: 1 join, 2 state, 3 change, 4 leave), the size, the
 //! epoch, the runs that it got, the runs that it fetches, the bytes fetched, then 0, or 1 with
-//! clients and rate in bit/s (0: unlimited). Runs are their number and, for each, the gap
+//! clients and rate in bit/s (0: unlimited), then 0, or 1 with the leader: its id (16
+//! bytes), its beat, the number of those who fetch and the id of each. Runs are their number and, for each, the gap
 //! since the end of the one before and its length.
 
 use std::ops::Range;
 
 use potluck_content::{EntityKey, Layout};
 
+use super::leading::Leader;
+use super::member::MemberId;
 use super::news::{News, NewsKind, ServeLimits};
 use crate::{Rate, piece_runs};
 
@@ -18,6 +21,9 @@ const VERSION: u8 = 1;
 
 /// The most swarms that one message speaks of.
 pub const MAX_NEWS: usize = 256;
+
+/// The most that a leader names to fetch from the origin.
+const MOST_FETCHERS: u64 = 64;
 
 /// Why bytes are no message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -47,6 +53,18 @@ pub fn encode_news(news: &[News]) -> Vec<u8> {
                 out.push(1);
                 put(&mut out, u64::from(limits.clients));
                 put(&mut out, limits.rate.bits().map_or(0, |bits| bits.max(1)));
+            }
+        }
+        match &one.leader {
+            None => out.push(0),
+            Some(leader) => {
+                out.push(1);
+                out.extend_from_slice(&leader.id.0);
+                put(&mut out, u64::from(leader.beat));
+                put(&mut out, leader.fetchers.len() as u64);
+                for id in &leader.fetchers {
+                    out.extend_from_slice(&id.0);
+                }
             }
         }
     }
@@ -102,6 +120,7 @@ fn read(rest: &mut &[u8]) -> Result<News, BadNews> {
         }
         _ => return Err(BadNews("limits that are none")),
     };
+    let leader = leader(rest)?;
     Ok(News {
         entity: EntityKey::from_bytes(*key),
         size,
@@ -111,7 +130,34 @@ fn read(rest: &mut &[u8]) -> Result<News, BadNews> {
         fetching,
         fetched,
         limits,
+        leader,
     })
+}
+
+fn leader(rest: &mut &[u8]) -> Result<Option<Leader>, BadNews> {
+    match byte(rest)? {
+        0 => return Ok(None),
+        1 => {}
+        _ => return Err(BadNews("a leader that is none")),
+    }
+    let id = member(rest)?;
+    let beat = u32::try_from(number(rest)?).map_err(|_| BadNews("a count too large"))?;
+    let count = number(rest)?;
+    if count > MOST_FETCHERS {
+        return Err(BadNews("too many that fetch"));
+    }
+    let fetchers: Result<_, _> = (0..count).map(|_| member(rest)).collect();
+    Ok(Some(Leader {
+        id,
+        beat,
+        fetchers: fetchers?,
+    }))
+}
+
+fn member(rest: &mut &[u8]) -> Result<MemberId, BadNews> {
+    let (id, after) = rest.split_first_chunk::<16>().ok_or(BadNews("cut short"))?;
+    *rest = after;
+    Ok(MemberId(*id))
 }
 
 fn put(out: &mut Vec<u8>, mut value: u64) {
@@ -210,8 +256,9 @@ mod tests {
             runs(),
             any::<u64>(),
             limits,
+            proptest::option::of(proptest::collection::vec(any::<[u8; 16]>(), 1..9)),
         )
-            .prop_map(|(key, kind, got, fetching, fetched, limits)| News {
+            .prop_map(|(key, kind, got, fetching, fetched, limits, ids)| News {
                 entity: EntityKey::from_bytes(key),
                 size: 200 << 18,
                 kind,
@@ -220,6 +267,11 @@ mod tests {
                 fetching,
                 fetched,
                 limits,
+                leader: ids.map(|ids| Leader {
+                    id: MemberId(ids[0]),
+                    beat: fetched as u32,
+                    fetchers: ids[1..].iter().map(|id| MemberId(*id)).collect(),
+                }),
             })
     }
 

@@ -226,6 +226,7 @@ impl<P: Copy + Ord> Gossip<P> {
                 kind,
                 got: Vec::new(),
                 fetching: Vec::new(),
+                leader: None,
                 ..news
             });
         };

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use potluck_content::EntityKey;
 
+use super::leading::Leader;
 use crate::Rate;
 
 /// What one member says of itself in one swarm.
@@ -27,6 +28,8 @@ pub struct News {
     pub fetched: u64,
     /// How much it serves. Told with everything it has.
     pub limits: Option<ServeLimits>,
+    /// Who leads, as far as it knows. Told when it changed.
+    pub leader: Option<Leader>,
 }
 
 /// What a news is.
@@ -62,4 +65,6 @@ pub struct NewsCursor {
     pub(super) version: u64,
     /// Bytes of the origin.
     pub(super) fetched: u64,
+    /// Of the leader.
+    pub(super) leader: u64,
 }

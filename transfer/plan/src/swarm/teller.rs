@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use potluck_content::{Bitfield, EntityKey, Layout, PieceIndex};
 
+use super::leading::Leader;
 use super::news::{News, NewsCursor, NewsKind, ServeLimits};
 use crate::piece_runs;
 
@@ -24,6 +25,9 @@ pub struct Teller {
     fetching: Vec<Range<u32>>,
     fetched: u64,
     version: u64,
+    leader: Option<Leader>,
+    /// Goes up when the leader changes.
+    leaders: u64,
     /// Goes up when something that was told is true no longer.
     epoch: u32,
 }
@@ -41,6 +45,8 @@ impl Teller {
             fetching: Vec::new(),
             fetched: 0,
             version: 0,
+            leader: None,
+            leaders: 0,
             epoch: 1,
         }
     }
@@ -100,6 +106,14 @@ impl Teller {
         self.fetched
     }
 
+    /// Who leads the swarm, as far as this node knows.
+    pub fn set_leader(&mut self, leader: Option<&Leader>) {
+        if self.leader.as_ref() != leader {
+            self.leader = leader.cloned();
+            self.leaders += 1;
+        }
+    }
+
     /// The pieces that can be given.
     #[must_use]
     pub const fn offered(&self) -> &Bitfield {
@@ -112,6 +126,7 @@ impl Teller {
         cursor.epoch != self.epoch
             || cursor.told < self.log.len()
             || cursor.version != self.version
+            || cursor.leader != self.leaders
             || self.fetched >= cursor.fetched + TELL_EVERY
     }
 
@@ -131,6 +146,9 @@ impl Teller {
         };
         let news = News {
             got: piece_runs::of(self.log[from..].iter().copied()),
+            leader: (self.leader.as_ref())
+                .filter(|_| anew || cursor.leader != self.leaders)
+                .cloned(),
             ..self.state(kind)
         };
         *cursor = self.cursor();
@@ -153,6 +171,7 @@ impl Teller {
             fetching: self.fetching.clone(),
             fetched: self.fetched,
             limits: self.limits.filter(|_| kind != NewsKind::Change),
+            leader: self.leader.clone(),
         }
     }
 
@@ -162,6 +181,7 @@ impl Teller {
             told: self.log.len(),
             version: self.version,
             fetched: self.fetched,
+            leader: self.leaders,
         }
     }
 }
