@@ -32,6 +32,10 @@ pub(crate) use member::mix;
 pub use news::{News, NewsCursor, NewsKind, ServeLimits};
 pub use teller::Teller;
 
+/// A member to which the origin gave the bytes of so many pieces and that tells of none is
+/// waited for no longer. More than are on their way at once over all its connections.
+const MOST_OWED: u64 = 8;
+
 /// The other members of a swarm as one plan knows them, and what follows for whom the
 /// origin gives which piece.
 ///
@@ -75,14 +79,18 @@ impl Swarm {
         key: PeerKey,
         id: MemberId,
         news: &News,
+        streams: bool,
         now: Instant,
     ) -> bool {
+        // A stream passes what is held by all before it brings something new.
+        let passed = if streams { self.layout.size() } else { 0 };
+        let most_owed = MOST_OWED * self.layout.piece_len() + passed;
         let is_new = !self.members.contains_key(&key);
         let member = self
             .members
             .entry(key)
             .or_insert_with(|| Member::new(id, now));
-        member.report(news, self.layout.piece_len(), now);
+        member.report(news, most_owed, now);
         member.epoch = news.epoch;
         let leader = news.leader.as_ref();
         let led = leader.is_some_and(|leader| self.leading.hear(id, leader, now));

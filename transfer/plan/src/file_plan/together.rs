@@ -102,6 +102,7 @@ impl FilePlan {
             self.handle_fault(key, fault, now);
             return;
         }
+        let streams = self.config.origin == OriginUse::Stream;
         let epoch = swarm.epoch_of(key);
         // Who takes part anew counts anew, perhaps with a clock that was set back.
         if news.kind != NewsKind::Join && epoch.is_some_and(|epoch| news.epoch < epoch) {
@@ -113,13 +114,13 @@ impl FilePlan {
         match news.kind {
             NewsKind::Leave => return self.handle_peer_left(key, now),
             NewsKind::Change if known => {
-                swarm.handle_news(key, id, news, now);
+                swarm.handle_news(key, id, news, streams, now);
                 let got: Vec<_> = news.got.iter().cloned().flatten().map(PieceIndex).collect();
                 self.set_limits(key, news);
                 self.add_peer_pieces(key, &got);
             }
             NewsKind::Join | NewsKind::State if may_join => {
-                swarm.handle_news(key, id, news, now);
+                swarm.handle_news(key, id, news, streams, now);
                 // What came in the meantime by another way is not lost.
                 let mut holding = match self.peers.get(&key).map(|peer| &peer.holding) {
                     Some(Holding::Pieces(pieces)) if known => pieces.clone(),

@@ -13,10 +13,6 @@ use crate::{Rate, piece_runs};
 /// The time over which it is measured how fast a member fetches from the origin.
 const RATE_WINDOW: Duration = Duration::from_secs(3);
 
-/// A member whose origin gives so many pieces' bytes and that has no piece of them is
-/// waited for no longer. More than are on their way at once over all its connections.
-const MOST_OWED: u64 = 8;
-
 /// Names a member to all others alike: made from the identity that its certificate
 /// proves, so that nobody has more of them than certificates.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -90,7 +86,7 @@ impl Member {
     }
 
     /// It said how far it is with the origin.
-    pub(super) fn report(&mut self, news: &News, piece_len: u64, now: Instant) {
+    pub(super) fn report(&mut self, news: &News, most_owed: u64, now: Instant) {
         let (fetching, fetched) = (news.fetching.as_slice(), news.fetched);
         self.owed = if news.got.is_empty() {
             let more = fetched.saturating_sub(self.fetched);
@@ -98,7 +94,7 @@ impl Member {
         } else {
             0
         };
-        self.keeps_it = self.owed > piece_len.saturating_mul(MOST_OWED);
+        self.keeps_it = self.owed > most_owed;
         if fetched > self.fetched {
             self.rate.add(fetched - self.fetched, now);
             self.alive_at = now;
