@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use potluck_plan::{OriginUse, Rate, ServeLimits};
 use potluck_tests::crowd_sim::{
-    Crowd, CrowdReport, CrowdSettings, Fate, HostSettings, Manner, mbit,
+    Crowd, CrowdReport, CrowdSettings, Fate, HostSettings, Manner, least_time, mbit,
 };
 
 /// Looks at what came of a crowd, and says of which when it is not as it should be.
@@ -37,6 +37,63 @@ fn copies_do_not_grow_with_a_crowd_of_which_nobody_sees_all() {
     let report = Crowd::run(crowd);
     let holds = report.copies <= 1.1 && report.times_bound() <= 1.2;
     judge("thin", 1, &report, holds);
+}
+
+/// Eight hosts that begin at random within ten seconds.
+fn staggered(seed: u64) -> CrowdSettings {
+    let mut crowd = CrowdSettings::cold(8, seed);
+    let mut random = fastrand::Rng::with_seed(seed);
+    for host in &mut crowd.hosts {
+        host.starts = Duration::from_millis(random.u64(0..10_000));
+    }
+    crowd
+}
+
+/// Nine begin; three of them are killed in the middle and two others begin.
+fn churned(seed: u64) -> CrowdSettings {
+    let mut crowd = CrowdSettings::cold(11, seed);
+    for (place, host) in crowd.hosts.iter_mut().enumerate() {
+        match place {
+            0..3 => host.fate = Some((Duration::from_millis(3_400), Fate::Killed)),
+            3..5 => host.starts += Duration::from_millis(3_400),
+            _ => {}
+        }
+    }
+    crowd
+}
+
+/// Eight, the first of them with a tenth of what the others have.
+fn with_a_slow_one(seed: u64) -> CrowdSettings {
+    let mut crowd = CrowdSettings::cold(8, seed);
+    (crowd.hosts[0].up, crowd.hosts[0].down) = (mbit(20), mbit(20));
+    crowd
+}
+
+#[test]
+fn hosts_that_come_go_or_are_slow_cost_little() {
+    for seed in 1..=3 {
+        for (name, crowd) in [
+            ("staggered", staggered(seed)),
+            ("churned", churned(seed)),
+            ("slow", with_a_slow_one(seed)),
+        ] {
+            let slowest = crowd.hosts.iter().map(|host| host.down).min();
+            let least = least_time(crowd.size, crowd.origin_up, crowd.hosts[1..].iter());
+            let starts = crowd.hosts.iter().map(|host| host.starts).max();
+            let report = Crowd::run(crowd);
+            let fast = report
+                .counted()
+                .skip(usize::from(slowest < Some(mbit(100))));
+            let last = fast.filter_map(|host| host.finished).max();
+            let end = least.max(starts.unwrap_or_default()).mul_f64(1.2);
+            judge(
+                name,
+                seed,
+                &report,
+                report.copies <= 1.1 && last <= Some(end),
+            );
+        }
+    }
 }
 
 const SIZES: [u64; 4] = [100 << 10, 3 << 20, 12 << 20, 24 << 20];
