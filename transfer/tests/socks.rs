@@ -6,9 +6,9 @@ mod support;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use potluck_transfer::origin::{OriginError, OriginRequest};
+use potluck_transfer::origin::{OriginClient, OriginConfig, OriginError, OriginRequest};
 use potluck_transfer::{OriginOptions, ProxyChoice};
-use support::asking::{client, read};
+use support::asking::read;
 use support::blob;
 use support::scripted_origin::{ScriptedOrigin, file};
 use support::secure_origin::secure_origin;
@@ -67,7 +67,8 @@ async fn carry(mut near: TcpStream) {
 async fn fetch(url: &str, options: OriginOptions) -> Result<Vec<u8>, OriginError> {
     let request = OriginRequest::new(url, &[]).unwrap();
     let request = request.with_options(Arc::new(options), None).unwrap();
-    let client = client();
+    // Not in a hurry: nothing here is to time out, however busy the machine is.
+    let client = OriginClient::new(OriginConfig::default()).unwrap();
     let meta = client.meta(&request).await?;
     read(client.get(&request, &meta, None).await?).await
 }
