@@ -21,6 +21,9 @@ impl Potluck {
     pub(super) fn new(site: &Site<'_>, scene: &Scene) -> Result<Self> {
         let files = site.load().files().len().max(200);
         let mut settings = vec![format!("transfer.max_files_per_job = {files}")];
+        if !scene.audits {
+            settings.push("peering.audit_share = 0".to_owned());
+        }
         if scene.serving == Serving::Lan {
             settings.push("profile = \"lan\"".to_owned());
         }

@@ -57,6 +57,8 @@ pub struct Scene {
     pub wanted: Wanted,
     /// What the nodes give, where they are Potluck's.
     pub serving: Serving,
+    /// Whether they compare pieces with the origin. How many they pick is left to chance.
+    pub audits: bool,
     /// The hosts.
     pub parts: Vec<Part>,
     /// Of the files' bytes and of everything that is left to chance.
@@ -70,6 +72,7 @@ impl Scene {
             origin_up: ORIGIN_UP,
             wanted: Wanted::One(size),
             serving: Serving::Lan,
+            audits: true,
             parts: vec![Part::ORDINARY; hosts],
             seed,
         }
