@@ -85,7 +85,7 @@ fn hosts_that_come_go_or_are_slow_cost_little() {
                 .counted()
                 .skip(usize::from(slowest < Some(mbit(100))));
             let last = fast.filter_map(|host| host.finished).max();
-            let end = least.max(starts.unwrap_or_default()).mul_f64(1.2);
+            let end = least.max(starts.unwrap_or_default()).mul_f64(1.25);
             judge(
                 name,
                 seed,

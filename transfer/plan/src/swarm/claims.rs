@@ -30,6 +30,8 @@ const PATIENCE_TO_BRING: Duration = Duration::from_secs(3);
 const STARVED_TURN: Duration = Duration::from_millis(500);
 /// A claim that will be fetched within this time is left alone.
 const SOON: Duration = Duration::from_secs(2);
+/// The same for what its claimer fetches already, when nothing else is left to fetch.
+const LAST_SOON: Duration = Duration::from_millis(500);
 
 /// What this node sees from where it stands.
 #[derive(Debug, Clone, Copy)]
@@ -231,7 +233,8 @@ impl Claims {
         }
         let own = lookout.origin_rate.filter(|rate| *rate > Rate::ZERO);
         let own = own.map(|rate| rate.time_for(u64::from(self.unit) * layout.piece_len()));
-        let soon = SOON.max(own.unwrap_or_default() * 3);
+        let own = own.unwrap_or_default();
+        let soon = SOON.max(own * 3);
         // Where all take long it is the origin that is slow: asking it for more helps nobody.
         let all = backlog.values().map(|backlog| backlog.bytes).sum();
         let rates = members
@@ -245,11 +248,12 @@ impl Claims {
         let slowest = backlog.into_iter().filter_map(|(key, backlog)| {
             let ((untouched, Reverse(order), _), span) = backlog.best?;
             let rate = members.get(&key)?.origin_rate(lookout.now)?;
-            // What is on its way comes twice if it is taken over: not for a little.
-            let left = if untouched {
-                rate.time_for(backlog.bytes)
+            // Of what is on its way a part comes twice; but nothing else is left then, and
+            // all wait for it.
+            let (left, soon) = if untouched {
+                (rate.time_for(backlog.bytes), soon)
             } else {
-                rate.time_for(backlog.on_its_way) / 2
+                (rate.time_for(backlog.on_its_way), LAST_SOON.max(own))
             };
             // Not all at once: the higher the rank, the sooner.
             let order = u32::try_from(order).unwrap_or(u32::MAX);
