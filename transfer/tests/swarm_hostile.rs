@@ -247,3 +247,15 @@ async fn an_origin_that_changes_its_mind_makes_no_liars() {
         assert_eq!(member.neighbours.faults(), []);
     }
 }
+
+#[tokio::test]
+async fn who_claims_everything_for_ever_is_not_waited_for() {
+    let outcome = Outcome::of(3, &sharing(), |content| Conduct {
+        has_all: false,
+        claims_all: true,
+        ..Conduct::of(content)
+    })
+    .await;
+    assert_eq!(outcome.rejected_by(), 0);
+    assert!(outcome.copies <= 2.5, "{}", outcome.copies);
+}

@@ -49,6 +49,12 @@ pub(crate) const fn mix(value: u64) -> u64 {
     value ^ (value >> 31)
 }
 
+/// So many bytes more of the origin show that a member gets on: fewer are not told
+/// by themselves.
+const GETS_ON: u64 = 64 << 10;
+/// So often what a member asks for may change while nothing comes of it.
+const MOST_CHANGES: u32 = 16;
+
 /// Another member, as it last said what it does.
 #[derive(Debug)]
 pub(super) struct Member {
@@ -59,6 +65,10 @@ pub(super) struct Member {
     pub(super) fetching: Vec<Range<u32>>,
     /// Bytes of the origin that it had so far.
     pub(super) fetched: u64,
+    /// How many it had when it last was seen to get on.
+    seen: u64,
+    /// How often it changed since what it asks for.
+    changes: u32,
     /// Bytes of the origin that it had since it last told of a piece.
     owed: u64,
     /// Whether it has had more of the origin than any member that gives what it gets.
@@ -77,6 +87,8 @@ impl Member {
             epoch: 0,
             fetching: Vec::new(),
             fetched: 0,
+            seen: 0,
+            changes: 0,
             owed: 0,
             keeps_it: false,
             rate: RateMeter::new(RATE_WINDOW, now),
@@ -95,15 +107,23 @@ impl Member {
             0
         };
         self.keeps_it = self.owed > most_owed;
-        if fetched > self.fetched {
-            self.rate.add(fetched - self.fetched, now);
+        let more = fetched.saturating_sub(self.fetched);
+        if more > 0 {
+            self.rate.add(more, now);
+        }
+        // Who gets a byte now and then would else be waited for for ever.
+        let enough = fetched >= self.seen.saturating_add(GETS_ON);
+        if enough || more > 0 && !news.got.is_empty() {
             self.alive_at = now;
-        } else if self.fetching.is_empty() && !fetching.is_empty() {
-            // It begins: what it did before says nothing.
-            self.rate.restart(now);
+            self.seen = fetched;
+            self.changes = 0;
+        } else if self.fetching != fetching && self.changes < MOST_CHANGES {
             self.alive_at = now;
-        } else if self.fetching != fetching {
-            self.alive_at = now;
+            self.changes += 1;
+            if self.fetching.is_empty() {
+                // It begins: what it did before says nothing.
+                self.rate.restart(now);
+            }
         }
         self.fetched = self.fetched.max(fetched);
         self.fetching.clear();
