@@ -246,8 +246,12 @@ impl<P: Copy + Ord> Gossip<P> {
             }
             NewsKind::Change if !is_member => {
                 // It takes this node for a member that knows more than it does.
-                let (state, cursor) = swarm.teller.everything();
-                swarm.told.insert(from, Told::Member(cursor));
+                // The answer may be lost: it is a member when it says everything.
+                let (state, _) = swarm.teller.everything();
+                if swarm.fetches && told != Some(Told::Asked) {
+                    swarm.told.insert(from, Told::Nothing);
+                    self.dirty.insert(entity);
+                }
                 Some(News {
                     kind: NewsKind::Join,
                     ..state
