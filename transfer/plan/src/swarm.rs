@@ -211,6 +211,11 @@ impl Swarm {
         run.clone().all(|index| self.claims.is_elsewhere(index))
     }
 
+    /// Where the origin has no ranges: whether another member of higher rank has the stream.
+    pub(crate) fn has_better_stream(&self, lookout: &Lookout) -> bool {
+        self.claims.has_better_stream(&self.members, lookout)
+    }
+
     /// Whether another member of higher rank fetches all of these pieces too, and gets on.
     pub(crate) fn is_covered(&self, run: &Range<u32>, lookout: &Lookout) -> bool {
         run.clone()

@@ -97,15 +97,20 @@ impl FilePlan {
         };
         let lookout = self.lookout(now);
         let ranges = self.config.origin == OriginUse::Ranges;
+        // A second stream brings everything twice, so one is given up also when it has begun
+        // to come. All go by who ranks first for the first piece.
+        let streams_elsewhere = !ranges && swarm.has_better_stream(&lookout);
         let covered: Vec<RequestId> = self
             .requests
             .iter()
             .filter(|(id, request)| {
                 id.source() == Source::Origin
-                    && ranges
                     && !request.taken_over
-                    && (!request.started && swarm.is_covered(&request.run, &lookout)
-                        || request.next == request.run.start && swarm.is_elsewhere(&request.run))
+                    && (streams_elsewhere
+                        || ranges && !request.started && swarm.is_covered(&request.run, &lookout)
+                        || ranges
+                            && request.next == request.run.start
+                            && swarm.is_elsewhere(&request.run))
             })
             .map(|(id, _)| *id)
             .collect();

@@ -194,6 +194,16 @@ impl Claims {
         before.any(|member| member.is_fetching(index) && lookout.now < gives_up_at(member, lookout))
     }
 
+    /// Whether a member that ranks before this node for the first piece fetches anything.
+    pub(super) fn has_better_stream(
+        &self,
+        members: &BTreeMap<PeerKey, Member>,
+        lookout: &Lookout,
+    ) -> bool {
+        let mut before = self.before(0).iter().filter_map(|key| members.get(key));
+        before.any(|it| !it.fetching.is_empty() && lookout.now < gives_up_at(it, lookout))
+    }
+
     pub(super) fn relief(
         &self,
         members: &BTreeMap<PeerKey, Member>,

@@ -12,7 +12,7 @@ use super::teller::Teller;
 /// The least time between two messages to one peer. What happens meanwhile goes into one.
 const GAP: Duration = Duration::from_millis(20);
 /// With many peers it is longer, so that what one node says and hears stays bounded.
-const GAP_FOR_EACH: Duration = Duration::from_micros(2_500);
+const GAP_FOR_EACH: Duration = Duration::from_millis(5);
 /// The most pieces' runs in one message, so that it stays below 32 KiB: each takes six
 /// bytes at most. One news alone may have more, of two bytes each.
 const MAX_RUNS: usize = 4096;
