@@ -1,12 +1,14 @@
 //! Keeping the members of all swarms told, with few messages.
 
+mod hearing;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use potluck_content::EntityKey;
 
 use super::codec::MAX_NEWS;
-use super::news::{News, NewsCursor, NewsKind};
+use super::news::{News, NewsCursor};
 use super::teller::Teller;
 
 /// The least time between two messages to one peer. What happens meanwhile goes into one.
@@ -207,115 +209,6 @@ impl<P: Copy + Ord> Gossip<P> {
         }
     }
 
-    /// A peer told something. Gives what to answer.
-    pub fn handle_message(&mut self, from: P, news: Vec<News>) -> Vec<News> {
-        let mut answers = Vec::new();
-        for one in news {
-            if let Some(answer) = self.hear(from, one) {
-                answers.push(answer);
-            }
-        }
-        answers
-    }
-
-    fn hear(&mut self, from: P, news: News) -> Option<News> {
-        let entity = news.entity;
-        let Some(swarm) = self.swarms.get_mut(&entity) else {
-            let kind = NewsKind::Leave;
-            return (news.kind != NewsKind::Join && news.kind != kind).then(|| News {
-                kind,
-                got: Vec::new(),
-                fetching: Vec::new(),
-                leader: None,
-                ..news
-            });
-        };
-        if news.size != swarm.teller.size() {
-            return None;
-        }
-        let told = swarm.told.get(&from).cloned();
-        let is_member = matches!(told, Some(Told::Member(_)));
-        match news.kind {
-            NewsKind::Leave => {
-                swarm.told.insert(from, Told::Outside);
-                let fetches = swarm.fetches;
-                if is_member && fetches {
-                    self.push(entity, from, Heard::Gone);
-                }
-                None
-            }
-            NewsKind::Change if !is_member => {
-                // It takes this node for a member that knows more than it does.
-                // The answer may be lost: it is a member when it says everything.
-                let (state, _) = swarm.teller.everything();
-                if swarm.fetches && told != Some(Told::Asked) {
-                    swarm.told.insert(from, Told::Nothing);
-                    self.dirty.insert(entity);
-                }
-                Some(News {
-                    kind: NewsKind::Join,
-                    ..state
-                })
-            }
-            NewsKind::Change => {
-                self.push(entity, from, Heard::News(news));
-                None
-            }
-            NewsKind::Join => {
-                let (state, cursor) = swarm.teller.everything();
-                swarm.told.insert(from, Told::Member(cursor));
-                self.push(entity, from, Heard::News(news));
-                Some(state)
-            }
-            NewsKind::State => {
-                if !is_member {
-                    swarm.told.insert(from, Told::Member(NewsCursor::default()));
-                    self.dirty.insert(entity);
-                }
-                self.push(entity, from, Heard::News(news));
-                None
-            }
-        }
-    }
-
-    /// A peer answered the message that is under way to it.
-    pub fn handle_answer(&mut self, from: P, news: Vec<News>, now: Instant) {
-        let under_way = self.end_message(from, now + self.gap());
-        let mut answers: BTreeMap<EntityKey, News> =
-            news.into_iter().map(|one| (one.entity, one)).collect();
-        for (entity, before, cursor) in under_way {
-            let answer = answers.remove(&entity);
-            let Some(swarm) = self.swarms.get_mut(&entity) else {
-                continue;
-            };
-            let was_member = matches!(before, Told::Member(_));
-            let answer = answer.filter(|answer| answer.size == swarm.teller.size());
-            let kind = answer.as_ref().map(|answer| answer.kind);
-            let told = match kind {
-                Some(NewsKind::State | NewsKind::Change) => Told::Member(cursor),
-                // It wants to hear everything.
-                Some(NewsKind::Join) => Told::Member(NewsCursor::default()),
-                None if was_member => Told::Member(cursor),
-                None | Some(NewsKind::Leave) => Told::Outside,
-            };
-            // What it said by itself meanwhile is newer than that it does not take part.
-            let joined = matches!(swarm.told.get(&from), Some(Told::Member(_))) && !was_member;
-            if !(joined && told == Told::Outside) {
-                swarm.told.insert(from, told);
-            }
-            self.dirty.insert(entity);
-            match answer {
-                Some(_) if kind == Some(NewsKind::Leave) && was_member => {
-                    self.push(entity, from, Heard::Gone);
-                }
-                Some(answer) if kind != Some(NewsKind::Leave) => {
-                    self.push(entity, from, Heard::News(answer));
-                }
-                _ => {}
-            }
-        }
-    }
-
     /// The message under way to a peer did not arrive, or was not answered.
     pub fn handle_failed(&mut self, to: P, now: Instant) {
         for (entity, before, _) in self.end_message(to, now + AFTER_FAILURE) {
@@ -423,16 +316,5 @@ impl<P: Copy + Ord> Gossip<P> {
         };
         link.not_before = Some(not_before);
         link.under_way.take().unwrap_or_default()
-    }
-
-    fn push(&mut self, entity: EntityKey, from: P, heard: Heard) {
-        let fetches = self.swarms.get(&entity).map(|swarm| swarm.fetches);
-        if fetches != Some(true) {
-            return;
-        }
-        if self.heard.len() >= MAX_HEARD {
-            return self.ask_anew(&entity, from);
-        }
-        self.heard.push_back((entity, from, heard));
     }
 }
