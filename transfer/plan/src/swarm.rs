@@ -211,9 +211,11 @@ impl Swarm {
         run.clone().all(|index| self.claims.is_elsewhere(index))
     }
 
-    /// Where the origin has no ranges: whether another member of higher rank has the stream.
-    pub(crate) fn has_better_stream(&self, lookout: &Lookout) -> bool {
-        self.claims.has_better_stream(&self.members, lookout)
+    /// Where the origin has no ranges: whether another member's stream is to go on rather
+    /// than this node's, which has come so far.
+    pub(crate) fn has_better_stream(&self, position: u32, lookout: &Lookout) -> bool {
+        self.claims
+            .has_better_stream(&self.members, position, lookout)
     }
 
     /// Whether another member of higher rank fetches all of these pieces too, and gets on.

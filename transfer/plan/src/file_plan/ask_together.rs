@@ -98,8 +98,10 @@ impl FilePlan {
         let lookout = self.lookout(now);
         let ranges = self.config.origin == OriginUse::Ranges;
         // A second stream brings everything twice, so one is given up also when it has begun
-        // to come. All go by who ranks first for the first piece.
-        let streams_elsewhere = !ranges && swarm.has_better_stream(&lookout);
+        // to come: that which is further goes on, of equal ones that of the higher rank.
+        let position = self.stream().map(|(_, stream)| stream.next);
+        let streams_elsewhere =
+            !ranges && position.is_some_and(|position| swarm.has_better_stream(position, &lookout));
         let covered: Vec<RequestId> = self
             .requests
             .iter()

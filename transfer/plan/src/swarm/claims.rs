@@ -194,14 +194,21 @@ impl Claims {
         before.any(|member| member.is_fetching(index) && lookout.now < gives_up_at(member, lookout))
     }
 
-    /// Whether a member that ranks before this node for the first piece fetches anything.
+    /// Whether a member has a stream that is further than this node's, or as far and of a
+    /// higher rank for the first piece.
     pub(super) fn has_better_stream(
         &self,
         members: &BTreeMap<PeerKey, Member>,
+        position: u32,
         lookout: &Lookout,
     ) -> bool {
-        let mut before = self.before(0).iter().filter_map(|key| members.get(key));
-        before.any(|it| !it.fetching.is_empty() && lookout.now < gives_up_at(it, lookout))
+        members.iter().any(|(key, member)| {
+            let theirs = member.fetching.first().map(|run| run.start);
+            let better = theirs.is_some_and(|theirs| {
+                theirs > position || theirs == position && self.before(0).contains(key)
+            });
+            better && lookout.now < gives_up_at(member, lookout)
+        })
     }
 
     pub(super) fn relief(
