@@ -40,8 +40,8 @@ pub enum Heard {
 /// One message to a peer carries news of every swarm shared with it, and only one is under
 /// way at a time: what happens meanwhile waits and goes into the next. `P` names peers.
 ///
-/// A peer is asked to take part with a [`NewsKind::Join`]; one that does answers with a
-/// [`NewsKind::State`], and from then on both tell each other what changes. Whoever hears
+/// A peer is asked to take part with a [`NewsKind::Join`](super::news::NewsKind::Join); one that does answers with a
+/// [`NewsKind::State`](super::news::NewsKind::State), and from then on both tell each other what changes. Whoever hears
 /// a change of what it was never told asks for everything.
 #[derive(Debug)]
 pub struct Gossip<P> {
