@@ -7,7 +7,7 @@
 
 mod bound;
 mod distrust;
-mod event_queue;
+mod event;
 mod flow;
 mod hostile;
 mod line;

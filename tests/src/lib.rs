@@ -19,6 +19,7 @@ mod cost;
 mod credulous;
 pub mod crowd;
 pub mod crowd_sim;
+mod event_queue;
 mod lab;
 mod liar;
 mod needle;

@@ -8,7 +8,7 @@
 
 mod calls;
 mod connections;
-mod event_queue;
+mod event;
 mod network;
 mod node;
 mod report;

@@ -3,7 +3,7 @@
 use potluck_content::PieceIndex;
 use potluck_plan::Source;
 
-use super::event_queue::Place;
+use super::event::Place;
 use super::member_host::peer_key;
 use super::network::Crowd;
 
@@ -18,7 +18,7 @@ impl Crowd {
     /// Somebody lied: the host goes on alone, and fetches again what is not surely the
     /// origin's.
     pub(super) fn distrust(&mut self, place: Place) {
-        let now = self.events.clock();
+        let now = self.events.instant();
         let host = &mut self.hosts[place];
         host.gossip.leave(&self.entity);
         let Some(plan) = host.program.as_mut().and_then(|it| it.plan.as_mut()) else {

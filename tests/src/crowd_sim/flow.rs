@@ -6,7 +6,7 @@ use std::ops::Range;
 use potluck_content::{Layout, PieceIndex};
 use potluck_plan::{RequestId, ServeRequest};
 
-use super::event_queue::Place;
+use super::event::Place;
 
 /// Names a flow. No two have the same.
 pub(super) type FlowId = u64;

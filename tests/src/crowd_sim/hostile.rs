@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use potluck_plan::{Leader, MemberId};
 
-use super::event_queue::{Event, Place};
+use super::event::{Event, Place};
 use super::network::Crowd;
 use super::settings::Manner;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use potluck_plan::{Heard, News, NewsKind, decode_news, encode_news};
 
-use super::event_queue::{Event, Letter, Place};
+use super::event::{Event, Letter, Place};
 use super::member_host::peer_key;
 use super::network::Crowd;
 
@@ -16,7 +16,7 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
 impl Crowd {
     /// Sends what a host has to tell now, and sees when it may tell more.
     pub(super) fn tell(&mut self, place: Place) {
-        let now = self.events.clock();
+        let now = self.events.instant();
         while let Some((to, news)) = self.hosts[place].gossip.poll_message(now) {
             self.hosts[place].counts.messages += 1;
             let letter = Letter {
@@ -85,7 +85,7 @@ impl Crowd {
 
     /// The answer to a message has come.
     pub(super) fn hear_answer(&mut self, letter: &Letter) {
-        let now = self.events.clock();
+        let now = self.events.instant();
         let (from, to) = (letter.from, letter.to);
         if self.hosts[to].life != letter.life || !self.hosts[to].is_up() {
             return;
@@ -107,7 +107,7 @@ impl Crowd {
 
     /// A message or its answer got lost.
     pub(super) fn lose(&mut self, place: Place, peer: Place, life: u32) {
-        let now = self.events.clock();
+        let now = self.events.instant();
         let host = &mut self.hosts[place];
         if host.life == life && host.is_up() {
             host.gossip.handle_failed(peer, now);
@@ -117,7 +117,7 @@ impl Crowd {
 
     /// A host takes note of what its peers said.
     pub(super) fn heed(&mut self, place: Place) {
-        let now = self.events.clock();
+        let now = self.events.instant();
         while let Some((_, peer, heard)) = self.hosts[place].gossip.poll_heard() {
             let id = self.hosts[peer].id;
             self.with_plan(place, |plan| match heard {

@@ -9,7 +9,7 @@ use potluck_plan::{
     RequestId, ServeQueue, ServeQueueConfig, ServeRequest, Teller,
 };
 
-use super::event_queue::Place;
+use super::event::Place;
 use super::flow::FlowId;
 use super::line::{LineDown, LineUp};
 use super::settings::HostSettings;

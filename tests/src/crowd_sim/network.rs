@@ -6,12 +6,13 @@ use std::time::Duration;
 use potluck_content::{EntityKey, Layout};
 use potluck_plan::{Action, FilePlan, MemberId, Outcome, Teller};
 
-use super::event_queue::{Event, EventQueue, Place};
+use super::event::{Event, Place};
 use super::flow::Flows;
 use super::line::LineUp;
 use super::member_host::Host;
 use super::report::CrowdReport;
 use super::settings::{CrowdSettings, Fate};
+use crate::event_queue::EventQueue;
 
 /// When a peer that went silent falls off the peer list.
 const MISSED_AFTER: Duration = Duration::from_secs(15);
@@ -22,7 +23,7 @@ pub struct Crowd {
     pub(super) settings: CrowdSettings,
     pub(super) layout: Layout,
     pub(super) entity: EntityKey,
-    pub(super) events: EventQueue,
+    pub(super) events: EventQueue<Event>,
     pub(super) random: fastrand::Rng,
     pub(super) hosts: Vec<Host>,
     pub(super) origin: LineUp,
@@ -41,7 +42,7 @@ impl Crowd {
         let mut crowd = Self::new(settings);
         let limit = crowd.settings.limit;
         while crowd.to_finish > 0
-            && let Some(event) = crowd.events.next_before(limit)
+            && let Some(event) = crowd.events.next_until(limit)
         {
             crowd.happen(event);
         }
@@ -116,7 +117,7 @@ impl Crowd {
     }
 
     fn start(&mut self, place: Place) {
-        let now = self.events.clock();
+        let now = self.events.instant();
         let (entity, layout) = (self.entity, self.layout);
         let origin = self.settings.origin_use;
         if std::mem::take(&mut self.hosts[place].ended) {
@@ -191,7 +192,7 @@ impl Crowd {
 
     /// A time that a host waited for has come.
     fn wake(&mut self, place: Place, life: u32) {
-        let (now, clock) = (self.events.now(), self.events.clock());
+        let (now, clock) = (self.events.now(), self.events.instant());
         let host = &mut self.hosts[place];
         if host.life != life {
             return;
@@ -223,7 +224,7 @@ impl Crowd {
 
     /// Does what the plan of a host decided, tells its peers, and sees when it is next due.
     pub(super) fn settle(&mut self, place: Place) {
-        let clock = self.events.clock();
+        let clock = self.events.instant();
         let host = &mut self.hosts[place];
         let Some(program) = &mut host.program else {
             return;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use potluck_content::PieceIndex;
 use potluck_plan::{Outcome, PeerFault, PieceUse, RequestId, ServeAction, Source};
 
-use super::event_queue::{Event, Place};
+use super::event::{Event, Place};
 use super::flow::{Flow, FlowId};
 use super::member_host::{Piece, client_key, peer_key, place_of};
 use super::network::Crowd;
@@ -58,7 +58,7 @@ impl Crowd {
             self.events.put_in(wait, Event::Ready(id));
             return;
         };
-        let now = self.events.clock();
+        let now = self.events.instant();
         let host = &mut self.hosts[giver];
         let refusal = if host.vanished {
             Some((CONNECTED_WITHIN, Outcome::Failed))
@@ -115,7 +115,7 @@ impl Crowd {
 
     /// A time that a serving queue waited for has come.
     pub(super) fn wake_server(&mut self, place: Place) {
-        let now = self.events.clock();
+        let now = self.events.instant();
         self.hosts[place].serve_wake = None;
         self.hosts[place].queue.handle_timeout(now);
         self.serve(place);
@@ -182,7 +182,7 @@ impl Crowd {
 
     /// A block has come.
     pub(super) fn arrive(&mut self, id: FlowId, bytes: u64) {
-        let (layout, now) = (self.layout, self.events.clock());
+        let (layout, now) = (self.layout, self.events.instant());
         let Some(flow) = self.flows.get(id) else {
             return;
         };
@@ -225,7 +225,7 @@ impl Crowd {
         request: RequestId,
         index: u32,
     ) -> bool {
-        let now = self.events.clock();
+        let now = self.events.instant();
         let piece = match giver {
             None => Some(Piece {
                 right: self.hosts[taker].settings.manner != Manner::SignsWrong,
@@ -265,7 +265,7 @@ impl Crowd {
         if flow.cancelled || host.life != flow.life {
             return;
         }
-        let now = self.events.clock();
+        let now = self.events.instant();
         if let Some(program) = &mut host.program
             && program.requests.remove(&flow.request).is_some()
         {
@@ -284,7 +284,7 @@ impl Crowd {
 
     /// An answer is over for the queue of who gave it.
     fn leave_queue(&mut self, id: FlowId) {
-        let now = self.events.clock();
+        let now = self.events.instant();
         if let Some(flow) = self.flows.get(id)
             && let (Some(giver), Some(serve)) = (flow.giver, flow.serve.take())
         {

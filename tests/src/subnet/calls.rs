@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use potluck_near::{Admission, Setback};
 
-use crate::subnet::event_queue::{Event, Place};
+use crate::subnet::event::{Event, Place};
 use crate::subnet::world::Subnet;
 
 /// A call takes this long until both certificates are proven, and up to as long again.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::subnet::event_queue::Place;
+use crate::subnet::event::Place;
 
 /// A peer that said nothing for this long is asked whether it is there.
 const PING_INTERVAL: Duration = Duration::from_secs(15);

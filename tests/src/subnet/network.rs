@@ -6,7 +6,7 @@ use std::time::Duration;
 use potluck_near::{Beacon, BeaconMessage, Sighting};
 
 use crate::subnet::connections::Lost;
-use crate::subnet::event_queue::{Event, Packet, Place};
+use crate::subnet::event::{Event, Packet, Place};
 use crate::subnet::node::{Order, SubnetNode, address};
 use crate::subnet::traffic::Kind;
 use crate::subnet::world::Subnet;

@@ -10,7 +10,7 @@ use potluck_near::{
 };
 
 use crate::subnet::connections::Connections;
-use crate::subnet::event_queue::{Packet, Place};
+use crate::subnet::event::{Packet, Place};
 
 /// The driver's bound on what it reads from one link in one second.
 const READ_PER_SECOND: u32 = 2000;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::subnet::event_queue::Place;
+use crate::subnet::event::Place;
 use crate::subnet::report::{Quantiles, Report, StoryPart};
 use crate::subnet::world::{Subnet, SubnetSettings};
 

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use potluck_near::{PeerId, Setback};
 
+use crate::event_queue::EventQueue;
 use crate::subnet::connections::Lost;
-use crate::subnet::event_queue::{Event, EventQueue, Place};
+use crate::subnet::event::{Event, Place};
 use crate::subnet::node::{SubnetNode, peer_id};
 use crate::subnet::traffic::Traffic;
 
@@ -25,7 +26,7 @@ pub struct SubnetSettings {
 /// Nodes, the network between them and a clock.
 pub struct Subnet {
     pub(crate) settings: SubnetSettings,
-    pub(crate) queue: EventQueue,
+    pub(crate) queue: EventQueue<Event>,
     pub(crate) rng: fastrand::Rng,
     pub(crate) ids: Vec<PeerId>,
     /// Those that run.
