@@ -2,9 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-/// The longest a transfer waits, however many peers stay silent.
-pub(crate) const LONGEST: Duration = Duration::from_millis(150);
-
 /// Open while peers may still answer the question who holds a content.
 ///
 /// It closes at once when a full holder answers, when everybody who was asked has
@@ -18,11 +15,14 @@ pub struct DiscoveryWindow {
 }
 
 impl DiscoveryWindow {
+    /// The longest a transfer waits, however many peers stay silent.
+    pub const LONGEST: Duration = Duration::from_millis(150);
+
     /// Opens when `asked` peers have been sent the question. With none it is closed.
     #[must_use]
     pub fn new(asked: usize, now: Instant) -> Self {
         Self {
-            closes: now + LONGEST,
+            closes: now + Self::LONGEST,
             outstanding: asked,
             open: asked > 0,
         }

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use potluck_cache::Partial;
 use potluck_content::{Bitfield, Digest, Layout};
 use potluck_plan::{
-    Accounting, AuditDice, FilePlan, FilePlanConfig, OriginTrouble, OriginUse, Rate, Source,
-    SwarmCounts,
+    Accounting, AuditDice, DiscoveryWindow, FilePlan, FilePlanConfig, OriginTrouble, OriginUse,
+    Rate, Source, SwarmCounts,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -25,9 +24,6 @@ use crate::engine::whole_check::mismatches;
 use crate::engine::wish::{Wish, mismatch};
 use crate::origin::RangeSupport;
 use crate::rates::now;
-
-/// How long a transfer waits for its peers before the first byte of the origin.
-const LONGEST_WINDOW: Duration = Duration::from_millis(150);
 
 /// Makes what came durable when a transfer ends before its time, and only then lets
 /// the next one have the content.
@@ -97,7 +93,9 @@ impl FileTask {
             Some(place) => {
                 let waited = now().saturating_duration_since(asked_at);
                 if found.is_none() {
-                    place.settle(LONGEST_WINDOW.saturating_sub(waited)).await;
+                    place
+                        .settle(DiscoveryWindow::LONGEST.saturating_sub(waited))
+                        .await;
                 }
                 Some(place.open(&store, self.audits(wish, layout))?)
             }
