@@ -13,6 +13,7 @@ mod key_locks;
 mod manifest_sites;
 mod neighbours;
 mod once;
+mod once_proven;
 mod packing;
 mod piece_run;
 mod piece_store;

@@ -10,8 +10,8 @@ use potluck_discovery::{
 };
 use potluck_plan::{ServeLimits, ServeQueueConfig};
 use potluck_transfer::{
-    CacheHoldings, DomainTrust, EngineHandle, Neighbours, PeerServer, PeerServerConfig, Share,
-    Swarms, Trust,
+    CacheHoldings, DomainTrust, EngineHandle, Neighbours, PeerServer, PeerServerConfig, Swarms,
+    Trust,
 };
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -58,8 +58,8 @@ impl Running {
         };
         // Who takes and gives nothing would be a burden to the others.
         let settings = &parts.settings;
-        let shares = settings.share == Share::Downloading && settings.serve && settings.download;
-        let swarms = shares.then(|| {
+        let takes_part = settings.serve && settings.download;
+        let swarms = takes_part.then(|| {
             let (me, notary) = (standing.peer_id(), Arc::new(standing.clone()));
             Swarms::new(&me, parts.cache.clone(), notary, limits(settings))
         });

@@ -52,14 +52,22 @@ enum Place {
 impl Beside {
     /// Waits for it; for ever when none comes. Safe to cancel.
     pub(crate) async fn next(&mut self) -> Manifest {
+        match self.answer().await {
+            Some(manifest) => manifest,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Waits for it, or until it is known that none comes. Safe to cancel.
+    pub(crate) async fn answer(&mut self) -> Option<Manifest> {
         while let Some(answer) = self.asked.join_next().await {
             match answer {
-                Ok(Some(manifest)) => return manifest,
+                Ok(Some(manifest)) => return Some(manifest),
                 Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
                 Ok(None) | Err(_) => {}
             }
         }
-        std::future::pending().await
+        None
     }
 
     /// The content that it proves, while nothing speaks against it.
@@ -107,47 +115,54 @@ impl Beside {
 }
 
 impl FileTask {
-    /// Begins to look for the manifest where that can be of use. Nothing waits for it.
-    pub(super) fn look_beside(
-        &self,
-        wish: &Wish,
-        domain: Option<&Domain>,
-        is_proven: bool,
-    ) -> Beside {
-        let meets_peers = domain.is_some_and(|domain| !domain.neighbours.peers().is_empty());
-        let by_name = meets_peers && !is_proven && self.inner.config().share == Share::Downloading;
-        // What came did not add up before: this time the origin alone is believed.
-        let begun_again = self.request.use_peers && wish.share && !wish.use_peers;
-        let place = place(wish, by_name).filter(|_| !begun_again);
+    /// Begins to look for the manifest where the origin says that it is.
+    pub(super) fn look_where_named(&self, wish: &Wish) -> Beside {
         let mut beside = Beside {
             expected: wish.content(),
             ..Beside::default()
         };
-        if let Some(place) = place {
-            let (inner, source) = (Arc::clone(&self.inner), Arc::clone(&wish.source));
-            let limits = (self.request.job, self.request.priority);
-            beside.asked.spawn(look(inner, source, place, limits));
+        if self.may_look(wish)
+            && let Some(named) = &wish.source.meta.manifest
+        {
+            self.look(&mut beside, wish, Place::Named(named.clone()));
         }
         beside
     }
-}
 
-/// Where to look: always where the origin says so. Where it does not, only if nothing else
-/// proves pieces that peers could use meanwhile.
-fn place(wish: &Wish, by_name: bool) -> Option<Place> {
-    let (request, meta) = (&wish.source.request, &wish.source.meta);
-    let size = meta.size?;
-    if *request.method() != Method::GET || wish.packing.is_some() {
-        return None;
+    /// Begins to look for the manifest by its name, where the origin names none and nothing
+    /// else proves pieces that peers could use meanwhile.
+    pub(super) fn look_by_name(&self, beside: &mut Beside, wish: &Wish, domain: Option<&Domain>) {
+        let meets_peers = domain.is_some_and(|domain| !domain.neighbours.peers().is_empty());
+        let shares =
+            self.inner.config().share == Share::Downloading || self.inner.swarms().is_some();
+        let meta = &wish.source.meta;
+        let is_one_piece = meta
+            .size
+            .is_none_or(|size| size <= potluck_content::MIN_PIECE_LEN);
+        if !meets_peers || !shares || is_one_piece || !self.may_look(wish) {
+            return;
+        }
+        if meta.manifest.is_none()
+            && wish.content().is_none()
+            && let Some(by_name) = manifest_by_name(wish.source.request.url())
+        {
+            self.look(beside, wish, Place::ByName(by_name));
+        }
     }
-    if let Some(named) = &meta.manifest {
-        return Some(Place::Named(named.clone()));
+
+    fn may_look(&self, wish: &Wish) -> bool {
+        // What came did not add up before: this time the origin alone is believed.
+        let begun_again = self.request.use_peers && wish.share && !wish.use_peers;
+        let (method, size) = (wish.source.request.method(), wish.source.meta.size);
+        *method == Method::GET && size.is_some() && wish.packing.is_none() && !begun_again
     }
-    let is_one_piece = size <= potluck_content::MIN_PIECE_LEN;
-    if !by_name || is_one_piece || wish.content().is_some() {
-        return None;
+
+    /// Nothing waits for it, or not for long.
+    fn look(&self, beside: &mut Beside, wish: &Wish, place: Place) {
+        let (inner, source) = (Arc::clone(&self.inner), Arc::clone(&wish.source));
+        let limits = (self.request.job, self.request.priority);
+        beside.asked.spawn(look(inner, source, place, limits));
     }
-    manifest_by_name(request.url()).map(Place::ByName)
 }
 
 async fn look(

@@ -129,10 +129,17 @@ impl FileRun {
     /// they gave. Who is right is not known yet, so nobody is blamed. Members of the swarm
     /// stay: others vouch for what they give. Says who went.
     fn leave_holders(&mut self) -> Result<Vec<PeerKey>, TransferError> {
-        let is_holder = |giver: &Giver| matches!(giver, Giver::Holder(_));
-        let holders = self.givers.iter().enumerate();
-        let holders = holders.filter(|(_, giver)| is_holder(giver));
-        let mut keys: Vec<PeerKey> = holders.map(|(place, _)| key_of(place)).collect();
+        self.leave_givers(|giver| matches!(giver, Giver::Holder(_)))
+    }
+
+    /// Goes on without some, and without what they gave. Says who went.
+    pub(super) fn leave_givers(
+        &mut self,
+        which: impl Fn(&Giver) -> bool,
+    ) -> Result<Vec<PeerKey>, TransferError> {
+        let leaving = self.givers.iter().enumerate();
+        let leaving = leaving.filter(|(_, giver)| which(giver));
+        let mut keys: Vec<PeerKey> = leaving.map(|(place, _)| key_of(place)).collect();
         keys.retain(|key| self.plan.is_peer(*key));
         for &key in &keys {
             let pieces = self.plan.pieces_from(Source::Peer(key));

@@ -16,6 +16,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use crate::engine::beside::Beside;
 use crate::engine::fetch::{OriginSource, Parts, Sink, from_member, from_origin, from_peer};
 use crate::engine::neighbours::Neighbours;
+use crate::engine::once_proven::OnceProven;
 use crate::engine::packing::Packing;
 use crate::engine::piece_store::{Event, PieceStore};
 use crate::engine::request::TransferError;
@@ -61,6 +62,8 @@ pub(crate) struct FileRun {
     pub(crate) givers: Vec<Giver>,
     /// The swarm that it is fetched with.
     pub(crate) together: Option<Together>,
+    /// The swarm that it is fetched with once a manifest proves its pieces.
+    pub(crate) once_proven: Option<OnceProven>,
     /// How it went with the swarm, as far as the plan does not know it.
     pub(crate) counts: SwarmCounts,
     /// What members signed of pieces that turned out doubtful.
@@ -99,6 +102,7 @@ impl FileRun {
                 self.on_heard(peer, heard);
             }
             self.look_at_bans()?;
+            self.look_at_proof()?;
             self.carry_out()?;
             self.tell_swarm();
             let audited = self.together.as_ref().is_none_or(|it| it.audits.are_done());

@@ -16,10 +16,9 @@ use crate::engine::audits::Audits;
 use crate::engine::file_run::FileRun;
 use crate::engine::file_task::{Attempt, FileTask, blocking};
 use crate::engine::key_locks::KeyGuard;
+use crate::engine::once_proven::Part;
 use crate::engine::piece_store::PieceStore;
 use crate::engine::request::{Stage, TransferError};
-use crate::engine::share::Share;
-use crate::engine::together::Place;
 use crate::engine::whole_check::mismatches;
 use crate::engine::wish::{Wish, mismatch};
 use crate::origin::RangeSupport;
@@ -62,11 +61,14 @@ impl FileTask {
         guard: KeyGuard,
     ) -> Result<Option<Attempt>, TransferError> {
         let domain = self.inner.domain().filter(|_| wish.use_peers);
-        let place = self.place_in_swarm(wish);
+        let part = self.part_in_swarm(wish);
         let asked_at = now();
+        let mut beside = self.look_where_named(wish);
         let (search, found) = self.search(wish, domain.as_ref()).await;
         let manifest = found.as_ref().map(|found| found.manifest.clone());
-        let beside = self.look_beside(wish, domain.as_ref(), manifest.is_some());
+        if manifest.is_none() {
+            self.look_by_name(&mut beside, wish, domain.as_ref());
+        }
         let named = wish.size();
         let Some(size) = named.or(manifest.as_ref().map(|manifest| manifest.size())) else {
             return Ok(None);
@@ -88,18 +90,20 @@ impl FileTask {
         let store = Arc::new(PieceStore::new(layout, partial, manifest, limits));
         let saver = SaveOnDrop(Some((Arc::clone(&store), guard)));
 
-        let swarms = place.as_ref().map(|place| place.swarms.clone());
-        let together = match place {
-            Some(place) => {
-                let waited = now().saturating_duration_since(asked_at);
+        let swarms = part.swarms();
+        let may_wait = || {
+            let waited = now().saturating_duration_since(asked_at);
+            DiscoveryWindow::LONGEST.saturating_sub(waited)
+        };
+        let (together, once_proven) = match part {
+            Part::None => (None, None),
+            Part::Once(once) => (None, Some(once)),
+            Part::Now(place) => {
                 if found.is_none() {
-                    place
-                        .settle(DiscoveryWindow::LONGEST.saturating_sub(waited))
-                        .await;
+                    place.settle(may_wait()).await;
                 }
-                Some(place.open(&store, self.audits(wish, layout))?)
+                (Some(place.open(&store, self.audits(wish, layout))?), None)
             }
-            None => None,
         };
         let start = self.begin(&store, &held);
         let (sender, events) = mpsc::channel(64);
@@ -118,6 +122,7 @@ impl FileTask {
             parts_refused: false,
             givers: Vec::new(),
             together,
+            once_proven,
             counts: SwarmCounts::default(),
             doubted: BTreeMap::new(),
             contradicted: Vec::new(),
@@ -141,11 +146,14 @@ impl FileTask {
         for (peer, holding) in found.map(|found| found.holders).unwrap_or_default() {
             run.join(peer, holding);
         }
-        self.show(|progress| progress.stage = Stage::Transferring);
-        let result = if layout.pieces() == 0 {
-            Ok(())
-        } else {
-            self.fetch(wish, &mut run).await
+        let settled = run.settle_once_proven(may_wait()).await;
+        self.show(|progress| {
+            progress.stage = Stage::Transferring;
+            progress.content = run.content;
+        });
+        let result = match settled {
+            Ok(()) if layout.pieces() > 0 => self.fetch(wish, &mut run).await,
+            settled => settled,
         };
         run.wind_down().await;
         // What came is either kept or was for nothing.
@@ -285,17 +293,6 @@ impl FileTask {
             })
         })
         .await
-    }
-
-    /// A place in the swarm of what is wanted, where nodes share while they download.
-    fn place_in_swarm(&self, wish: &Wish) -> Option<Place> {
-        let entity = wish.entity.as_ref().filter(|_| wish.use_peers)?;
-        let shares = self.inner.config().share == Share::Downloading;
-        let swarms = self
-            .inner
-            .swarms()
-            .filter(|_| shares && wish.packing.is_none())?;
-        Place::take(swarms, entity.key(), wish.size()?)
     }
 
     /// None where a digest tells whether the whole is right.

@@ -85,11 +85,14 @@ impl FileRun {
         }
         let members = self.plan.members();
         let proven = self.store.manifest().is_some();
+        let may_give = self.may_give(&stored);
         if let Some(together) = &mut self.together {
             if let (Some(signed), false) = (&stored.statement, proven) {
                 together.audits.consider(signed, members);
             }
-            together.offer(source, stored);
+            if may_give {
+                together.offer(source, stored);
+            }
         }
         Ok(())
     }

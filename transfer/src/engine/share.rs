@@ -3,9 +3,9 @@
 /// What is given to peers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Share {
-    /// Validated contents.
+    /// Validated contents, and of downloads under way what a manifest proves.
     #[default]
     Validated,
-    /// Pieces of downloads under way as well.
+    /// Everything of downloads under way as well.
     Downloading,
 }

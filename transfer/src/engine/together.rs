@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use potluck_content::{ContentId, EntityKey, Layout, PieceIndex};
+use potluck_content::{ChainingValue, ContentId, EntityKey, Layout, PieceIndex};
 use potluck_discovery::PeerId;
 use potluck_plan::{Heard, NewsKind, PeerKey, Source, SwarmCounts};
 
@@ -108,6 +108,12 @@ impl Together {
             (peer, heard) = self.membership.next() => OfSwarm::Heard(peer, heard),
             audited = self.audits.next() => OfSwarm::Audited(audited),
         }
+    }
+
+    /// Offers a piece that this node fetched from the origin.
+    pub(super) fn offer_own(&self, index: PieceIndex, value: ChainingValue) {
+        self.pieces.offer_own(index, value);
+        self.membership.tell(|teller| teller.offer(index));
     }
 
     /// Offers a piece to the other members, with what vouches for it.
