@@ -15,10 +15,12 @@ mod mail;
 mod member_host;
 mod network;
 mod report;
+mod scene;
 mod serving;
 mod settings;
 
 pub use bound::least_time;
 pub use network::Crowd;
 pub use report::{CrowdReport, HostReport};
+pub use scene::Scene;
 pub use settings::{CrowdSettings, Fate, HostSettings, Manner, mbit};
