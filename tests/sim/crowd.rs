@@ -114,7 +114,7 @@ fn some_mischief(random: &mut fastrand::Rng) -> Manner {
     match random.u8(0..7) {
         0 => Manner::ClaimsOnly { rising: false },
         1 => Manner::ClaimsOnly { rising: true },
-        2 => Manner::SignsWrong,
+        2 => Manner::SignsWrong { one_in: 1 },
         3 => Manner::ServesWrong,
         4 => Manner::AnnouncesAll,
         5 => Manner::MakesUpLeaders,
@@ -161,19 +161,20 @@ fn some_crowd(seed: u64) -> CrowdSettings {
 }
 
 /// What the origin sends at most, in copies: hosts that come and go cost some pieces
-/// twice, a lie what was had of others once more for each who believed it.
+/// twice, a lie what was had of others once more for each who believed it, and once or
+/// twice to see who lied.
 fn most_copies(crowd: &CrowdSettings) -> f64 {
     let honest = crowd.hosts.iter().filter(|it| !it.manner.is_hostile());
     let (honest, all) = (honest.count(), crowd.hosts.len());
     let limited = crowd.hosts.iter().any(|it| it.serves.clients < 64);
-    let lies = crowd.hosts.iter().any(|it| it.manner == Manner::SignsWrong);
+    let lies = crowd.hosts.iter().any(|it| it.manner.forges(0));
     let alone = honest as f64;
     match (
         honest == all,
         limited || crowd.origin_use == OriginUse::Stream,
     ) {
         (true, false) => 2.25,
-        _ if lies => alone * 2.0 + 0.5,
+        _ if lies => alone * 3.0 + 0.5,
         _ => alone * 1.5,
     }
 }
@@ -195,5 +196,55 @@ fn whatever_happens_honest_hosts_get_the_right_file() {
         let report = Crowd::run(crowd);
         let holds = report.copies <= copies && report.last() <= end;
         judge("any", seed, &report, holds);
+    }
+}
+
+/// Eight without a digest, some of whom sign something else than what they fetched.
+fn with_liars(liars: usize, audit_share: f64, seed: u64) -> CrowdSettings {
+    let mut crowd = CrowdSettings {
+        size: 24 << 20,
+        digest: false,
+        audit_share,
+        ..CrowdSettings::cold(8, seed)
+    };
+    for host in &mut crowd.hosts[..liars] {
+        let one_in = [1, 2, 8][seed as usize % 3];
+        host.manner = Manner::SignsWrong { one_in };
+    }
+    crowd
+}
+
+#[test]
+fn whoever_audits_a_forged_piece_exposes_its_signer_and_keeps_nothing_of_it() {
+    let mut found = [0; 3];
+    for seed in 0..54 {
+        let (level, liars) = (seed as usize / 3 % 3, 1 + seed as usize / 9 % 3);
+        let crowd = with_liars(liars, [0.01, 0.2, 1.0][level], seed);
+        let end = latest(&crowd);
+        let report = Crowd::run(crowd);
+        for host in report.counted() {
+            let bad = host.exposed_honest + host.of_exposed;
+            assert_eq!(bad, 0, "seed {seed}: {host:?}");
+            assert_eq!(host.forged > 0, host.exposed > 0, "seed {seed}: {host:?}");
+            let all = host.exposed == liars;
+            assert!(!all || host.wrong_pieces == 0, "seed {seed}: {host:?}");
+            found[level] += host.exposed;
+        }
+        let done = report.all_finished() && report.last() <= end;
+        assert!(done, "seed {seed}\n{}\n{report}", CrowdReport::HEADER);
+    }
+    let [few, some, many] = found;
+    assert!(few < some && some < many && many > 54, "{found:?}");
+}
+
+#[test]
+fn without_liars_audits_cost_their_share_and_find_nobody() {
+    for seed in 0..3 {
+        let report = Crowd::run(with_liars(0, 0.1, seed));
+        let audited: u64 = report.hosts.iter().map(|host| host.audited).sum();
+        let found: usize = report.hosts.iter().map(|host| host.exposed).sum();
+        // A tenth of 96 pieces, and each is given to seven of eight.
+        assert!((2..20).contains(&audited), "{audited}");
+        judge("audited", seed, &report, found == 0 && report.copies <= 1.3);
     }
 }

@@ -5,6 +5,7 @@
 //! [`CrowdSettings`] say who takes part and how, [`Crowd`] is the network with the hosts,
 //! [`CrowdReport`] what came of it. The same settings give the same run.
 
+mod auditing;
 mod bound;
 mod distrust;
 mod event;
@@ -18,6 +19,7 @@ mod report;
 mod scene;
 mod serving;
 mod settings;
+mod taking;
 
 pub use bound::least_time;
 pub use network::Crowd;

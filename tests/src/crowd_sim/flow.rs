@@ -14,6 +14,25 @@ pub(super) type FlowId = u64;
 /// Blocks that may be on their way unseen: what a connection holds in its buffers.
 const WINDOW: u32 = 4;
 
+/// What bytes are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// The file: a plan asked for them.
+    File(RequestId),
+    /// To be compared with what a member gave.
+    Audit,
+}
+
+impl Purpose {
+    /// Of which request of a plan they are.
+    pub(super) const fn request(self) -> Option<RequestId> {
+        match self {
+            Self::File(request) => Some(request),
+            Self::Audit => None,
+        }
+    }
+}
+
 /// The answer to one request.
 #[derive(Debug)]
 pub(super) struct Flow {
@@ -22,7 +41,7 @@ pub(super) struct Flow {
     pub(super) taker: Place,
     /// In which of its lives the taker asked.
     pub(super) life: u32,
-    pub(super) request: RequestId,
+    pub(super) purpose: Purpose,
     pub(super) run: Range<u32>,
     /// Bytes of the run.
     total: u64,
@@ -46,7 +65,7 @@ impl Flow {
     pub(super) fn new(
         giver: Option<Place>,
         (taker, life): (Place, u32),
-        request: RequestId,
+        purpose: Purpose,
         run: Range<u32>,
         layout: &Layout,
     ) -> Self {
@@ -55,7 +74,7 @@ impl Flow {
             giver,
             taker,
             life,
-            request,
+            purpose,
             next: run.start,
             run,
             total: span.end - span.start,

@@ -119,6 +119,9 @@ impl Crowd {
     pub(super) fn heed(&mut self, place: Place) {
         let now = self.events.instant();
         while let Some((_, peer, heard)) = self.hosts[place].gossip.poll_heard() {
+            if self.hosts[place].audits.exposed.contains(&peer) && heard != Heard::Gone {
+                continue;
+            }
             let id = self.hosts[peer].id;
             self.with_plan(place, |plan| match heard {
                 Heard::News(news) => plan.handle_news(peer_key(peer), id, &news, now),

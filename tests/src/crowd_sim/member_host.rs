@@ -9,6 +9,7 @@ use potluck_plan::{
     RequestId, ServeQueue, ServeQueueConfig, ServeRequest, Teller,
 };
 
+use super::auditing::Audits;
 use super::event::Place;
 use super::flow::FlowId;
 use super::line::{LineDown, LineUp};
@@ -60,6 +61,7 @@ pub(super) struct Host {
     pub(super) vanished: bool,
     pub(super) program: Option<Program>,
     pub(super) disk: Vec<Option<Piece>>,
+    pub(super) audits: Audits,
     pub(super) finished: Option<Duration>,
     pub(super) counts: Counts,
 }
@@ -99,6 +101,7 @@ impl Host {
             vanished: false,
             program: None,
             disk: vec![None; pieces as usize],
+            audits: Audits::default(),
             finished: None,
             counts: Counts::default(),
         }
@@ -152,6 +155,7 @@ impl Host {
         self.life += 1;
         self.ended = true;
         self.program = None;
+        self.audits = Audits::default();
         self.gossip = Gossip::default();
         self.queue = new_queue(&self.settings);
         self.served.clear();

@@ -126,6 +126,7 @@ impl Crowd {
                 self.events.put_in(wait, Event::PeerBack(peer, place));
             }
         }
+        self.open_audits(place);
         let host = &mut self.hosts[place];
         host.begin(entity, layout, origin, now);
         if host.settings.manner.pretends() {
@@ -171,15 +172,17 @@ impl Crowd {
     }
 
     /// A host notices that a peer is gone.
-    fn miss(&mut self, place: Place, peer: Place) {
+    pub(super) fn miss(&mut self, place: Place, peer: Place) {
         self.hosts[place].listed.remove(&peer);
         self.list_changed(place);
     }
 
     /// A host notices that a peer is there again.
     fn meet(&mut self, place: Place, peer: Place) {
-        self.hosts[place].listed.insert(peer);
-        self.list_changed(place);
+        if !self.hosts[place].audits.exposed.contains(&peer) {
+            self.hosts[place].listed.insert(peer);
+            self.list_changed(place);
+        }
     }
 
     fn list_changed(&mut self, place: Place) {
@@ -278,7 +281,11 @@ impl Crowd {
         }
     }
 
-    fn finish(&mut self, place: Place) {
+    /// A host has everything. It is done when nothing is left to be compared.
+    pub(super) fn finish(&mut self, place: Place) {
+        if !self.hosts[place].audits.are_done() {
+            return;
+        }
         if self.settings.digest && self.is_wrong(place) {
             self.distrust(place);
             return;

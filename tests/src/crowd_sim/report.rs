@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::bound::least_time;
+use super::event::Place;
 use super::line::LineUp;
 use super::member_host::Host;
 use super::settings::{CrowdSettings, Fate, HostSettings};
@@ -42,6 +43,16 @@ pub struct HostReport {
     pub discarded: u64,
     /// Pieces that it asked of the origin in place of another.
     pub taken_over: u64,
+    /// Pieces of others that it compared with the origin.
+    pub audited: u64,
+    /// How many of these were not what the origin has.
+    pub forged: u64,
+    /// Members that it found out.
+    pub exposed: usize,
+    /// How many of these are honest.
+    pub exposed_honest: usize,
+    /// Pieces that it holds and that only somebody vouched for whom it found out.
+    pub of_exposed: usize,
     /// How often it was refused a piece, its queue being full.
     pub refused: u64,
 }
@@ -73,7 +84,10 @@ impl CrowdReport {
             bound: least_time(settings.size, settings.origin_up, honest),
             ended,
             origin_busy: origin.busy.as_secs_f64() / ended.as_secs_f64(),
-            hosts: hosts.iter().map(HostReport::of).collect(),
+            hosts: hosts
+                .iter()
+                .map(|host| HostReport::of(host, hosts))
+                .collect(),
         }
     }
 
@@ -129,17 +143,26 @@ impl CrowdReport {
 }
 
 impl HostReport {
-    fn of(host: &Host) -> Self {
-        let wrong = host.disk.iter().flatten().filter(|piece| !piece.right);
+    fn of(host: &Host, hosts: &[Host]) -> Self {
+        let pieces = || host.disk.iter().flatten();
+        let exposed = &host.audits.exposed;
+        let is_honest = |place: &&Place| !hosts[**place].settings.manner.is_hostile();
         Self {
             counts: host.settings.is_to_finish(),
             started: host.settings.starts,
             finished: host.finished,
-            wrong_pieces: wrong.count(),
+            wrong_pieces: pieces().filter(|piece| !piece.right).count(),
             control: host.counts.control,
             messages: host.counts.messages,
             discarded: host.counts.discarded,
             taken_over: host.counts.taken_over,
+            audited: host.audits.counts.pieces,
+            forged: host.audits.counts.forged,
+            exposed: exposed.len(),
+            exposed_honest: exposed.iter().filter(is_honest).count(),
+            of_exposed: pieces()
+                .filter(|piece| exposed.contains(&piece.signer))
+                .count(),
             refused: host.counts.refused,
         }
     }

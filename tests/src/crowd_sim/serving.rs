@@ -3,14 +3,12 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use potluck_content::PieceIndex;
-use potluck_plan::{Outcome, PeerFault, PieceUse, RequestId, ServeAction, Source};
+use potluck_plan::{Outcome, RequestId, ServeAction, Source};
 
 use super::event::{Event, Place};
-use super::flow::{Flow, FlowId};
-use super::member_host::{Piece, client_key, peer_key, place_of};
+use super::flow::{Flow, FlowId, Purpose};
+use super::member_host::{client_key, place_of};
 use super::network::Crowd;
-use super::settings::Manner;
 
 /// When a connection that nobody answers is given up.
 const CONNECTED_WITHIN: Duration = Duration::from_secs(5);
@@ -25,7 +23,8 @@ impl Crowd {
             Source::Peer(key) => Some(place_of(key)),
         };
         let life = self.hosts[place].life;
-        let flow = Flow::new(giver, (place, life), request, run, &self.layout);
+        let purpose = Purpose::File(request);
+        let flow = Flow::new(giver, (place, life), purpose, run, &self.layout);
         let id = self.flows.add(flow);
         if let Some(program) = &mut self.hosts[place].program {
             program.requests.insert(request, id);
@@ -58,32 +57,40 @@ impl Crowd {
             self.events.put_in(wait, Event::Ready(id));
             return;
         };
-        let now = self.events.instant();
-        let host = &mut self.hosts[giver];
-        let refusal = if host.vanished {
+        let refusal = if self.hosts[giver].vanished {
             Some((CONNECTED_WITHIN, Outcome::Failed))
-        } else if host.ended {
+        } else if self.hosts[giver].ended {
             Some((latency, Outcome::Failed))
-        } else if !host.has(run) {
+        } else if !self.hosts[giver].has(run.clone()) || !self.believes(taker, giver, run) {
             Some((latency, Outcome::NotHeld))
         } else {
-            match host.queue.handle_request(client_key(taker), now) {
-                Ok(serve) => {
-                    host.served.insert(serve, id);
-                    flow.serve = Some(serve);
-                    None
-                }
-                Err(refused) => {
-                    host.counts.refused += 1;
-                    let retry_after = refused.retry_after;
-                    Some((latency, Outcome::Refused { retry_after }))
-                }
-            }
+            self.admit(id, giver, taker)
+                .map(|refused| (latency, refused))
         };
         if let Some((wait, outcome)) = refusal {
             self.events.put_in(wait, Event::Broken(id, outcome));
         }
         self.serve(giver);
+    }
+
+    /// Lets a request into the queue of a host. Says when there is no room.
+    fn admit(&mut self, id: FlowId, giver: Place, taker: Place) -> Option<Outcome> {
+        let now = self.events.instant();
+        let host = &mut self.hosts[giver];
+        match host.queue.handle_request(client_key(taker), now) {
+            Ok(serve) => {
+                host.served.insert(serve, id);
+                if let Some(flow) = self.flows.get(id) {
+                    flow.serve = Some(serve);
+                }
+                None
+            }
+            Err(refused) => {
+                host.counts.refused += 1;
+                let retry_after = refused.retry_after;
+                Some(Outcome::Refused { retry_after })
+            }
+        }
     }
 
     /// Does what the serving queue of a host decided.
@@ -187,7 +194,7 @@ impl Crowd {
             return;
         };
         let pieces = flow.arrive(bytes, &layout);
-        let (giver, taker, request) = (flow.giver, flow.taker, flow.request);
+        let (giver, taker, purpose) = (flow.giver, flow.taker, flow.purpose);
         let (cancelled, over, serve) = (flow.cancelled, flow.is_over(), flow.serve);
         if let (Some(place), Some(serve)) = (giver, serve) {
             self.hosts[place].queue.handle_progress(serve, bytes, now);
@@ -202,6 +209,12 @@ impl Crowd {
         if cancelled || !self.hosts[taker].is_up() {
             return;
         }
+        let Purpose::File(request) = purpose else {
+            if over {
+                self.compare(taker);
+            }
+            return;
+        };
         self.with_plan(taker, |plan| plan.handle_progress(request, bytes, now));
         for index in pieces {
             if !self.take_piece(taker, giver, request, index) {
@@ -217,44 +230,6 @@ impl Crowd {
         self.settle(taker);
     }
 
-    /// A piece is complete. Says whether more may come of that giver.
-    fn take_piece(
-        &mut self,
-        taker: Place,
-        giver: Option<Place>,
-        request: RequestId,
-        index: u32,
-    ) -> bool {
-        let now = self.events.instant();
-        let piece = match giver {
-            None => Some(Piece {
-                right: self.hosts[taker].settings.manner != Manner::SignsWrong,
-                signer: taker,
-            }),
-            // The statement travels with the piece: changed bytes do not match it.
-            Some(place) if self.hosts[place].settings.manner == Manner::ServesWrong => None,
-            Some(place) => self.hosts[place].disk[index as usize],
-        };
-        let key = peer_key(giver.unwrap_or(taker));
-        let index = PieceIndex(index);
-        let Some(piece) = piece else {
-            let fault = PeerFault::BadPiece(index);
-            self.with_plan(taker, |plan| plan.handle_fault(key, fault, now));
-            return false;
-        };
-        let verdict = self.with_plan(taker, |plan| plan.handle_piece(request, index, now));
-        let host = &mut self.hosts[taker];
-        match verdict {
-            Some(PieceUse::Keep) => {
-                host.disk[index.0 as usize] = Some(piece);
-                host.gossip.tell(&self.entity, |teller| teller.offer(index));
-            }
-            Some(PieceUse::Discard) => host.counts.discarded += 1,
-            None => {}
-        }
-        true
-    }
-
     /// Who asked hears that nothing more comes.
     pub(super) fn be_refused(&mut self, id: FlowId, outcome: Outcome) {
         self.leave_queue(id);
@@ -267,10 +242,11 @@ impl Crowd {
         }
         let now = self.events.instant();
         if let Some(program) = &mut host.program
-            && program.requests.remove(&flow.request).is_some()
+            && let Some(request) = flow.purpose.request()
+            && program.requests.remove(&request).is_some()
         {
             self.with_plan(flow.taker, |plan| {
-                plan.handle_request_ended(flow.request, outcome, now);
+                plan.handle_request_ended(request, outcome, now);
             });
             self.settle(flow.taker);
         }

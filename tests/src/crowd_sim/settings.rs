@@ -29,6 +29,9 @@ pub struct CrowdSettings {
     pub block: u64,
     /// Whether a digest of the whole is known beforehand.
     pub digest: bool,
+    /// How much of the content is compared with the origin, by all together, where there is
+    /// no digest: 0 to 1.
+    pub audit_share: f64,
     /// What is simulated at most.
     pub limit: Duration,
 }
@@ -74,7 +77,10 @@ pub enum Manner {
         rising: bool,
     },
     /// What it fetched from the origin it gives on changed, and signs that.
-    SignsWrong,
+    SignsWrong {
+        /// It does so with one of so many pieces of the file.
+        one_in: u32,
+    },
     /// Gives other bytes than the statements say.
     ServesWrong,
     /// Says that it has everything, and has nothing.
@@ -90,6 +96,12 @@ impl Manner {
     #[must_use]
     pub const fn is_hostile(self) -> bool {
         !matches!(self, Self::Honest)
+    }
+
+    /// Whether it forges what it fetched of this piece.
+    #[must_use]
+    pub const fn forges(self, index: u32) -> bool {
+        matches!(self, Self::SignsWrong { one_in } if index.is_multiple_of(one_in))
     }
 }
 
@@ -148,6 +160,7 @@ impl CrowdSettings {
             loss: 0.0,
             block: 32 << 10,
             digest: true,
+            audit_share: 0.01,
             limit: Duration::from_secs(600),
         }
     }
