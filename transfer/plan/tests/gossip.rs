@@ -222,3 +222,46 @@ fn nothing_is_due_for_who_has_nothing_to_hear() {
     let due = gossip.poll_timeout();
     assert!(due.is_none_or(|at| at > now), "{due:?} is over");
 }
+
+#[test]
+fn who_cannot_be_told_is_not_told_for_ever() {
+    let layout = Layout::for_size(u64::from(PIECES) << 18).unwrap();
+    let (mut now, mut gossip) = (start(), Gossip::default());
+    gossip.set_peers(&BTreeSet::from([1]));
+    assert!(gossip.join(Teller::new(ENTITY, layout, None)));
+    let (_, joining) = gossip.poll_message(now).unwrap();
+    let takes_part = News {
+        kind: NewsKind::State,
+        ..joining[0].clone()
+    };
+    gossip.handle_answer(1, vec![takes_part], now);
+    gossip.tell(&ENTITY, |teller| teller.offer(PieceIndex(1)));
+    gossip.finish(&ENTITY);
+    let mut tries = 0;
+    while !gossip.is_idle() {
+        now += Duration::from_secs(60);
+        if gossip.poll_message(now).is_some() {
+            tries += 1;
+            gossip.handle_failed(1, now);
+        }
+        assert!(tries < 50, "it is told for ever");
+    }
+    assert!(tries > 3, "given up after {tries}");
+}
+
+#[test]
+fn who_cannot_be_told_is_told_ever_less_often() {
+    let layout = Layout::for_size(u64::from(PIECES) << 18).unwrap();
+    let (mut now, mut gossip) = (start(), Gossip::default());
+    gossip.set_peers(&BTreeSet::from([1]));
+    assert!(gossip.join(Teller::new(ENTITY, layout, None)));
+    let (end, mut tries) = (now + Duration::from_secs(20), 0);
+    while now < end {
+        if gossip.poll_message(now).is_some() {
+            tries += 1;
+            gossip.handle_failed(1, now);
+        }
+        now += Duration::from_millis(50);
+    }
+    assert!((8..=16).contains(&tries), "{tries}");
+}

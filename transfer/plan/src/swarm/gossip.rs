@@ -18,8 +18,13 @@ const GAP_FOR_EACH: Duration = Duration::from_millis(5);
 /// The most pieces' runs in one message, so that it stays below 32 KiB: each takes six
 /// bytes at most. One news alone may have more, of two bytes each.
 const MAX_RUNS: usize = 4096;
-/// How long a peer that could not be told is left alone.
+/// How long a peer that could not be told is left alone, at first.
 const AFTER_FAILURE: Duration = Duration::from_millis(250);
+/// How often in a row that time doubles.
+const DOUBLED: u32 = 3;
+/// Who could not be told so often in a row hears nothing more of files that are complete:
+/// after half a minute of refusals, or less than two of silence.
+const GIVEN_UP: u32 = 16;
 /// Swarms whose file is complete, in which this node only gives. The oldest go first.
 const MAX_GIVEN: usize = 4096;
 /// News of one kind or another that the runs have not yet taken. More is lost, and asked
@@ -79,6 +84,8 @@ struct Link {
     /// What is under way: the swarm, and what the peer knew before and will know.
     under_way: Option<Vec<(EntityKey, Told, NewsCursor)>>,
     not_before: Option<Instant>,
+    /// How many messages in a row were lost.
+    lost: u32,
 }
 
 impl<P: Copy + Ord> Default for Gossip<P> {
@@ -211,8 +218,17 @@ impl<P: Copy + Ord> Gossip<P> {
 
     /// The message under way to a peer did not arrive, or was not answered.
     pub fn handle_failed(&mut self, to: P, now: Instant) {
-        for (entity, before, _) in self.end_message(to, now + AFTER_FAILURE) {
+        let lost = self.links.get_mut(&to).map_or(1, |link| {
+            link.lost = link.lost.saturating_add(1);
+            link.lost
+        });
+        let pause = AFTER_FAILURE * (1 << (lost - 1).min(DOUBLED));
+        for (entity, before, _) in self.end_message(to, now + pause) {
             if let Some(swarm) = self.swarms.get_mut(&entity) {
+                if lost >= GIVEN_UP && !swarm.fetches {
+                    swarm.told.insert(to, Told::Outside);
+                    continue;
+                }
                 // Unless it was heard of otherwise meanwhile.
                 let told = swarm.told.entry(to).or_insert(Told::Nothing);
                 if *told == Told::Asked || matches!(before, Told::Member(_)) {

@@ -82,6 +82,9 @@ impl<P: Copy + Ord> Gossip<P> {
 
     /// A peer answered the message that is under way to it.
     pub fn handle_answer(&mut self, from: P, news: Vec<News>, now: Instant) {
+        if let Some(link) = self.links.get_mut(&from) {
+            link.lost = 0;
+        }
         let under_way = self.end_message(from, now + self.gap());
         let mut answers: BTreeMap<EntityKey, News> =
             news.into_iter().map(|one| (one.entity, one)).collect();
