@@ -265,3 +265,48 @@ fn who_cannot_be_told_is_told_ever_less_often() {
     }
     assert!((8..=16).contains(&tries), "{tries}");
 }
+
+#[test]
+fn who_leaves_says_so_to_all_and_may_come_again() {
+    let layout = Layout::for_size(u64::from(PIECES) << 18).unwrap();
+    let mut dice = fastrand::Rng::with_seed(2);
+    let mut now = start();
+    let all = BTreeSet::from([0, 1, 2]);
+    let mut nodes: Vec<Node> = (0..3u32)
+        .map(|name| {
+            let mut gossip = Gossip::default();
+            gossip.set_peers(&all.iter().copied().filter(|it| *it != name).collect());
+            assert!(gossip.join(Teller::new(ENTITY, layout, None)));
+            Node {
+                gossip,
+                beliefs: Beliefs::default(),
+                offered: BTreeSet::new(),
+            }
+        })
+        .collect();
+    nodes[0].gossip.tell(&ENTITY, |it| it.offer(PieceIndex(7)));
+    carry(&mut nodes, &mut dice, false, &mut now);
+    let believed = |node: &Node| node.beliefs.0.contains_key(&0);
+    assert!(nodes[1..].iter().all(believed));
+
+    // The others say nothing meanwhile.
+    nodes[0].gossip.leave(&ENTITY);
+    assert!(!nodes[0].gossip.is_idle());
+    carry(&mut nodes, &mut dice, false, &mut now);
+    assert!(!nodes[1..].iter().any(believed));
+    assert!(nodes[0].gossip.is_idle());
+
+    // Who leaves and is back before anybody heard of it does not leave.
+    let anew = |epoch| Teller::new(ENTITY, layout, None).counting_from(epoch);
+    assert!(nodes[0].gossip.join(anew(2)));
+    carry(&mut nodes, &mut dice, false, &mut now);
+    nodes[0].gossip.leave(&ENTITY);
+    assert!(nodes[0].gossip.join(anew(3)));
+    carry(&mut nodes, &mut dice, false, &mut now);
+    assert!(nodes[1..].iter().all(believed));
+    assert!(nodes[0].gossip.has_settled(&ENTITY));
+    // Nobody is left to hear it.
+    nodes[0].gossip.leave(&ENTITY);
+    nodes[0].gossip.set_peers(&BTreeSet::new());
+    assert!(nodes[0].gossip.is_idle());
+}

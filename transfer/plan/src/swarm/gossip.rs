@@ -1,6 +1,7 @@
 //! Keeping the members of all swarms told, with few messages.
 
 mod hearing;
+mod leaving;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use potluck_content::EntityKey;
 use super::codec::MAX_NEWS;
 use super::news::{News, NewsCursor};
 use super::teller::Teller;
+use leaving::Leaving;
 
 /// The least time between two messages to one peer. What happens meanwhile goes into one.
 const GAP: Duration = Duration::from_millis(20);
@@ -56,6 +58,8 @@ pub struct Gossip<P> {
     dirty: BTreeSet<EntityKey>,
     heard: VecDeque<(EntityKey, P, Heard)>,
     given: VecDeque<EntityKey>,
+    /// Who is to hear of what this node left.
+    leaving: Leaving<P>,
 }
 
 #[derive(Debug)]
@@ -96,6 +100,7 @@ impl<P: Copy + Ord> Default for Gossip<P> {
             dirty: BTreeSet::new(),
             heard: VecDeque::new(),
             given: VecDeque::new(),
+            leaving: Leaving::default(),
         }
     }
 }
@@ -115,6 +120,7 @@ impl<P: Copy + Ord> Gossip<P> {
         };
         self.swarms.insert(entity, swarm);
         self.given.retain(|given| *given != entity);
+        self.leaving.forget(&entity);
         self.dirty.insert(entity);
         true
     }
@@ -153,9 +159,17 @@ impl<P: Copy + Ord> Gossip<P> {
         }
     }
 
-    /// This node takes part no longer. Those who ask for it later are told so.
+    /// This node takes part no longer. Where it was fetching, members are told, so that its
+    /// claims change hands at once; those who ask for it later are told in any case.
     pub fn leave(&mut self, entity: &EntityKey) {
-        self.swarms.remove(entity);
+        if let Some(swarm) = self.swarms.remove(entity)
+            && swarm.fetches
+        {
+            let members = swarm.told.iter().filter_map(|(peer, told)| {
+                matches!(told, Told::Member(_) | Told::Asked).then_some(*peer)
+            });
+            self.leaving.add(&swarm.teller, members);
+        }
         self.dirty.remove(entity);
         self.given.retain(|given| given != entity);
     }
@@ -170,10 +184,11 @@ impl<P: Copy + Ord> Gossip<P> {
         }
     }
 
-    /// Whether this node fetches anything together with others.
+    /// Whether this node fetches nothing together with others, and has nothing to tell.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.dirty.is_empty() && self.swarms.values().all(|swarm| !swarm.fetches)
+        let has_told = self.dirty.is_empty() && self.leaving.is_empty();
+        has_told && self.swarms.values().all(|swarm| !swarm.fetches)
     }
 
     /// Whether everybody who was asked to take part has answered.
@@ -199,6 +214,7 @@ impl<P: Copy + Ord> Gossip<P> {
             .copied()
             .filter(|p| !self.links.contains_key(p))
             .collect();
+        self.leaving.set_peers(peers);
         for peer in gone {
             self.links.remove(&peer);
             for (entity, swarm) in &mut self.swarms {
@@ -250,8 +266,12 @@ impl<P: Copy + Ord> Gossip<P> {
             .map(|(peer, _)| *peer)
             .collect();
         for peer in free {
-            let (mut message, mut under_way, mut runs) = (Vec::new(), Vec::new(), 0);
+            let mut message = self.leaving.take(&peer);
+            let (mut under_way, mut runs) = (Vec::new(), 0);
             for entity in &self.dirty {
+                if message.len() >= MAX_NEWS || runs >= MAX_RUNS {
+                    break;
+                }
                 let Some(swarm) = self.swarms.get_mut(entity) else {
                     continue;
                 };
@@ -273,9 +293,6 @@ impl<P: Copy + Ord> Gossip<P> {
                     runs += news.got.len() + news.fetching.len() + 20;
                     message.push(news);
                     under_way.push((*entity, before, cursor));
-                }
-                if message.len() == MAX_NEWS || runs >= MAX_RUNS {
-                    break;
                 }
             }
             let Some(link) = self.links.get_mut(&peer) else {
@@ -300,7 +317,7 @@ impl<P: Copy + Ord> Gossip<P> {
     /// When [`Gossip::poll_message`] may have something that it had not now.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        if self.dirty.is_empty() {
+        if self.dirty.is_empty() && self.leaving.is_empty() {
             return None;
         }
         let free = self.links.values().filter(|link| link.under_way.is_none());
