@@ -30,13 +30,19 @@ fn publish(lab: &Lab, file: &Path) -> Result<u64> {
 
 /// Lets a job transfer a file, and leaves it to be completed.
 fn transfer(node: &Node, url: &str, name: &str) -> Result<Value> {
+    let id = begin(node, url, name)?;
+    node.await_job(&id, &["transferred", "error"], Duration::from_secs(60))
+}
+
+/// A job that transfers a file.
+fn begin(node: &Node, url: &str, name: &str) -> Result<String> {
     let job = node.json(&["job", "create", "--priority", "foreground"])?;
     let id = job["id"].as_str().context("an id")?.to_owned();
     let path = node.downloads()?.join(name);
     let path = path.to_str().context("a path in UTF-8")?;
     node.ok(&["job", "add", &id, url, path])?;
     node.ok(&["job", "resume", &id])?;
-    node.await_job(&id, &["transferred", "error"], Duration::from_secs(60))
+    Ok(id)
 }
 
 fn is_validated(node: &Node, job: &Value) -> Result<bool> {
@@ -99,6 +105,30 @@ mod needs_nginx {
             }
             let asked = for_manifests(&nginx)?.split_off(1);
             ensure!(asked.len() == 1 && asked[0].status == 404, "{asked:?}");
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn those_who_give_only_what_is_validated_fetch_it_together() {
+        Lab::run(|lab| {
+            let nginx = Nginx::start(lab, &lab.host("origin")?)?;
+            let blob = Blob::new(7, SIZE);
+            publish(lab, &blob.write(nginx.root(), "file.bin")?)?;
+            let lines = ["profile = \"lan\"", "peering.share = \"validated\""];
+            let circle = circle(lab, &["a", "b", "c"], &lines)?;
+            let url = nginx.url("slow/file.bin");
+            let jobs: Result<Vec<_>> = circle.iter().map(|it| begin(it, &url, "file")).collect();
+            let mut of_origin = 0;
+            for (node, id) in circle.iter().zip(jobs?) {
+                let ends = ["transferred", "error"];
+                let job = node.await_job(&id, &ends, Duration::from_secs(60))?;
+                ensure!(job["state"] == "transferred", "{job}");
+                ensure!(is_validated(node, &job)?, "{job}");
+                of_origin += bytes_of(&job, "bytes_from_origin")?;
+            }
+            // The jobs begin one after the other: alone each would take all of it.
+            ensure!(of_origin < 2 * SIZE as u64, "{of_origin}");
             Ok(())
         });
     }
