@@ -256,10 +256,12 @@ fn who_cannot_be_told_is_told_ever_less_often() {
     gossip.set_peers(&BTreeSet::from([1]));
     assert!(gossip.join(Teller::new(ENTITY, layout, None)));
     let (end, mut tries) = (now + Duration::from_secs(20), 0);
+    assert!(!gossip.has_settled(&ENTITY));
     while now < end {
         if gossip.poll_message(now).is_some() {
             tries += 1;
             gossip.handle_failed(1, now);
+            assert!(gossip.has_settled(&ENTITY), "it is waited for");
         }
         now += Duration::from_millis(50);
     }

@@ -191,12 +191,16 @@ impl<P: Copy + Ord> Gossip<P> {
         has_told && self.swarms.values().all(|swarm| !swarm.fetches)
     }
 
-    /// Whether everybody who was asked to take part has answered.
+    /// Whether everybody who was asked to take part has answered. Nobody waits for who did
+    /// not answer the last message, as for one that takes part in no swarms at all.
     #[must_use]
     pub fn has_settled(&self, entity: &EntityKey) -> bool {
+        let is_lost = |peer| self.links.get(peer).is_some_and(|link| link.lost > 0);
         self.swarms.get(entity).is_none_or(|swarm| {
-            let mut told = swarm.told.values();
-            told.all(|told| matches!(told, Told::Member(_) | Told::Outside))
+            let mut told = swarm.told.iter();
+            told.all(|(peer, told)| {
+                matches!(told, Told::Member(_) | Told::Outside) || is_lost(peer)
+            })
         })
     }
 
