@@ -4,6 +4,7 @@ mod body;
 mod connection;
 mod error;
 mod pieces;
+mod turns;
 mod wire;
 
 use std::collections::HashMap;
@@ -21,16 +22,18 @@ use crate::socket::SharedStream;
 use crate::traffic::TrafficCounts;
 use crate::trust::{Refusal, Trust, handshake_failure};
 use connection::Connection;
+use turns::Turns;
 use wire::{Head, Wire};
 
 pub use body::PeerBody;
 pub use error::PeerError;
+pub(crate) use turns::PeerTurn;
 
 /// How long an idle connection is kept; less than the server keeps it.
 const KEEP_IDLE: Duration = Duration::from_secs(60);
 
 /// Idle connections kept for one peer.
-const IDLE_PER_PEER: usize = 4;
+const IDLE_PER_PEER: usize = turns::AT_ONCE;
 
 /// A connection that must end within this time is not used for another question.
 const ENDS_SOON: Duration = Duration::from_secs(10);
@@ -55,6 +58,7 @@ struct Inner {
     trust: Arc<dyn Trust>,
     traffic: TrafficCounts,
     idle: Mutex<HashMap<PeerId, Vec<Idle>>>,
+    turns: Turns,
 }
 
 /// What was asked of whom.
@@ -88,6 +92,7 @@ impl PeerClient {
             trust,
             traffic,
             idle: Mutex::new(HashMap::new()),
+            turns: Turns::default(),
         }))
     }
 
@@ -130,6 +135,17 @@ impl PeerClient {
             ))),
             _ => Err(self.refusal(peer, connection, &head)),
         }
+    }
+
+    /// Waits until this node asks a peer for little enough to ask for more.
+    pub(crate) async fn turn(&self, peer: &PeerId) -> PeerTurn {
+        self.0.turns.take(*peer).await
+    }
+
+    /// Bytes of content that came from a peer since this node started, and from all.
+    pub(crate) fn received(&self, peer: &PeerId) -> (u64, u64) {
+        let traffic = &self.0.traffic;
+        (traffic.of(peer).from, traffic.received())
     }
 
     /// Closes the idle connections to a peer.

@@ -40,6 +40,11 @@ impl TrafficCounts {
         self.lock().values().map(|traffic| traffic.to).sum()
     }
 
+    /// Everything received from peers.
+    pub(crate) fn received(&self) -> u64 {
+        self.lock().values().map(|traffic| traffic.from).sum()
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<PeerId, Traffic>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

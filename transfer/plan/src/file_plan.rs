@@ -312,6 +312,12 @@ impl FilePlan {
         self.schedule(now);
     }
 
+    /// The rate below which the origin tops up.
+    #[must_use]
+    pub const fn min_peer_rate(&self) -> Rate {
+        self.config.min_peer_rate
+    }
+
     /// Changes the rate below which the origin tops up.
     pub fn set_min_peer_rate(&mut self, rate: Rate, now: Instant) {
         self.config.min_peer_rate = rate;

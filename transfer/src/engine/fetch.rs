@@ -1,7 +1,9 @@
 //! One request to a peer or to the origin.
 
 use std::ops::Range;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::stream::{self, StreamExt as _};
 use potluck_content::{ContentId, EntityKey};
@@ -10,7 +12,7 @@ use potluck_plan::RequestId;
 use crate::engine::piece_store::{Assembler, Event, Events, PieceStore};
 use crate::engine::swarms::Swarms;
 use crate::origin::{OriginClient, OriginError, OriginMeta, OriginRequest};
-use crate::peer_client::{PeerAddress, PeerClient, PeerError};
+use crate::peer_client::{PeerAddress, PeerClient, PeerError, PeerTurn};
 use crate::swarm::SignedStatement;
 
 /// What one request to the origin is for.
@@ -25,12 +27,17 @@ pub(crate) enum Parts {
 /// back; with many small ones that is all the time they take.
 const ASKED_AHEAD: usize = 4;
 
+/// How often a request that waits for its turn at a peer looks what the peer gives.
+pub(crate) const LOOK_AT_TURN: Duration = Duration::from_millis(250);
+
 /// Where pieces of one request go.
 pub(crate) struct Sink {
     pub(crate) store: Arc<PieceStore>,
     pub(crate) request: RequestId,
     pub(crate) events: Events,
     pub(crate) run: Range<u32>,
+    /// What peers give in [`LOOK_AT_TURN`] when they give enough, in bytes.
+    pub(crate) enough: u64,
 }
 
 /// How the origin is asked.
@@ -63,6 +70,10 @@ impl Sink {
     }
 
     async fn tell(self, event: Event) {
+        self.note(event).await;
+    }
+
+    async fn note(&self, event: Event) {
         // Nobody listens any more only when the file's task has ended.
         let _ = self.events.send((self.request, event)).await;
     }
@@ -78,6 +89,7 @@ pub(crate) async fn from_peer(
     let mut assembler = sink.assembler();
     let size = sink.store.layout.size();
     let result = async {
+        let _turn = turn_at(&client, &peer, &sink).await;
         let mut body = client.get(peer, &content, size, sink.bytes()).await?;
         loop {
             match body.read(assembler.room()).await? {
@@ -91,6 +103,32 @@ pub(crate) async fn from_peer(
     sink.tell(Event::PeerEnded(result)).await;
 }
 
+/// Waits for this request's turn at a peer that other files take from too. As long as it
+/// gives them something, and peers together give enough, nobody is to blame for the wait.
+async fn turn_at(client: &PeerClient, peer: &PeerAddress, sink: &Sink) -> PeerTurn {
+    let mut turn = pin!(client.turn(&peer.id));
+    let mut waited = false;
+    loop {
+        let before = client.received(&peer.id);
+        tokio::select! {
+            biased;
+            turn = &mut turn => {
+                if waited {
+                    sink.note(Event::HeldBack).await;
+                }
+                return turn;
+            }
+            () = tokio::time::sleep(LOOK_AT_TURN) => {
+                let (its, all) = client.received(&peer.id);
+                waited = its > before.0 && all - before.1 >= sink.enough;
+                if waited {
+                    sink.note(Event::HeldBack).await;
+                }
+            }
+        }
+    }
+}
+
 /// Fetches a run of pieces from another member of a swarm, with what vouches for them.
 pub(crate) async fn from_member(
     client: PeerClient,
@@ -101,6 +139,7 @@ pub(crate) async fn from_member(
     let mut assembler = sink.assembler();
     let span = sink.bytes();
     let result = async {
+        let _turn = turn_at(&client, &peer, &sink).await;
         let asked = client.get_pieces(peer, &entity, sink.run.clone(), span.end - span.start);
         let (preface, mut body) = asked.await?;
         let (layout, run) = (sink.store.layout, sink.run.clone());

@@ -14,7 +14,9 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::engine::beside::Beside;
-use crate::engine::fetch::{OriginSource, Parts, Sink, from_member, from_origin, from_peer};
+use crate::engine::fetch::{
+    LOOK_AT_TURN, OriginSource, Parts, Sink, from_member, from_origin, from_peer,
+};
 use crate::engine::neighbours::Neighbours;
 use crate::engine::once_proven::OnceProven;
 use crate::engine::packing::Packing;
@@ -334,7 +336,9 @@ impl FileRun {
     }
 
     fn sink(&self, request: RequestId, run: std::ops::Range<u32>) -> Sink {
+        let enough = self.plan.min_peer_rate().bytes_in(LOOK_AT_TURN);
         Sink {
+            enough: enough.max(1),
             store: Arc::clone(&self.store),
             request,
             events: self.sender.clone(),

@@ -65,6 +65,8 @@ pub(crate) enum Event {
     DiskFailed(CacheError),
     /// Bytes came.
     Progress(u64),
+    /// The request waits for its turn at a peer that gives to other files of this node.
+    HeldBack,
     /// A request to a peer ended.
     PeerEnded(Result<(), PeerError>),
     /// A request to the origin ended.

@@ -19,6 +19,7 @@ impl FileRun {
         let source = request.source();
         match event {
             Event::Progress(bytes) => self.plan.handle_progress(request, bytes, now()),
+            Event::HeldBack => self.plan.handle_held_back(request, now()),
             Event::Stored(stored) => {
                 let index = stored.index;
                 if self.is_out_of_date(&stored) {

@@ -64,6 +64,24 @@ impl FilePlan {
         [judge, peers, origin, delay].into_iter().flatten().min()
     }
 
+    /// The request was not sent yet: others of this node have their turn at the peer
+    /// before, and it gives them enough. The time until now says nothing of anybody. To be
+    /// told a few times a second.
+    pub fn handle_held_back(&mut self, id: RequestId, now: Instant) {
+        let Some(request) = self.requests.get_mut(&id) else {
+            return;
+        };
+        (request.asked_at, request.alive_at) = (now, now);
+        let mut requests = self.requests.iter();
+        let is_heard = requests.any(|(it, request)| it.source == id.source && request.started);
+        if let Source::Peer(key) = id.source
+            && !is_heard
+            && let Some(peer) = self.peers.get_mut(&key)
+        {
+            peer.performance.excuse(now, self.config.grace, now);
+        }
+    }
+
     /// Breaks off what brings nothing any more.
     fn end_stalled(&mut self, now: Instant) {
         let config = &self.config;

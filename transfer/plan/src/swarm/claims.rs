@@ -264,7 +264,10 @@ impl Claims {
         let soon = soon.max(Rate::Bits(together).time_for(all).saturating_mul(2));
         let slowest = backlog.into_iter().filter_map(|(key, backlog)| {
             let ((untouched, Reverse(order), _), span) = backlog.best?;
+            // Who has nothing yet may wait for an origin that lets all wait: it is late when
+            // it is, and not before.
             let rate = members.get(&key)?.origin_rate(lookout.now)?;
+            let rate = Some(rate).filter(|rate| *rate > Rate::ZERO)?;
             // Of what is on its way a part comes twice; but nothing else is left then, and
             // all wait for it.
             let (left, soon) = if untouched {
