@@ -171,15 +171,20 @@ impl Membership {
         self.heard.try_recv().ok()
     }
 
-    /// Waits until every peer has said whether it takes part.
+    /// Waits until every peer that answers at all has said whether it takes part.
     pub(crate) async fn settled(&self) {
         loop {
             let answered = self.talk.0.answered.notified();
-            if self.talk.state().gossip.has_settled(&self.entity) {
+            if self.talk.state().gossip.has_settled(&self.entity, now()) {
                 return;
             }
             answered.await;
         }
+    }
+
+    /// Whether this node fetches other files together with others meanwhile.
+    pub(crate) fn is_one_of_many(&self) -> bool {
+        self.talk.state().gossip.fetches() > 1
     }
 
     /// Changes what the other members are told.

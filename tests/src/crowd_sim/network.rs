@@ -232,7 +232,7 @@ impl Crowd {
         let Some(program) = &mut host.program else {
             return;
         };
-        let settled = host.gossip.has_settled(&self.entity);
+        let settled = host.gossip.has_settled(&self.entity, clock);
         if !program.window_told && (settled || !program.window.is_open()) {
             program.window_told = true;
             self.with_plan(place, |plan| plan.handle_window_closed(clock));

@@ -153,7 +153,7 @@ fn everybody_knows_what_everybody_has_in_the_end() {
         let sent = carry(&mut nodes, &mut dice, false, &mut now);
         assert_eq!(sent, 0, "seed {seed}: nothing is left to tell");
         for name in &joined {
-            assert!(nodes[*name as usize].gossip.has_settled(&ENTITY));
+            assert!(nodes[*name as usize].gossip.has_settled(&ENTITY, now));
             for other in joined.iter().filter(|other| *other != name) {
                 let (_, believed) = &nodes[*name as usize].beliefs.0[other];
                 let offered = &nodes[*other as usize].offered;
@@ -256,12 +256,12 @@ fn who_cannot_be_told_is_told_ever_less_often() {
     gossip.set_peers(&BTreeSet::from([1]));
     assert!(gossip.join(Teller::new(ENTITY, layout, None)));
     let (end, mut tries) = (now + Duration::from_secs(20), 0);
-    assert!(!gossip.has_settled(&ENTITY));
+    assert!(!gossip.has_settled(&ENTITY, now));
     while now < end {
         if gossip.poll_message(now).is_some() {
             tries += 1;
             gossip.handle_failed(1, now);
-            assert!(gossip.has_settled(&ENTITY), "it is waited for");
+            assert!(gossip.has_settled(&ENTITY, now), "it is waited for");
         }
         now += Duration::from_millis(50);
     }
@@ -306,7 +306,7 @@ fn who_leaves_says_so_to_all_and_may_come_again() {
     assert!(nodes[0].gossip.join(anew(3)));
     carry(&mut nodes, &mut dice, false, &mut now);
     assert!(nodes[1..].iter().all(believed));
-    assert!(nodes[0].gossip.has_settled(&ENTITY));
+    assert!(nodes[0].gossip.has_settled(&ENTITY, now));
     // Nobody is left to hear it.
     nodes[0].gossip.leave(&ENTITY);
     nodes[0].gossip.set_peers(&BTreeSet::new());

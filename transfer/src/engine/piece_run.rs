@@ -91,16 +91,12 @@ impl FileTask {
         let saver = SaveOnDrop(Some((Arc::clone(&store), guard)));
 
         let swarms = part.swarms();
-        let may_wait = || {
-            let waited = now().saturating_duration_since(asked_at);
-            DiscoveryWindow::LONGEST.saturating_sub(waited)
-        };
         let (together, once_proven) = match part {
             Part::None => (None, None),
             Part::Once(once) => (None, Some(once)),
             Part::Now(place) => {
                 if found.is_none() {
-                    place.settle(may_wait()).await;
+                    place.settle(asked_at).await;
                 }
                 (Some(place.open(&store, self.audits(wish, layout))?), None)
             }
@@ -146,7 +142,9 @@ impl FileTask {
         for (peer, holding) in found.map(|found| found.holders).unwrap_or_default() {
             run.join(peer, holding);
         }
-        let settled = run.settle_once_proven(may_wait()).await;
+        let waited = now().saturating_duration_since(asked_at);
+        let most = DiscoveryWindow::LONGEST.saturating_sub(waited);
+        let settled = run.settle_once_proven(most).await;
         self.show(|progress| {
             progress.stage = Stage::Transferring;
             progress.content = run.content;

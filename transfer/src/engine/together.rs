@@ -1,11 +1,11 @@
 //! A file that is fetched together with the other members of its swarm.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use potluck_content::{ChainingValue, ContentId, EntityKey, Layout, PieceIndex};
 use potluck_discovery::PeerId;
-use potluck_plan::{Heard, NewsKind, PeerKey, Source, SwarmCounts};
+use potluck_plan::{DiscoveryWindow, Heard, NewsKind, PeerKey, Source, SwarmCounts};
 
 use crate::engine::audits::{Audited, Audits};
 use crate::engine::file_run::{FileRun, Giver};
@@ -16,6 +16,11 @@ use crate::rates::now;
 use crate::shelf::Readable;
 use crate::swarm::SwarmPieces;
 use crate::talk::{Membership, member_id};
+
+/// How long one of several files that are on their way waits to hear who else fetches it.
+/// The others come meanwhile, and who has many of them to tell of may take its time. Less
+/// than others wait for a member that has a claim.
+const LONGEST_OF_MANY: Duration = Duration::from_millis(500);
 
 /// A transfer's part in a swarm.
 pub(crate) struct Together {
@@ -66,8 +71,15 @@ impl Place {
         })
     }
 
-    /// Waits until the peers have said whether they take part, not for long.
-    pub(crate) async fn settle(&self, most: Duration) {
+    /// Waits until the peers, asked at this time, have said whether they take part; not for
+    /// long.
+    pub(crate) async fn settle(&self, asked_at: Instant) {
+        let most = if self.membership.is_one_of_many() {
+            LONGEST_OF_MANY
+        } else {
+            DiscoveryWindow::LONGEST
+        };
+        let most = most.saturating_sub(now().saturating_duration_since(asked_at));
         // Who answers later takes part then.
         let _ = tokio::time::timeout(most, self.membership.settled()).await;
     }

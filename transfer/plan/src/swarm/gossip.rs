@@ -2,6 +2,7 @@
 
 mod hearing;
 mod leaving;
+mod settling;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -87,6 +88,8 @@ enum Told {
 struct Link {
     /// What is under way: the swarm, and what the peer knew before and will know.
     under_way: Option<Vec<(EntityKey, Told, NewsCursor)>>,
+    /// When the latest message was sent.
+    sent_at: Option<Instant>,
     not_before: Option<Instant>,
     /// How many messages in a row were lost.
     lost: u32,
@@ -191,19 +194,6 @@ impl<P: Copy + Ord> Gossip<P> {
         has_told && self.swarms.values().all(|swarm| !swarm.fetches)
     }
 
-    /// Whether everybody who was asked to take part has answered. Nobody waits for who did
-    /// not answer the last message, as for one that takes part in no swarms at all.
-    #[must_use]
-    pub fn has_settled(&self, entity: &EntityKey) -> bool {
-        let is_lost = |peer| self.links.get(peer).is_some_and(|link| link.lost > 0);
-        self.swarms.get(entity).is_none_or(|swarm| {
-            let mut told = swarm.told.iter();
-            told.all(|(peer, told)| {
-                matches!(told, Told::Member(_) | Told::Outside) || is_lost(peer)
-            })
-        })
-    }
-
     /// Who the peers are now. Those that are new are asked to take part in what is being
     /// fetched; those that are not any more are gone from every swarm.
     pub fn set_peers(&mut self, peers: &BTreeSet<P>) {
@@ -306,6 +296,7 @@ impl<P: Copy + Ord> Gossip<P> {
             link.not_before = None;
             if !message.is_empty() {
                 link.under_way = Some(under_way);
+                link.sent_at = Some(now);
                 return Some((peer, message));
             }
         }
