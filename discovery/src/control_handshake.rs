@@ -15,6 +15,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tokio_util::compat::TokioAsyncReadCompatExt as _;
 
 use crate::caller_places::CallerPlaces;
+use crate::gathered_io::GatheredIo;
 use crate::neighbourhood::Neighbourhood;
 use crate::{PortTls, RejectReason, Standing, VerifiedPeer};
 
@@ -114,7 +115,7 @@ impl Handshake {
             .check_server_side(stream.get_ref().1, SystemTime::now())
             .map_err(HandshakeError::Refused)?;
         let muxer = config()
-            .upgrade_inbound(stream.compat(), yamux_name())
+            .upgrade_inbound(GatheredIo::new(stream.compat()), yamux_name())
             .await
             .map_err(|error| refused(&error))?;
         self.finish(&tls, peer, remote, StreamMuxerBox::new(muxer))
@@ -135,7 +136,7 @@ impl Handshake {
             .check_client_side(stream.get_ref().1, SystemTime::now())
             .map_err(HandshakeError::Refused)?;
         let muxer = config()
-            .upgrade_outbound(stream.compat(), yamux_name())
+            .upgrade_outbound(GatheredIo::new(stream.compat()), yamux_name())
             .await
             .map_err(|error| refused(&error))?;
         self.finish(&tls, peer, remote, StreamMuxerBox::new(muxer))

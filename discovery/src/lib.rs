@@ -34,6 +34,7 @@ mod domain_id;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+mod gathered_io;
 mod given_files;
 mod given_policy;
 mod handle;
