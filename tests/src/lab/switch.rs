@@ -29,6 +29,11 @@ impl Switch {
         let switch = Self { name };
         let namespace = switch.namespace("sw");
         carry_out(Command::new("ip").args(["netns", "add", &namespace]))?;
+        inside(&namespace, || {
+            // A switch has no firewall. Where this one has none either there is nothing
+            // to switch off.
+            let _ = fs::write("/proc/sys/net/bridge/bridge-nf-call-iptables", "0");
+        })?;
         // Without a multicast router on it, snooping would only lose what the hosts
         // have not asked for yet.
         let made = switch.in_switch(&[
@@ -59,6 +64,8 @@ impl Switch {
             // Its chatter would be counted as if it were ours. Where it cannot be
             // switched off there is none.
             let _ = fs::write("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1");
+            // What Linux does unless told otherwise, whatever this machine is told.
+            let _ = fs::write("/proc/sys/net/ipv4/tcp_congestion_control", "cubic");
         })?;
         let port = port(number);
         self.in_switch(&[
@@ -188,7 +195,8 @@ pub(super) fn limit(namespace: &str, interface: &str, bits_per_second: u64) -> R
     let rate = format!("{bits_per_second}bit");
     let mut command = Command::new("tc");
     command.args(["-n", namespace, "qdisc", "replace", "dev", interface]);
-    command.args(["root", "tbf", "rate", &rate, "burst", "64kb"]);
+    // Room for the largest that the kernel sends at a time, which is cut up otherwise.
+    command.args(["root", "tbf", "rate", &rate, "burst", "80kb"]);
     command.args(["latency", "200ms"]);
     carry_out(&mut command).map(drop)
 }
