@@ -147,7 +147,7 @@ impl SwarmDesk for SwarmTalk {
             }
         };
         let mut state = self.state();
-        let answer = state.gossip.handle_message(from, news);
+        let answer = state.gossip.handle_message(from, news, now());
         let more = state.hand_out();
         drop(state);
         if more {

@@ -71,8 +71,8 @@ impl Crowd {
             self.events.put_in(ANSWERED_WITHIN, lost);
             return;
         }
-        let news = read(&letter.bytes);
-        let answer = self.hosts[to].gossip.handle_message(from, news);
+        let (news, now) = (read(&letter.bytes), self.events.instant());
+        let answer = self.hosts[to].gossip.handle_message(from, news, now);
         let answer = Letter {
             from: to,
             to: from,

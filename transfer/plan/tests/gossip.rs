@@ -90,7 +90,8 @@ fn carry(nodes: &mut [Node], dice: &mut fastrand::Rng, lossy: bool, now: &mut In
             }
             Flight::Message(from, to, bytes) => {
                 let receiver = &mut nodes[to as usize];
-                let answer = receiver.gossip.handle_message(from, Node::read(&bytes));
+                let news = Node::read(&bytes);
+                let answer = receiver.gossip.handle_message(from, news, *now);
                 receiver.drain();
                 flights.push_back(if lost {
                     Flight::Lost(from, to)

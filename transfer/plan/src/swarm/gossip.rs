@@ -242,7 +242,8 @@ impl<P: Copy + Ord> Gossip<P> {
                 // Unless it was heard of otherwise meanwhile.
                 let told = swarm.told.entry(to).or_insert(Told::Nothing);
                 if *told == Told::Asked || matches!(before, Told::Member(_)) {
-                    *told = before;
+                    // The answer that is lost may have told something.
+                    *told = if swarm.fetches { Told::Nothing } else { before };
                 }
                 self.dirty.insert(entity);
             }

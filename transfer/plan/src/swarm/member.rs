@@ -125,9 +125,12 @@ impl Member {
                 self.rate.restart(now);
             }
         }
+        // Answers and messages may overtake each other.
+        if fetched >= self.fetched {
+            self.fetching.clear();
+            self.fetching.extend_from_slice(fetching);
+        }
         self.fetched = self.fetched.max(fetched);
-        self.fetching.clear();
-        self.fetching.extend_from_slice(fetching);
     }
 
     pub(super) fn is_fetching(&self, index: u32) -> bool {

@@ -68,3 +68,10 @@ pub struct NewsCursor {
     /// Of the leader.
     pub(super) leader: u64,
 }
+
+impl NewsCursor {
+    /// Whether anything was told yet.
+    pub(super) const fn is_begun(&self) -> bool {
+        self.epoch != 0
+    }
+}

@@ -9,15 +9,39 @@ use super::{Gossip, Heard, MAX_HEARD, Told};
 use crate::swarm::news::{News, NewsCursor, NewsKind};
 
 impl<P: Copy + Ord> Gossip<P> {
-    /// A peer told something. Gives what to answer.
-    pub fn handle_message(&mut self, from: P, news: Vec<News>) -> Vec<News> {
+    /// A peer told something. Gives what to answer: also what it has not heard of this
+    /// node yet in the same swarms, which saves a message the other way.
+    pub fn handle_message(&mut self, from: P, news: Vec<News>, now: Instant) -> Vec<News> {
         let mut answers = Vec::new();
+        let mut told_more = false;
         for one in news {
+            let entity = one.entity;
             if let Some(answer) = self.hear(from, one) {
                 answers.push(answer);
+            } else if let Some(more) = self.tell_in_answer(from, &entity) {
+                answers.push(more);
+                told_more = true;
             }
         }
+        let not_before = now + self.gap();
+        if told_more && let Some(link) = self.links.get_mut(&from) {
+            link.not_before = Some(not_before);
+        }
         answers
+    }
+
+    /// What a member is to hear. If the answer is lost, the one who waits for it asks for
+    /// everything.
+    fn tell_in_answer(&mut self, to: P, entity: &EntityKey) -> Option<News> {
+        // What is under way could come after the answer, and would be older.
+        if self.links.get(&to)?.under_way.is_some() {
+            return None;
+        }
+        let swarm = self.swarms.get_mut(entity)?;
+        match swarm.told.get_mut(&to)? {
+            Told::Member(cursor) if cursor.is_begun() => swarm.teller.news(cursor),
+            _ => None,
+        }
     }
 
     fn hear(&mut self, from: P, news: News) -> Option<News> {
