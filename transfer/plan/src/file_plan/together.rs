@@ -17,6 +17,8 @@ const MANY: usize = 8;
 const STARVING: Duration = Duration::from_secs(5);
 /// So much longer than pieces usually take may the next one take.
 const STARVING_GAPS: u32 = 6;
+/// Pieces may come by so much more slowly than twice as slowly before that seems usual.
+const LONGER: Duration = Duration::from_secs(1);
 /// While there was nothing to claim, claims are looked at no more often than this; the
 /// same for whom to relieve.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -75,6 +77,8 @@ impl Together {
 
     pub(super) fn got(&mut self, now: Instant) {
         let gap = now.saturating_duration_since(self.got_at);
+        // One that was waited for in vain is not usual, or each would be waited for longer.
+        let gap = gap.min(self.gap * 2 + LONGER);
         self.gap = (self.gap * 7 + gap) / 8;
         self.got_at = now;
     }
