@@ -14,7 +14,8 @@ use super::settings::{CrowdSettings, Fate, HostSettings};
 pub struct CrowdReport {
     /// Bytes that the origin sent over the bytes of the file.
     pub copies: f64,
-    /// The least time in which it can be done ([`least_time`]).
+    /// The least time in which it can be done ([`least_time`]), by the hosts that have to
+    /// finish: not before each of them had the time to take the file once since it began.
     pub bound: Duration,
     /// When it was over, or given up.
     pub ended: Duration,
@@ -78,10 +79,9 @@ impl CrowdReport {
         origin: &LineUp,
         ended: Duration,
     ) -> Self {
-        let honest = settings.hosts.iter().filter(|host| host.is_to_finish());
         Self {
             copies: origin.bytes as f64 / settings.size as f64,
-            bound: least_time(settings.size, settings.origin_up, honest),
+            bound: bound(settings),
             ended,
             origin_busy: origin.busy.as_secs_f64() / ended.as_secs_f64(),
             hosts: hosts
@@ -166,6 +166,15 @@ impl HostReport {
             refused: host.counts.refused,
         }
     }
+}
+
+fn bound(settings: &CrowdSettings) -> Duration {
+    let counted = || settings.hosts.iter().filter(|host| host.is_to_finish());
+    let first = counted().map(|host| host.starts).min().unwrap_or_default();
+    let bits = settings.size as f64 * 8.0;
+    let each = counted().map(|host| host.starts + Duration::from_secs_f64(bits / host.down as f64));
+    let joined = each.max().unwrap_or_default().saturating_sub(first);
+    least_time(settings.size, settings.origin_up, counted()).max(joined)
 }
 
 impl fmt::Display for CrowdReport {
