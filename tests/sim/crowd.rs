@@ -96,6 +96,24 @@ fn hosts_that_come_go_or_are_slow_cost_little() {
     }
 }
 
+#[test]
+fn where_peers_give_little_nobody_waits_for_them_longer_than_for_the_origin() {
+    for origin_use in [OriginUse::Ranges, OriginUse::Stream] {
+        let mut crowd = CrowdSettings::cold(8, 1);
+        (crowd.size, crowd.origin_use) = (3 << 20, origin_use);
+        for host in &mut crowd.hosts {
+            host.serves = ServeLimits {
+                clients: 3,
+                rate: Rate::Bits(mbit(1)),
+            };
+        }
+        // Eight copies of the origin take 2.5 s; of peers alone one takes a minute.
+        let report = Crowd::run(crowd);
+        let holds = report.copies <= 8.0 && report.last() <= Duration::from_secs(20);
+        judge("few and slow", 1, &report, holds);
+    }
+}
+
 const SIZES: [u64; 4] = [100 << 10, 3 << 20, 12 << 20, 24 << 20];
 
 /// What happens to a host in the middle of it, if anything.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::peer::Request;
 use super::pieces::PieceState;
 use super::{FilePlan, OriginUse};
+use crate::swarm::Swarm;
 use crate::{Rate, RequestId, Source};
 
 /// What peers bring within this time is left to them, be they slow.
@@ -119,8 +120,10 @@ impl FilePlan {
     /// One stream at a time, and whatever it is still to pass may come from it.
     pub(super) fn ask_stream(&mut self, help: bool, now: Instant) {
         // That others bring nothing yet mostly means that the one stream is about to
-        // bring it: a second one would be a second copy.
-        let help = help && self.members() == 0;
+        // bring it: a second one would be a second copy. When there is none, whoever cannot
+        // wait takes one for itself.
+        let is_alone = |swarm: &Swarm| swarm.others() == 0 || swarm.leaves_the_origin_alone();
+        let help = help && self.swarm.as_ref().is_none_or(is_alone);
         let (stream, position) = match self.stream() {
             Some((stream, request)) => (stream, request.untouched().start),
             None => (self.next_id(Source::Origin), 0),
