@@ -179,12 +179,12 @@ impl Swarm {
 
     /// A unit of whoever would take too long with what it claims: its last one. Only for
     /// who has nothing else to do. `is_open` says which pieces nobody holds and this node
-    /// did not ask for.
+    /// did not ask for. With it who is relieved.
     pub(crate) fn relief(
         &self,
         lookout: &Lookout,
         is_open: impl Fn(u32) -> bool,
-    ) -> Option<Range<u32>> {
+    ) -> Option<(Range<u32>, PeerKey)> {
         self.claims
             .relief(&self.members, &self.layout, lookout, is_open)
     }
@@ -218,10 +218,16 @@ impl Swarm {
             .has_better_stream(&self.members, position, lookout)
     }
 
-    /// Whether another member of higher rank fetches all of these pieces too, and gets on.
-    pub(crate) fn is_covered(&self, run: &Range<u32>, lookout: &Lookout) -> bool {
+    /// Whether another member of higher rank, but for this one, fetches all of these pieces
+    /// too, and gets on.
+    pub(crate) fn is_covered(
+        &self,
+        run: &Range<u32>,
+        but: Option<PeerKey>,
+        lookout: &Lookout,
+    ) -> bool {
         run.clone()
-            .all(|index| self.claims.is_covered(&self.members, index, lookout))
+            .all(|index| self.claims.is_covered(&self.members, index, but, lookout))
     }
 
     fn rank(&mut self, now: Instant) {

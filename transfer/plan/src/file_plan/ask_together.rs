@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::together::LOOK_EVERY;
 use super::{FilePlan, OriginUse};
 use crate::swarm::Claim;
-use crate::{Rate, RequestId, Source};
+use crate::{PeerKey, Rate, RequestId, Source};
 
 /// Who gave up what it had taken over from another leaves others alone for so long.
 const AFTER_YIELDING: Duration = Duration::from_secs(2);
@@ -28,7 +28,7 @@ impl FilePlan {
             return;
         }
         while self.origin.in_flight < self.origin_slots() {
-            let Some((run, claim)) = self.choose_together(help, now) else {
+            let Some((run, claim, relieves)) = self.choose_together(help, now) else {
                 self.together.not_before = now + LOOK_EVERY;
                 return;
             };
@@ -38,15 +38,19 @@ impl FilePlan {
             if matches!(claim, Claim::Late | Claim::Slow) {
                 self.together.taken_over += pieces;
             }
-            if claim == Claim::Late
-                && let Some(request) = self.requests.get_mut(&request)
-            {
-                request.taken_over = true;
+            if let Some(request) = self.requests.get_mut(&request) {
+                request.taken_over = claim == Claim::Late;
+                request.relieves = relieves;
             }
         }
     }
 
-    fn choose_together(&mut self, help: bool, now: Instant) -> Option<(Range<u32>, Claim)> {
+    /// What to ask for, by which claim, and whom that relieves.
+    fn choose_together(
+        &mut self,
+        help: bool,
+        now: Instant,
+    ) -> Option<(Range<u32>, Claim, Option<PeerKey>)> {
         let lookout = self.lookout(now);
         let look_around = std::mem::take(&mut self.together.look_around);
         let swarm = self.swarm.as_ref()?;
@@ -65,7 +69,7 @@ impl FilePlan {
             let end = (start..self.pieces.len().min(start + longest))
                 .find(|index| claim(*index) != Some(best))
                 .unwrap_or_else(|| self.pieces.len().min(start + longest));
-            return Some((start..end, best));
+            return Some((start..end, best, None));
         }
         if !look_around || now < self.together.relieves_from {
             return None;
@@ -73,7 +77,7 @@ impl FilePlan {
         let is_open = |index| self.is_candidate(index) && self.pieces.holders(index) == 0;
         swarm
             .relief(&lookout, is_open)
-            .map(|run| (run, Claim::Slow))
+            .map(|(run, whose)| (run, Claim::Slow, Some(whose)))
     }
 
     /// How many pieces to ask of the origin at once: one unit, or what it gives in a short
@@ -109,7 +113,9 @@ impl FilePlan {
                 id.source() == Source::Origin
                     && !request.taken_over
                     && (streams_elsewhere
-                        || ranges && !request.started && swarm.is_covered(&request.run, &lookout)
+                        || ranges
+                            && !request.started
+                            && swarm.is_covered(&request.run, request.relieves, &lookout)
                         || ranges
                             && request.next == request.run.start
                             && swarm.is_elsewhere(&request.run))

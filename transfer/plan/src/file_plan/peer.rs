@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use crate::rate_meter::RateMeter;
-use crate::{FilePlanConfig, Holding, Rate, ServeLimits};
+use crate::{FilePlanConfig, Holding, PeerKey, Rate, ServeLimits};
 
 /// The first pause after a failure; it doubles with every further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -30,6 +30,9 @@ pub(super) struct Request {
     /// Asked of the origin because the member that claims it was late: that this member
     /// says once more that it fetches it changes nothing.
     pub(super) taken_over: bool,
+    /// Asked of the origin in place of this member, which is slow with it: that it fetches
+    /// it changes nothing.
+    pub(super) relieves: Option<PeerKey>,
 }
 
 impl Request {
@@ -44,6 +47,7 @@ impl Request {
             alive_at: now,
             duplicate,
             taken_over: false,
+            relieves: None,
         }
     }
 

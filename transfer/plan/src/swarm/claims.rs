@@ -184,13 +184,15 @@ impl Claims {
         &self,
         members: &BTreeMap<PeerKey, Member>,
         index: u32,
+        but: Option<PeerKey>,
         lookout: &Lookout,
     ) -> bool {
         if self.is_elsewhere(index) {
             return true;
         }
-        let before = self.before(index);
-        let mut before = before.iter().filter_map(|key| members.get(key));
+        let before = self.before(index).iter();
+        let before = before.filter(|key| Some(**key) != but);
+        let mut before = before.filter_map(|key| members.get(key));
         before.any(|member| member.is_fetching(index) && lookout.now < gives_up_at(member, lookout))
     }
 
@@ -217,33 +219,35 @@ impl Claims {
         layout: &Layout,
         lookout: &Lookout,
         is_open: impl Fn(u32) -> bool,
-    ) -> Option<Range<u32>> {
+    ) -> Option<(Range<u32>, PeerKey)> {
         let mut backlog: BTreeMap<PeerKey, Backlog> = BTreeMap::new();
         for (unit, before) in (0u32..).zip(&self.before_me) {
-            let Some(first) = before.first() else {
-                continue;
-            };
             if self.elsewhere[unit as usize] {
                 continue;
             }
             let span = self.unit_of(unit * self.unit);
-            let is_fetched = |index: u32| members.values().any(|m| m.is_fetching(index));
-            let open = span.clone().filter(|index| is_open(*index));
+            let mut open = span.clone().filter(|index| is_open(*index)).peekable();
+            let Some(next) = open.peek().copied() else {
+                continue;
+            };
             let bytes: u64 = open
                 .map(|index| layout.len_of(potluck_content::PieceIndex(index)) as u64)
                 .sum();
-            if bytes == 0 {
+            // Who fetches it may be another than who has the claim since more came.
+            let mut all = members.iter();
+            let fetching = all.find(|(_, member)| member.is_fetching(next));
+            let Some(whose) = fetching.map(|(key, _)| key).or(before.first()) else {
                 continue;
-            }
-            let backlog = backlog.entry(*first).or_default();
+            };
+            let backlog = backlog.entry(*whose).or_default();
             backlog.bytes += bytes;
             // What is on its way is left to who began it, unless nothing else is left.
-            if span.clone().any(is_fetched) {
+            if fetching.is_some() {
                 backlog.on_its_way += bytes;
             }
             // Where this node is next in rank, so that not all take the same.
-            let order = before.len() - 1;
-            let candidate = (!span.clone().any(is_fetched), Reverse(order), span.start);
+            let order = before.iter().filter(|key| *key != whose).count();
+            let candidate = (fetching.is_none(), Reverse(order), span.start);
             if backlog.best.as_ref().is_none_or(|best| candidate > best.0) {
                 backlog.best = Some((candidate, span));
             }
@@ -273,19 +277,19 @@ impl Claims {
             let (left, soon) = if untouched {
                 (rate.time_for(backlog.bytes), soon)
             } else {
-                (rate.time_for(backlog.on_its_way), LAST_SOON.max(own))
+                (rate.time_for(backlog.on_its_way), LAST_SOON.max(own * 3))
             };
             // Not all at once: the higher the rank, the sooner.
             let order = u32::try_from(order).unwrap_or(u32::MAX);
             (left > soon.saturating_mul(order.saturating_add(1)))
-                .then_some((left, span.start, span))
+                .then_some((left, span.start, span, key))
         });
-        let (.., span) = slowest.max_by_key(|(left, start, _)| (*left, *start))?;
+        let (.., span, whose) = slowest.max_by_key(|(left, start, ..)| (*left, *start))?;
         let start = span.clone().find(|index| is_open(*index))?;
         let end = (start..span.end)
             .find(|index| !is_open(*index))
             .unwrap_or(span.end);
-        Some(start..end)
+        Some((start..end, whose))
     }
 
     pub(super) fn is_elsewhere(&self, index: u32) -> bool {
