@@ -61,8 +61,10 @@ impl Crowd {
             Some((CONNECTED_WITHIN, Outcome::Failed))
         } else if self.hosts[giver].ended {
             Some((latency, Outcome::Failed))
-        } else if !self.hosts[giver].has(run.clone()) || !self.believes(taker, giver, run) {
+        } else if !self.hosts[giver].has(run.clone()) {
             Some((latency, Outcome::NotHeld))
+        } else if !self.believes(taker, giver, run) {
+            Some((latency, Outcome::Unwanted))
         } else {
             self.admit(id, giver, taker)
                 .map(|refused| (latency, refused))

@@ -262,9 +262,15 @@ impl FilePlan {
             (Source::Origin, _) => self.blame_origin(Duration::ZERO, now),
             (Source::Peer(key), Outcome::Complete | Outcome::Failed) => self.blame(key, now),
             (Source::Peer(key), Outcome::NotHeld) if self.is_member(key) => {
-                self.lose_holding(key, request.run, now);
+                self.lose_holding(key, request.run);
+                self.blame(key, now);
             }
-            (Source::Peer(key), Outcome::NotHeld) => self.drop_peer(key, DropReason::NotHeld, now),
+            (Source::Peer(key), Outcome::Unwanted) if self.is_member(key) => {
+                self.lose_holding(key, request.run);
+            }
+            (Source::Peer(key), Outcome::NotHeld | Outcome::Unwanted) => {
+                self.drop_peer(key, DropReason::NotHeld, now);
+            }
             (Source::Peer(key), Outcome::Refused { retry_after }) => {
                 if let Some(peer) = self.peers.get_mut(&key) {
                     let pause = retry_after.clamp(JUDGE_EVERY, LONGEST_REFUSAL);

@@ -223,10 +223,11 @@ impl Chaos {
                 }
             }
             (15, Some(request)) => {
-                let outcome = match two % 4 {
+                let outcome = match two % 5 {
                     0 => Outcome::Complete,
                     1 => Outcome::Failed,
                     2 => Outcome::NotHeld,
+                    3 => Outcome::Unwanted,
                     _ => Outcome::Refused {
                         retry_after: Duration::from_millis(ms),
                     },

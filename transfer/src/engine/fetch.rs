@@ -151,7 +151,7 @@ pub(crate) async fn from_member(
             Ok(Err(error)) if error.is_fault() => {
                 return Err(PeerError::Protocol(error.to_string()));
             }
-            Ok(Err(_)) | Err(_) => return Err(PeerError::NotHeld),
+            Ok(Err(_)) | Err(_) => return Err(PeerError::Unwanted),
         };
         // Whoever is wrong: there is nothing to be had that would be kept, and the member may
         // well give what its signer said.
@@ -164,11 +164,11 @@ pub(crate) async fn from_member(
             })
         };
         if statements.iter().any(contradicts) {
-            return Err(PeerError::NotHeld);
+            return Err(PeerError::Unwanted);
         }
         let is_banned = |signed: &SignedStatement| swarms.is_banned(&signed.signer.id);
         if statements.iter().any(is_banned) {
-            return Err(PeerError::NotHeld);
+            return Err(PeerError::Unwanted);
         }
         assembler.vouched(statements);
         loop {

@@ -122,6 +122,7 @@ impl FileRun {
         let outcome = match result {
             Ok(()) => Outcome::Complete,
             Err(PeerError::NotHeld) => Outcome::NotHeld,
+            Err(PeerError::Unwanted) => Outcome::Unwanted,
             Err(PeerError::Refused { retry_after }) => Outcome::Refused { retry_after },
             Err(PeerError::Unreachable(_) | PeerError::Broken(_)) => Outcome::Failed,
             Err(error @ (PeerError::NotTrusted(_) | PeerError::Protocol(_))) => {

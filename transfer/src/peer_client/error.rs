@@ -17,6 +17,9 @@ pub enum PeerError {
     /// It does not hold the content.
     #[error("does not hold the content")]
     NotHeld,
+    /// It gives what this node does not take: who vouched for it is not believed.
+    #[error("gives what somebody vouched for who is not believed")]
+    Unwanted,
     /// Too many wait there.
     #[error("too busy: come back in {} s", retry_after.as_secs())]
     Refused {

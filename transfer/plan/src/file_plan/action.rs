@@ -76,6 +76,9 @@ pub enum Outcome {
     },
     /// The peer does not hold the content any more.
     NotHeld,
+    /// The peer gives it, and this node does not take it: who vouched for it is not
+    /// believed. That is not the peer's fault.
+    Unwanted,
 }
 
 /// Why the origin could not answer a request.

@@ -197,7 +197,7 @@ impl FilePlan {
     }
 
     /// A member does not have these pieces after all.
-    pub(super) fn lose_holding(&mut self, key: PeerKey, run: Range<u32>, now: Instant) {
+    pub(super) fn lose_holding(&mut self, key: PeerKey, run: Range<u32>) {
         if let Some(peer) = self.peers.get_mut(&key)
             && let Holding::Pieces(pieces) = &mut peer.holding
         {
@@ -210,7 +210,6 @@ impl FilePlan {
                 self.pieces.remove_holder_of(index.0);
             }
         }
-        self.blame(key, now);
     }
 
     /// Requests to one peer at once.
