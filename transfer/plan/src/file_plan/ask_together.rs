@@ -103,7 +103,8 @@ impl FilePlan {
         let ranges = self.config.origin == OriginUse::Ranges;
         // A second stream brings everything twice, so one is given up also when it has begun
         // to come: that which is further goes on, of equal ones that of the higher rank.
-        let position = self.stream().map(|(_, stream)| stream.next);
+        // As the others tell: where each stream has something new, whatever it passes before.
+        let position = self.fetching().first().map(|run| run.start);
         let streams_elsewhere =
             !ranges && position.is_some_and(|position| swarm.has_better_stream(position, &lookout));
         let covered: Vec<RequestId> = self

@@ -22,7 +22,7 @@ const LONGEST_UNIT: u64 = 4 << 20;
 const FETCHERS: usize = 8;
 
 /// How long a member may take to begin with what it claims.
-const PATIENCE_TO_BEGIN: Duration = Duration::from_secs(1);
+const PATIENCE_TO_BEGIN: Duration = Duration::from_secs(2);
 /// How long a member that asked the origin may bring nothing. Longer, because an origin
 /// that is slow to answer is slow for everybody.
 const PATIENCE_TO_BRING: Duration = Duration::from_secs(3);
