@@ -24,9 +24,14 @@ mod needs_namespaces {
             let mut late = Node::new(lab, &lab.host("late")?, &[])?;
             late.start()?;
             late.join(&nodes[0].invite()?)?;
-            nodes[0].await_peers(2)?;
+            // Each of the two sees it come and go.
+            for node in &nodes {
+                node.await_peers(2)?;
+            }
             late.stop()?;
-            nodes[0].await_peers(1)?;
+            for node in &nodes {
+                node.await_peers(1)?;
+            }
             let before = cpu_time(nodes[0].daemon()?.pid())?;
 
             let flood = Flood::start(&lab.host("enemy")?)?;
