@@ -123,7 +123,8 @@ impl Choice {
             self.seed
         );
         let load = fs::read_to_string("/proc/loadavg")?;
-        println!("TCP: cubic; load average at the start: {}", load.trim());
+        let (tcp, load) = (tcp_of_hosts()?, load.trim());
+        println!("TCP: {tcp}; load average at the start: {load}");
         let mut systems = Vec::new();
         for &system in &self.systems {
             match system.version() {
@@ -177,4 +178,13 @@ where
     values
         .collect::<Result<_>>()
         .with_context(|| format!("{key}={text}"))
+}
+
+/// How the kernel of the lab's hosts avoids congestion: tcp(7).
+fn tcp_of_hosts() -> Result<String> {
+    let lab = Lab::with_namespaces()?;
+    let host = lab.host("origin")?;
+    let name =
+        host.inside(|| fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control"))??;
+    Ok(name.trim().to_owned())
 }

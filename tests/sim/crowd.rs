@@ -208,7 +208,7 @@ fn latest(crowd: &CrowdSettings) -> Duration {
 
 #[test]
 fn whatever_happens_honest_hosts_get_the_right_file() {
-    // The last two: each piece was waited for longer than the one before, without end.
+    // In the last two liars have everybody wait again and again, which must not add up.
     for seed in (0..240).chain([1447, 1457]) {
         let crowd = some_crowd(seed);
         let (copies, end) = (most_copies(&crowd), latest(&crowd));

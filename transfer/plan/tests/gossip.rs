@@ -224,12 +224,18 @@ fn nothing_is_due_for_who_has_nothing_to_hear() {
     assert!(due.is_none_or(|at| at > now), "{due:?} is over");
 }
 
-#[test]
-fn who_cannot_be_told_is_not_told_for_ever() {
-    let layout = Layout::for_size(u64::from(PIECES) << 18).unwrap();
-    let (mut now, mut gossip) = (start(), Gossip::default());
+/// A node that takes part and has the peer 1, which it told nothing yet.
+fn joined_with_one_peer() -> Gossip<u32> {
+    let layout = Layout::for_size(u64::from(PIECES) << 18).expect("a size that there is");
+    let mut gossip = Gossip::default();
     gossip.set_peers(&BTreeSet::from([1]));
     assert!(gossip.join(Teller::new(ENTITY, layout, None)));
+    gossip
+}
+
+#[test]
+fn who_cannot_be_told_is_not_told_for_ever() {
+    let (mut now, mut gossip) = (start(), joined_with_one_peer());
     let (_, joining) = gossip.poll_message(now).unwrap();
     let takes_part = News {
         kind: NewsKind::State,
@@ -252,10 +258,7 @@ fn who_cannot_be_told_is_not_told_for_ever() {
 
 #[test]
 fn who_cannot_be_told_is_told_ever_less_often() {
-    let layout = Layout::for_size(u64::from(PIECES) << 18).unwrap();
-    let (mut now, mut gossip) = (start(), Gossip::default());
-    gossip.set_peers(&BTreeSet::from([1]));
-    assert!(gossip.join(Teller::new(ENTITY, layout, None)));
+    let (mut now, mut gossip) = (start(), joined_with_one_peer());
     let (end, mut tries) = (now + Duration::from_secs(20), 0);
     assert!(!gossip.has_settled(&ENTITY, now));
     while now < end {
