@@ -10,7 +10,9 @@ use crate::byte_string::ByteString;
 use crate::knock::Knocked;
 use crate::revocation_message::{ListForm, StampForm};
 use crate::wanted_text::{wanted_of, wanted_text};
-use crate::{BadList, Holding, ListStamp, MAX_SWARM_MESSAGE, MAX_WANTED, SignedList, Wanted};
+use crate::{
+    BadList, Holding, ListStamp, MAX_SWARM_MESSAGE, MAX_WANTED, Serves, SignedList, Wanted,
+};
 
 /// The protocol on a stream of a control connection.
 pub(crate) const PROTOCOL: &str = "/potluck/control/1";
@@ -119,6 +121,9 @@ struct HoldingForm {
     size: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     bitfield: Option<ByteString>,
+    /// Peers at once, and bit/s to all of them (0: unlimited).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    serves: Option<(u32, u64)>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -284,6 +289,10 @@ impl Response {
                 .bitfield
                 .as_ref()
                 .map(|field| ByteString(field.as_bytes().to_vec())),
+            serves: holding.serves.map(|serves| {
+                let rate = serves.bits_per_second;
+                (serves.clients, rate.map_or(0, |bits| bits.max(1)))
+            }),
         };
         Self {
             have: Some(holdings.iter().map(|it| it.as_ref().map(form)).collect()),
@@ -323,6 +332,10 @@ impl Response {
                 content: ContentId::from_bytes(id),
                 size: form.size,
                 bitfield: bitfield.map_err(|error| error.to_string())?,
+                serves: form.serves.map(|(clients, bits)| Serves {
+                    clients,
+                    bits_per_second: (bits > 0).then_some(bits),
+                }),
             })
         };
         let forms = forms.into_iter();

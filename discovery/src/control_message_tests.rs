@@ -45,18 +45,31 @@ fn holdings_arrive_as_they_were_sent() {
         Some(Holding {
             content,
             size,
+            bitfield: None,
+            serves: Some(Serves {
+                clients: 1,
+                bits_per_second: None,
+            }),
+        }),
+        Some(Holding {
+            content,
+            size,
             bitfield: Some(some),
+            serves: Some(Serves {
+                clients: 3,
+                bits_per_second: Some(1_000_000),
+            }),
         }),
     ];
     let sent = Response::have(&holdings);
-    assert_eq!(sent.clone().into_have(2), Ok(holdings.clone()));
-    assert!(sent.clone().into_have(3).is_err());
+    assert_eq!(sent.clone().into_have(3), Ok(holdings.clone()));
+    assert!(sent.clone().into_have(2).is_err());
     assert!(Response::pong().into_have(2).is_err());
     let mut wrong = sent;
     if let Some(Some(form)) = wrong.have.as_mut().and_then(|forms| forms.last_mut()) {
         form.size *= 100;
     }
-    assert!(wrong.into_have(2).is_err());
+    assert!(wrong.into_have(3).is_err());
 }
 
 #[test]

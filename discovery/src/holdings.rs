@@ -27,6 +27,17 @@ pub struct Holding {
     pub size: u64,
     /// The pieces that are held; `None` for all of them.
     pub bitfield: Option<Bitfield>,
+    /// How much the holder serves at most; `None` where it does not say.
+    pub serves: Option<Serves>,
+}
+
+/// How much a node serves at most, so that nobody counts on more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Serves {
+    /// Peers at once.
+    pub clients: u32,
+    /// Bits per second to all of them together; `None` when there is no such limit.
+    pub bits_per_second: Option<u64>,
 }
 
 /// Answers the questions of peers. Called on the blocking pool, a few calls at once.

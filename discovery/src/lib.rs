@@ -119,7 +119,7 @@ pub use domain_id::{DomainId, Fingerprint};
 pub use given_files::{GivenError, GivenFiles};
 pub use given_policy::CertificateId;
 pub use handle::{AskError, DiscoveryHandle};
-pub use holdings::{Holding, Holdings, MAX_WANTED, Wanted};
+pub use holdings::{Holding, Holdings, MAX_WANTED, Serves, Wanted};
 pub use identity::{IdentityError, NodeIdentity, PublicKey};
 pub use invite::{
     DEFAULT_INVITE_LIFETIME, InviteError, InviteOptions, invite, invites, join_addresses,

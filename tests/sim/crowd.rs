@@ -98,18 +98,23 @@ fn hosts_that_come_go_or_are_slow_cost_little() {
 
 #[test]
 fn where_peers_give_little_nobody_waits_for_them_longer_than_for_the_origin() {
-    for origin_use in [OriginUse::Ranges, OriginUse::Stream] {
+    let sizes = [3 << 20, 24 << 20];
+    for (size, origin_use) in sizes
+        .into_iter()
+        .flat_map(|size| [(size, OriginUse::Ranges), (size, OriginUse::Stream)])
+    {
         let mut crowd = CrowdSettings::cold(8, 1);
-        (crowd.size, crowd.origin_use) = (3 << 20, origin_use);
+        (crowd.size, crowd.origin_use) = (size, origin_use);
         for host in &mut crowd.hosts {
             host.serves = ServeLimits {
                 clients: 3,
                 rate: Rate::Bits(mbit(1)),
             };
         }
-        // Eight copies of the origin take 2.5 s; of peers alone one takes a minute.
+        // Of peers alone it would take one or more minutes.
+        let alone = Rate::Bits(crowd.origin_up).time_for(8 * size);
         let report = Crowd::run(crowd);
-        let holds = report.copies <= 8.0 && report.last() <= Duration::from_secs(20);
+        let holds = report.copies <= 8.1 && report.last() <= alone * 105 / 100;
         judge("few and slow", 1, &report, holds);
     }
 }
@@ -208,8 +213,9 @@ fn latest(crowd: &CrowdSettings) -> Duration {
 
 #[test]
 fn whatever_happens_honest_hosts_get_the_right_file() {
-    // In the last two liars have everybody wait again and again, which must not add up.
-    for seed in (0..240).chain([1447, 1457]) {
+    // In the last three somebody asks the origin for what another claims whom it waits for
+    // no longer, and liars have everybody wait again and again, which must not add up.
+    for seed in (0..240).chain([295, 1447, 1457]) {
         let crowd = some_crowd(seed);
         let (copies, end) = (most_copies(&crowd), latest(&crowd));
         let report = Crowd::run(crowd);

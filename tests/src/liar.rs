@@ -126,6 +126,7 @@ impl Holdings for Claims {
             content: self.0.id(),
             size: self.0.size(),
             bitfield: None,
+            serves: None,
         };
         vec![Some(holding); wanted.len()]
     }

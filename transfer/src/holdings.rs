@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use potluck_cache::{Cache, Lease, PartialReader};
 use potluck_content::{ContentId, EntityKey, Manifest};
-use potluck_discovery::{Holding, Holdings, Wanted};
+use potluck_discovery::{Holding, Holdings, Serves, Wanted};
+use potluck_plan::ServeLimits;
 
 use crate::shelf::{Readable, Shelf, TakenPieces};
 use crate::swarm::SwarmShelf;
@@ -17,6 +18,7 @@ use crate::swarm::SwarmShelf;
 pub struct CacheHoldings {
     cache: Cache,
     swarms: Option<SwarmShelf>,
+    limits: Option<ServeLimits>,
 }
 
 impl CacheHoldings {
@@ -26,6 +28,7 @@ impl CacheHoldings {
         Self {
             cache,
             swarms: None,
+            limits: None,
         }
     }
 
@@ -34,6 +37,15 @@ impl CacheHoldings {
     pub fn with_swarms(self, swarms: SwarmShelf) -> Self {
         Self {
             swarms: Some(swarms),
+            ..self
+        }
+    }
+
+    /// Served within these limits, which whoever asks is told.
+    #[must_use]
+    pub fn with_limits(self, limits: ServeLimits) -> Self {
+        Self {
+            limits: Some(limits),
             ..self
         }
     }
@@ -52,6 +64,10 @@ impl Holdings for CacheHoldings {
                 content: held.id,
                 size: held.size,
                 bitfield: None,
+                serves: self.limits.map(|limits| Serves {
+                    clients: limits.clients,
+                    bits_per_second: limits.rate.bits(),
+                }),
             })
         };
         wanted.iter().map(look).collect()

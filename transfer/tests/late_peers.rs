@@ -1,4 +1,5 @@
-//! Peers that answer late, or hold a content only while its transfer lasts.
+//! What peers answer, late or in time, and peers that hold a content only while its
+//! transfer lasts.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod support;
@@ -7,9 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use potluck_content::{ContentId, Manifest};
-use potluck_discovery::{Holding, Holdings, Wanted};
-use potluck_plan::Rate;
-use potluck_transfer::{FileRequest, Transfer};
+use potluck_discovery::{Holding, Holdings, Serves, Wanted};
+use potluck_plan::{Rate, ServeLimits};
+use potluck_transfer::{CacheHoldings, FileRequest, Transfer};
 use support::memory_shelf::MemoryShelf;
 use support::scripted_origin::{Asked, Reply, ScriptedOrigin, file};
 use support::test_domain::TestDomain;
@@ -141,4 +142,31 @@ async fn a_late_holder_of_something_else_is_left_alone() {
     let done = transfer.outcome().await.unwrap();
     assert_eq!(done.content_id, ContentId::of(&content));
     assert_eq!(done.accounting.peers, 0);
+}
+
+#[tokio::test]
+async fn who_is_asked_says_how_much_it_serves() {
+    let domain = TestDomain::new();
+    let node = TestNode::start(&domain).await;
+    let content = blob(3 << 18, 1);
+    let (origin, _) = origin_of(&content).await;
+    node.get_and_accept(&origin.url("/f")).await;
+    let wanted = [Wanted::Content(ContentId::of(&content))];
+    let limits = |rate| ServeLimits { clients: 3, rate };
+    for (rate, bits_per_second) in [
+        (Rate::Bits(1_000_000), Some(1_000_000)),
+        (Rate::Unlimited, None),
+    ] {
+        let holdings = CacheHoldings::new(node.cache.clone()).with_limits(limits(rate));
+        let said = holdings
+            .have(&wanted)
+            .pop()
+            .flatten()
+            .and_then(|it| it.serves);
+        let serves = Serves {
+            clients: 3,
+            bits_per_second,
+        };
+        assert_eq!(said, Some(serves));
+    }
 }

@@ -113,6 +113,7 @@ impl Holdings for Shelf {
                 content: *id,
                 size: manifest.size(),
                 bitfield: None,
+                serves: None,
             }),
             _ => None,
         };

@@ -52,7 +52,7 @@ impl Running {
     ) -> Result<Self, String> {
         let standing = Standing::new(membership, revocations).map_err(|error| error.to_string())?;
         let holdings: Arc<dyn Holdings> = if parts.settings.serve {
-            Arc::new(CacheHoldings::new(parts.cache.clone()))
+            Arc::new(CacheHoldings::new(parts.cache.clone()).with_limits(limits(&parts.settings)))
         } else {
             Arc::new(Nothing)
         };

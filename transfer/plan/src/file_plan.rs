@@ -22,7 +22,9 @@ pub use action::{Action, Deadline, OriginFailure, Outcome, PieceUse, StuckReason
 pub use config::{FilePlanConfig, OriginUse};
 
 use crate::swarm::Swarm;
-use crate::{DropReason, Holding, PeerFault, PeerKey, Priority, Rate, RequestId, Source};
+use crate::{
+    DropReason, Holding, PeerFault, PeerKey, Priority, Rate, RequestId, ServeLimits, Source,
+};
 use peer::{Origin, Patience, Peer, Performance, Request};
 use pieces::PieceTable;
 use together::Together;
@@ -124,9 +126,16 @@ impl FilePlan {
         plan
     }
 
-    /// A peer holds the content, or a part of it. Told again, it replaces what was
-    /// known. Ignored for a peer that was dropped, and when there are too many.
-    pub fn handle_peer_joined(&mut self, key: PeerKey, holding: Holding, now: Instant) {
+    /// A peer holds the content, or a part of it, and serves so much at most if it said so.
+    /// Told again, it replaces what was known. Ignored for a peer that was dropped, and
+    /// when there are too many.
+    pub fn handle_peer_joined(
+        &mut self,
+        key: PeerKey,
+        holding: Holding,
+        limits: Option<ServeLimits>,
+        now: Instant,
+    ) {
         if let Holding::Pieces(bitfield) = &holding
             && bitfield.pieces() != self.layout.pieces()
         {
@@ -142,6 +151,7 @@ impl FilePlan {
             return;
         }
         self.set_holding(key, holding, now);
+        self.set_limits(key, limits);
         self.schedule(now);
     }
 

@@ -175,13 +175,13 @@ impl Chaos {
             .get(one as usize % self.sent.len().max(1))
             .copied();
         match (what, request) {
-            (0, _) => plan.handle_peer_joined(key, Holding::Whole, now),
+            (0, _) => plan.handle_peer_joined(key, Holding::Whole, None, now),
             (1, _) => {
                 let mut field = Bitfield::empty(pieces);
                 for index in (0..pieces).filter(|index| index % (two % 5 + 1) == 0) {
                     field.set(PieceIndex(index));
                 }
-                plan.handle_peer_joined(key, Holding::Pieces(field), now);
+                plan.handle_peer_joined(key, Holding::Pieces(field), None, now);
             }
             (2, _) => plan.handle_peer_pieces(key, &[PieceIndex(two), PieceIndex(two / 2)], now),
             (3, _) => {

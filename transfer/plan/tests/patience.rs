@@ -75,7 +75,7 @@ fn what_was_not_sent_yet_is_not_late() {
     let begun = start();
     let mut now = begun;
     let mut plan = plan(now);
-    plan.handle_peer_joined(PEER, Holding::Whole, now);
+    plan.handle_peer_joined(PEER, Holding::Whole, None, now);
     plan.handle_window_closed(now);
     let first = asked(&mut plan, &mut now, begun, |_, _| {});
     assert_eq!((first.len(), of_origin(&first)), (1, 0));

@@ -103,7 +103,9 @@ impl FileRun {
         self.content = Some(manifest.id());
         self.store.set_manifest(Some(manifest));
         for key in holders {
-            self.plan.handle_peer_joined(key, Holding::Whole, now());
+            // How much they serve is measured this time.
+            self.plan
+                .handle_peer_joined(key, Holding::Whole, None, now());
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use potluck_content::{ChainingValue, ContentId, PieceIndex};
 use potluck_discovery::Holding as PeerHolding;
 use potluck_plan::{
     Accounting, Action, DropReason, FilePlan, Holding, OriginUse, Outcome, PeerFault, PeerKey,
-    RequestId, Source, SwarmCounts,
+    Rate, RequestId, ServeLimits, Source, SwarmCounts,
 };
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
@@ -166,8 +166,12 @@ impl FileRun {
         }
         let key = key_of(self.givers.len());
         self.givers.push(giver);
+        let limits = holding.serves.map(|serves| ServeLimits {
+            clients: serves.clients,
+            rate: serves.bits_per_second.map_or(Rate::Unlimited, Rate::Bits),
+        });
         let holding = holding.bitfield.map_or(Holding::Whole, Holding::Pieces);
-        self.plan.handle_peer_joined(key, holding, now());
+        self.plan.handle_peer_joined(key, holding, limits, now());
     }
 
     /// Somebody proved what peers hold after the transfer had begun without them.

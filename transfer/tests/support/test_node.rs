@@ -251,6 +251,7 @@ impl Holdings for Claims {
             content: self.0.id(),
             size: self.0.size(),
             bitfield: None,
+            serves: None,
         };
         wanted.iter().map(|_| Some(holding.clone())).collect()
     }

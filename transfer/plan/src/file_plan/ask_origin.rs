@@ -3,11 +3,11 @@
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use super::peer::Request;
+use super::peer::{Peer, Request};
 use super::pieces::PieceState;
 use super::{FilePlan, OriginUse};
 use crate::swarm::Swarm;
-use crate::{Rate, RequestId, Source};
+use crate::{PeerKey, Rate, RequestId, Source};
 
 /// What peers bring within this time is left to them, be they slow.
 const WORTH_HELP: Duration = Duration::from_secs(5);
@@ -34,9 +34,51 @@ impl FilePlan {
         self.origin_is_usable()
             && (self.peers.is_empty()
                 || self.delay_over
-                    && !self.comes_from_others(now)
+                    && (!self.comes_from_others(now) || self.promise_little(now))
                     && self.is_slow(now)
                     && self.origin_is_the_faster(now))
+    }
+
+    /// How fast a peer is, as measured or else as promised, where promises count.
+    pub(super) fn rate_of_peer(&self, peer: &Peer, now: Instant) -> Option<Rate> {
+        let measured = peer.performance.rate(self.config.grace, now);
+        measured.or_else(|| peer.promised().filter(|_| self.promises_count(now)))
+    }
+
+    /// Whether how little a peer said that it serves is held against it before that shows:
+    /// where others want the file as well, or it is known what the origin gives. Who finds
+    /// the file with a peer at first takes it from there.
+    fn promises_count(&self, now: Instant) -> bool {
+        let own = &self.origin.performance;
+        self.members() > 0 || own.rate(self.config.grace, now).is_some()
+    }
+
+    /// Whether all peers said how little they serve, and that is not enough.
+    fn promise_little(&self, now: Instant) -> bool {
+        let promised = self.peers.values().map(|peer| peer.promised()?.bits());
+        let sum = promised.sum::<Option<u64>>();
+        let little = |sum| Rate::Bits(sum) < self.config.min_peer_rate;
+        sum.is_some_and(little) && self.promises_count(now)
+    }
+
+    /// Whether the origin brings everything before this peer, which said how little it
+    /// serves, would bring one piece.
+    pub(super) fn is_left_to_the_origin(&self, key: PeerKey, now: Instant) -> bool {
+        let Some(peer) = self.peers.get(&key).filter(|peer| peer.is_capped()) else {
+            return false;
+        };
+        if !self.promises_count(now) || !self.origin_may_help(now) {
+            return false;
+        }
+        let Some(rate) = self.rate_of_peer(peer, now) else {
+            return false;
+        };
+        let piece = self.layout.piece_len();
+        let rest = u64::from(self.pieces.len() - self.pieces.held()) * piece;
+        let own = self.origin.performance.rate(self.config.grace, now);
+        // Unless it is known to be slow.
+        let own = own.unwrap_or(self.config.min_peer_rate);
+        own.time_for(rest) < rate.time_for(piece)
     }
 
     /// Whether the origin would give faster than the peers do. In a swarm, that peers give
@@ -49,7 +91,7 @@ impl FilePlan {
             .peers
             .values()
             .filter(|peer| peer.in_flight > 0)
-            .filter_map(|peer| peer.performance.rate(self.config.grace, now)?.bits())
+            .filter_map(|peer| self.rate_of_peer(peer, now)?.bits())
             .fold(0, u64::saturating_add);
         let own = self.origin.performance.rate(self.config.grace, now);
         let is_faster = |rate: Rate| rate.bits().is_none_or(|rate| rate / 2 > peers);
@@ -121,9 +163,10 @@ impl FilePlan {
     pub(super) fn ask_stream(&mut self, help: bool, now: Instant) {
         // That others bring nothing yet mostly means that the one stream is about to
         // bring it: a second one would be a second copy. When there is none, whoever cannot
-        // wait takes one for itself.
+        // wait, or knows that the others will be slow to pass it on, takes one for itself.
         let is_alone = |swarm: &Swarm| swarm.others() == 0 || swarm.leaves_the_origin_alone();
-        let help = help && self.swarm.as_ref().is_none_or(is_alone);
+        let alone = self.swarm.as_ref().is_none_or(is_alone);
+        let help = help && (alone || self.promise_little(now));
         let (stream, position) = match self.stream() {
             Some((stream, request)) => (stream, request.untouched().start),
             None => (self.next_id(Source::Origin), 0),
@@ -148,7 +191,10 @@ impl FilePlan {
         if let Some(request) = self.requests.get_mut(&stream) {
             request.owned += owned;
         } else if owned > 0 {
-            self.send(Source::Origin, 0..self.pieces.len(), owned, false, now);
+            let stream = self.send(Source::Origin, 0..self.pieces.len(), owned, false, now);
+            if !alone && help {
+                self.set_taken_over(stream);
+            }
         }
     }
 

@@ -27,6 +27,7 @@ impl FilePlan {
         if now < self.together.not_before || many && now < self.together.joined_at + TIME_TO_HEAR {
             return;
         }
+        let starved = self.lookout(now).starved_for > Duration::ZERO;
         while self.origin.in_flight < self.origin_slots() {
             let Some((run, claim, relieves)) = self.choose_together(help, now) else {
                 self.together.not_before = now + LOOK_EVERY;
@@ -39,7 +40,7 @@ impl FilePlan {
                 self.together.taken_over += pieces;
             }
             if let Some(request) = self.requests.get_mut(&request) {
-                request.taken_over = claim == Claim::Late;
+                request.taken_over = starved || matches!(claim, Claim::Late | Claim::Theirs);
                 request.relieves = relieves;
             }
         }

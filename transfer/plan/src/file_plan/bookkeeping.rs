@@ -7,7 +7,7 @@ use potluck_content::PieceIndex;
 use super::peer::{Patience, Peer, Performance, Request};
 use super::pieces::PieceState;
 use super::{Action, FilePlan, MAX_DROPPED};
-use crate::{DropReason, Holding, PeerKey, RequestId, Source};
+use crate::{DropReason, Holding, PeerKey, RequestId, ServeLimits, Source};
 
 impl FilePlan {
     /// A request has one piece less to bring. Says whether it is over.
@@ -89,6 +89,13 @@ impl FilePlan {
                 barren: None,
             };
             self.peers.insert(key, peer);
+        }
+    }
+
+    /// A peer says how much it serves at most, if it does.
+    pub(super) fn set_limits(&mut self, key: PeerKey, limits: Option<ServeLimits>) {
+        if let (Some(limits), Some(peer)) = (limits, self.peers.get_mut(&key)) {
+            peer.limits = Some(limits);
         }
     }
 

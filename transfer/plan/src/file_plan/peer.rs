@@ -27,8 +27,9 @@ pub(super) struct Request {
     pub(super) alive_at: Instant,
     /// Asked for pieces that another was asked for already.
     pub(super) duplicate: bool,
-    /// Asked of the origin because the member that claims it was late: that this member
-    /// says once more that it fetches it changes nothing.
+    /// Asked of the origin because the member that claims it was late, those who hold it are
+    /// slow, or nobody brings anything: that a member says once more that it fetches it
+    /// changes nothing.
     pub(super) taken_over: bool,
     /// Asked of the origin in place of this member, which is slow with it: that it fetches
     /// it changes nothing.
@@ -184,8 +185,16 @@ impl Peer {
     }
 
     /// Whether it gives so little that a second request would only wait.
-    const fn is_capped(&self) -> bool {
+    pub(super) const fn is_capped(&self) -> bool {
         matches!(&self.limits, Some(limits) if !matches!(limits.rate, Rate::Unlimited))
+    }
+
+    /// What it leaves one of its clients when it has as many as it serves; `None` where it
+    /// named no limit.
+    pub(super) fn promised(&self) -> Option<Rate> {
+        let limits = self.limits.as_ref()?;
+        let bits = limits.rate.bits()?;
+        Some(Rate::Bits(bits / u64::from(limits.clients.max(1))))
     }
 
     pub(super) fn is_whole(&self) -> bool {

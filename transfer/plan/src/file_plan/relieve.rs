@@ -75,6 +75,7 @@ impl FilePlan {
             self.pieces.ask(index, request);
         }
         self.send(thief, run, owned, false, now);
+        self.set_taken_over(request);
         let Some(robbed) = self.requests.get_mut(&victim) else {
             return true;
         };
@@ -168,7 +169,16 @@ impl FilePlan {
         let request = self.next_id(thief);
         self.pieces.ask_also(piece, request);
         self.send(thief, piece..piece + 1, 1, true, now);
+        self.set_taken_over(request);
         true
+    }
+
+    /// What the origin is asked for because peers are slow is not left to other members:
+    /// it would come through those peers as well.
+    pub(super) fn set_taken_over(&mut self, id: RequestId) {
+        if let (Source::Origin, Some(request)) = (id.source, self.requests.get_mut(&id)) {
+            request.taken_over = true;
+        }
     }
 
     /// Nobody relieves itself.
@@ -201,11 +211,11 @@ impl FilePlan {
     }
 
     fn rate_of(&self, source: Source, now: Instant) -> Option<Rate> {
-        let performance = match source {
-            Source::Peer(key) => &self.peers.get(&key)?.performance,
-            Source::Origin => &self.origin.performance,
-        };
-        performance.rate(self.config.grace, now)
+        let grace = self.config.grace;
+        match source {
+            Source::Peer(key) => self.rate_of_peer(self.peers.get(&key)?, now),
+            Source::Origin => self.origin.performance.rate(grace, now),
+        }
     }
 
     /// What to expect of who takes over. That the origin brought nothing before counts

@@ -54,11 +54,12 @@ impl FilePlan {
     }
 
     /// Whether peers together deliver less than they should. While one of them was
-    /// asked too recently to tell, they get the benefit of the doubt.
+    /// asked too recently to tell, they get the benefit of the doubt, unless its promise
+    /// counts.
     pub(super) fn is_slow(&self, now: Instant) -> bool {
         let mut sum = 0u64;
         for peer in self.peers.values().filter(|peer| peer.in_flight > 0) {
-            match peer.performance.rate(self.config.grace, now) {
+            match self.rate_of_peer(peer, now) {
                 None => return false,
                 Some(rate) => sum = sum.saturating_add(rate.bits().unwrap_or(u64::MAX)),
             }
@@ -72,7 +73,7 @@ impl FilePlan {
         let Some(peer) = self.peers.get(&key) else {
             return 0;
         };
-        let by_rate = match peer.performance.rate(config.grace, now) {
+        let by_rate = match self.rate_of_peer(peer, now) {
             _ if peer.is_demoted() => config.min_run,
             Some(rate) => rate.bytes_in(config.run_time),
             None => config.first_run,
@@ -80,10 +81,12 @@ impl FilePlan {
         let slots: u32 = self.peers.values().map(|peer| peer.slots(config)).sum();
         let missing = u64::from(self.pieces.missing()) * self.layout.piece_len();
         let share = missing / u64::from(slots.max(1));
+        // Long ones of those who serve little would take all the time there is.
+        let shortest = if peer.is_capped() { 0 } else { config.min_run };
         self.in_pieces(
             by_rate
                 .min(share)
-                .clamp(config.min_run, config.max_run.max(config.min_run)),
+                .clamp(shortest, config.max_run.max(shortest)),
         )
     }
 
@@ -169,6 +172,9 @@ impl FilePlan {
         let reopened = Some(self.pieces.reopened());
         let barren = |peer: &Peer| peer.barren == reopened;
         if !self.has_free_slot(key) || self.peers.get(&key).is_none_or(barren) {
+            return false;
+        }
+        if self.is_left_to_the_origin(key, now) {
             return false;
         }
         let Some(run) = self.choose_for_peer(key, now) else {

@@ -120,7 +120,7 @@ impl FilePlan {
             NewsKind::Change if known => {
                 swarm.handle_news(key, id, news, streams, now);
                 let got: Vec<_> = news.got.iter().cloned().flatten().map(PieceIndex).collect();
-                self.set_limits(key, news);
+                self.set_limits(key, news.limits);
                 self.add_peer_pieces(key, &got);
             }
             NewsKind::Join | NewsKind::State if may_join => {
@@ -134,7 +134,7 @@ impl FilePlan {
                     holding.set(PieceIndex(index));
                 }
                 self.set_holding(key, Holding::Pieces(holding), now);
-                self.set_limits(key, news);
+                self.set_limits(key, news.limits);
             }
             _ => return,
         }
@@ -276,12 +276,6 @@ impl FilePlan {
         self.pieces.missing() > 0
             && swarm.others() > 0
             && (self.origin_could_be_asked() || swarm.is_getting_on(&self.lookout(now)))
-    }
-
-    fn set_limits(&mut self, key: PeerKey, news: &News) {
-        if let (Some(limits), Some(peer)) = (news.limits, self.peers.get_mut(&key)) {
-            peer.limits = Some(limits);
-        }
     }
 
     pub(super) fn lookout(&self, now: Instant) -> Lookout {

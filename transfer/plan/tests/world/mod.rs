@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use potluck_content::{Bitfield, Layout, PieceIndex};
 use potluck_plan::{
     Action, DropReason, FilePlan, FilePlanConfig, Holding, OriginFailure, OriginUse, Outcome,
-    PeerFault, PeerKey, PieceUse, RequestId, Source, StuckReason,
+    PeerFault, PeerKey, PieceUse, RequestId, ServeLimits, Source, StuckReason,
 };
 
 /// One step of the made-up clock.
@@ -60,6 +60,8 @@ pub struct Giver {
     pub holding: Option<Holding>,
     /// When it joins the plan, after the start.
     pub joins: Duration,
+    /// What it says that it serves at most.
+    pub limits: Option<ServeLimits>,
     given: u64,
 }
 
@@ -70,6 +72,7 @@ impl Giver {
             manner,
             holding: Some(Holding::Whole),
             joins: Duration::ZERO,
+            limits: None,
             given: 0,
         }
     }
@@ -83,6 +86,11 @@ impl Giver {
 
     pub fn joins(self, joins: Duration) -> Self {
         Self { joins, ..self }
+    }
+
+    pub fn says(self, limits: ServeLimits) -> Self {
+        let limits = Some(limits);
+        Self { limits, ..self }
     }
 }
 
@@ -222,7 +230,8 @@ impl World {
             if self.now >= self.start + giver.joins
                 && let Some(holding) = giver.holding.take()
             {
-                self.plan.handle_peer_joined(*key, holding, self.now);
+                self.plan
+                    .handle_peer_joined(*key, holding, giver.limits, self.now);
             }
         }
     }
