@@ -273,3 +273,36 @@ fn without_liars_audits_cost_their_share_and_find_nobody() {
         judge("audited", seed, &report, found == 0 && report.copies <= 1.3);
     }
 }
+
+#[test]
+fn what_one_finds_out_the_others_look_at() {
+    let (mut all, mut saved) = (0, 0);
+    for seed in 0..30 {
+        let report = Crowd::run(with_liars(1, 0.1, seed));
+        if report.counted().any(|host| host.exposed > 0) {
+            all += report.counted().count();
+            saved += report.counted().filter(|host| host.exposed > 0).count();
+        }
+    }
+    assert!(all > 50, "hardly anybody was found: {all}");
+    // Who has the file before somebody finds it out is not saved.
+    assert!(saved * 20 >= all * 19, "{saved} of {all}");
+}
+
+#[test]
+fn who_doubts_what_is_right_costs_two_pieces_of_each() {
+    for seed in 0..10 {
+        let mut crowd = with_liars(0, 0.0, seed);
+        crowd.hosts[seed as usize % 8].manner = Manner::DoubtsAll;
+        let report = Crowd::run(crowd);
+        let audited: u64 = report.counted().map(|host| host.audited).sum();
+        for host in report.counted() {
+            // What it fetched itself nobody makes it doubt.
+            let holds = host.audited <= 2 && host.exposed == 0;
+            assert!(holds, "seed {seed}: {host:?}");
+        }
+        assert!((7..=14).contains(&audited), "seed {seed}: {audited}");
+        // Fourteen of 96 pieces.
+        judge("doubted", seed, &report, report.copies <= 1.2);
+    }
+}

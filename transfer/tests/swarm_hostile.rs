@@ -11,8 +11,8 @@ use potluck_content::{ContentId, Digest};
 use potluck_transfer::{EngineConfig, FileRequest};
 use support::hostile_member::{Conduct, HostileMember};
 use support::scripted_origin::{Reply, ScriptedOrigin, file, head};
-use support::site::{Member, Site, get_all, sharing};
-use support::{blob, check, counting_origin};
+use support::site::{Member, Site, acquaint, get_all, sharing};
+use support::{blob, check, counting_origin, until};
 
 const MIB: usize = 1 << 20;
 
@@ -100,6 +100,55 @@ async fn who_signs_wrong_hashes_is_exposed_by_an_audit() {
     assert!(outcome.rejected_by() > 0);
     // Each may audit every piece that others gave, and fetch those of the liar anew.
     assert!(outcome.copies <= 6.0, "{}", outcome.copies);
+}
+
+/// What one finds out, the others look at before they have the file.
+#[tokio::test]
+async fn what_one_audit_finds_saves_all() {
+    let content = blob(16 * MIB, 1);
+    let (release, released) = tokio::sync::watch::channel(false);
+    let served = content.clone();
+    let half = content.len() as u64 / 2;
+    let origin = ScriptedOrigin::start(move |asked| match asked.path.as_str() {
+        "/f" => match (asked.range(), file(asked, &served, "v1")) {
+            // Nobody is done before both have seen it.
+            (Some((_, last)), Reply::Keep(bytes)) if last >= half => {
+                Reply::Once(Vec::new(), released.clone(), bytes)
+            }
+            (_, reply) => reply,
+        },
+        _ => not_there(),
+    })
+    .await;
+    let site = Site::new();
+    let [audits, trusts] = [1.0, 0.0].map(|audit_share| EngineConfig {
+        audit_share,
+        ..sharing()
+    });
+    let crowd = [
+        site.member_with(audits).await,
+        site.member_with(trusts).await,
+    ];
+    acquaint(&crowd);
+    let conduct = Conduct {
+        gives: Some(forged(&content)),
+        signs: forged(&content),
+        has_half: true,
+        ..Conduct::of(&content)
+    };
+    let hostile = HostileMember::start(&site, conduct, None).await;
+    hostile.meet(&crowd);
+    let caught = || {
+        let mut faults = crowd.iter().map(|member| member.neighbours.faults());
+        faults.all(|faults| faults.iter().any(|(peer, _)| *peer == hostile.at.id))
+    };
+    let releasing = async {
+        until("both have caught it", caught).await;
+        release.send(true).unwrap();
+    };
+    let url = origin.url("/f");
+    let (done, ()) = tokio::join!(get_all(&crowd, &url), releasing);
+    done.iter().for_each(|done| check(done, &content));
 }
 
 #[tokio::test]

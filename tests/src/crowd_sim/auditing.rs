@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use potluck_content::PieceIndex;
-use potluck_plan::AuditDice;
+use potluck_content::{ChainingValue, PieceIndex};
+use potluck_plan::{AuditDice, Doubt, Doubts};
 
 use super::event::{Event, Place};
 use super::flow::{Flow, Purpose};
@@ -15,6 +15,7 @@ use super::network::Crowd;
 pub(super) struct Audits {
     /// Nothing with a host that looks at nothing.
     dice: Option<AuditDice>,
+    doubts: Doubts,
     due: VecDeque<(PieceIndex, Piece)>,
     running: Option<Looking>,
     /// Whose word counts no more.
@@ -83,7 +84,9 @@ impl Crowd {
     pub(super) fn consider(&mut self, place: Place, index: PieceIndex, piece: Piece) {
         let members = self.with_plan(place, |plan| plan.members()).unwrap_or(0);
         let audits = &mut self.hosts[place].audits;
-        if audits.dice.is_some_and(|dice| dice.picks(index, members)) {
+        if audits.doubts.take(&doubt_of(index, piece)) {
+            self.suspect(place, index, piece);
+        } else if audits.dice.is_some_and(|dice| dice.picks(index, members)) {
             audits.due.push_back((index, piece));
             self.look_at_next(place);
         }
@@ -95,6 +98,20 @@ impl Crowd {
         if audits.dice.is_some() && piece.signer != place && !audits.due.contains(&(index, piece)) {
             audits.due.push_front((index, piece));
             self.look_at_next(place);
+        }
+    }
+
+    /// A member doubts what lies here, perhaps.
+    pub(super) fn look_at_doubts(&mut self, place: Place, of: Place, doubts: &[Doubt]) {
+        let host = &mut self.hosts[place];
+        for doubt in host.audits.doubts.hear(peer_key(of), doubts) {
+            let host = &mut self.hosts[place];
+            let held = host.disk[doubt.piece.0 as usize];
+            if let Some(held) = held.filter(|held| doubt_of(doubt.piece, *held) == doubt)
+                && host.audits.doubts.take(&doubt)
+            {
+                self.suspect(place, doubt.piece, held);
+            }
         }
     }
 
@@ -139,6 +156,9 @@ impl Crowd {
         audits.counts.pieces += 1;
         if !looking.piece.right {
             audits.counts.forged += 1;
+            let doubt = doubt_of(looking.index, looking.piece);
+            let gossip = &mut self.hosts[place].gossip;
+            gossip.tell(&self.entity, |teller| teller.doubt(doubt));
             self.expose(place, looking.piece.signer);
         }
         self.look_at_next(place);
@@ -185,4 +205,17 @@ impl Crowd {
             plan.handle_origin_piece_lost();
         });
     }
+}
+
+/// Of what is signed here it matters whether it is right, and who signed it if not.
+pub(super) fn doubt_of(piece: PieceIndex, signed: Piece) -> Doubt {
+    let liar = if signed.right {
+        0
+    } else {
+        signed.signer as u64 + 1
+    };
+    let mut value = [0; 32];
+    value[..8].copy_from_slice(&liar.to_le_bytes());
+    let value = ChainingValue::from_bytes(value);
+    Doubt { piece, value }
 }

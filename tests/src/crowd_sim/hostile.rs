@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use potluck_plan::{Leader, MemberId};
 
+use super::auditing::doubt_of;
 use super::event::{Event, Place};
+use super::member_host::Piece;
 use super::network::Crowd;
 use super::settings::Manner;
 
@@ -16,7 +18,7 @@ impl Manner {
     pub(super) const fn pretends(self) -> bool {
         matches!(
             self,
-            Self::ClaimsOnly { .. } | Self::AnnouncesAll | Self::MakesUpLeaders
+            Self::ClaimsOnly { .. } | Self::AnnouncesAll | Self::MakesUpLeaders | Self::DoubtsAll
         )
     }
 }
@@ -46,6 +48,16 @@ impl Crowd {
                     fetchers: Vec::new(),
                 }));
             }
+            Manner::DoubtsAll => layout.indices().for_each(|index| {
+                let signer = place;
+                teller.doubt(doubt_of(
+                    index,
+                    Piece {
+                        right: true,
+                        signer,
+                    },
+                ));
+            }),
             _ => layout.indices().for_each(|index| teller.offer(index)),
         });
         self.tell(place);

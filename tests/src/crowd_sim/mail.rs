@@ -123,10 +123,15 @@ impl Crowd {
                 continue;
             }
             let id = self.hosts[peer].id;
+            let doubts = match &heard {
+                Heard::News(news) => news.doubts.clone(),
+                Heard::Gone => Vec::new(),
+            };
             self.with_plan(place, |plan| match heard {
                 Heard::News(news) => plan.handle_news(peer_key(peer), id, &news, now),
                 Heard::Gone => plan.handle_peer_left(peer_key(peer), now),
             });
+            self.look_at_doubts(place, peer, &doubts);
         }
         self.settle(place);
     }

@@ -87,6 +87,8 @@ pub enum Manner {
     AnnouncesAll,
     /// Tells of leaders that there are not, one after the other.
     MakesUpLeaders,
+    /// Doubts what is right.
+    DoubtsAll,
     /// Takes a byte a second of whatever it asks for.
     Dribbles,
 }

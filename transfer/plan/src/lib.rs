@@ -67,8 +67,8 @@ pub use serve_queue::{
 };
 pub use source::{DropReason, Holding, PeerFault, PeerKey, RequestId, Source};
 pub use swarm::{
-    AuditDice, BadNews, Gossip, Heard, Leader, MAX_NEWS, MemberId, News, NewsCursor, NewsKind,
-    ServeLimits, SwarmCounts, Teller, decode_news, encode_news,
+    AuditDice, BadNews, Doubt, Doubts, Gossip, Heard, Leader, MAX_DOUBTS, MAX_NEWS, MemberId, News,
+    NewsCursor, NewsKind, ServeLimits, SwarmCounts, Teller, decode_news, encode_news,
 };
 pub use token_bucket::TokenBucket;
 pub use window::DiscoveryWindow;

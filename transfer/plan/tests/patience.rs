@@ -39,6 +39,7 @@ fn fetching() -> News {
         fetched: 0,
         limits: None,
         leader: None,
+        doubts: Vec::new(),
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use potluck_content::{ChainingValue, PieceIndex};
 use potluck_discovery::PeerId;
+use potluck_plan::{Doubt, PeerKey};
 
 use crate::engine::audits::Audited;
 use crate::engine::file_run::{FileRun, Giver};
@@ -56,6 +57,28 @@ impl FileRun {
         }
     }
 
+    /// A member says that somebody signed these and that the origin has something else: what
+    /// lies here of that is compared too.
+    pub(super) fn look_at_doubts(&mut self, peer: PeerKey, doubts: &[Doubt]) {
+        if doubts.is_empty() || self.store.manifest().is_some() {
+            return;
+        }
+        let new = self
+            .together
+            .as_mut()
+            .map(|it| it.doubts.hear(peer, doubts));
+        for doubt in new.into_iter().flatten() {
+            let Some(held) = self.word_of_other(doubt.piece) else {
+                continue;
+            };
+            if let Some(together) = &mut self.together
+                && together.is_doubted(&held.statement)
+            {
+                together.audits.suspect(Arc::unwrap_or_clone(held), false);
+            }
+        }
+    }
+
     /// The whole is what its digest says: so who signed otherwise lied.
     pub(super) fn convict(&mut self) -> Result<(), TransferError> {
         for (signed, truth) in std::mem::take(&mut self.contradicted) {
@@ -80,6 +103,10 @@ impl FileRun {
         let Some(swarms) = &self.swarms else {
             return Ok(());
         };
+        // Nobody else is safe from it before they have seen the same.
+        if let Some(together) = &self.together {
+            together.tell_doubt(statement);
+        }
         let exposure = Exposure {
             signed: signed.clone(),
             truth,

@@ -89,7 +89,11 @@ impl FileRun {
         let may_give = self.may_give(&stored);
         if let Some(together) = &mut self.together {
             if let (Some(signed), false) = (&stored.statement, proven) {
-                together.audits.consider(signed, members);
+                if together.is_doubted(&signed.statement) {
+                    together.audits.suspect(signed.clone(), false);
+                } else {
+                    together.audits.consider(signed, members);
+                }
             }
             if may_give {
                 together.offer(source, stored);

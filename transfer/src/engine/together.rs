@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use potluck_content::{ChainingValue, ContentId, EntityKey, Layout, PieceIndex};
+use potluck_content::{ChainingValue, ContentId, EntityKey, Layout, PieceIndex, Statement};
 use potluck_discovery::PeerId;
-use potluck_plan::{DiscoveryWindow, Heard, NewsKind, PeerKey, Source, SwarmCounts};
+use potluck_plan::{DiscoveryWindow, Doubt, Doubts, Heard, NewsKind, PeerKey, Source, SwarmCounts};
 
 use crate::engine::audits::{Audited, Audits};
 use crate::engine::file_run::{FileRun, Giver};
@@ -28,6 +28,8 @@ pub(crate) struct Together {
     pub(crate) membership: Membership,
     pub(crate) pieces: Arc<SwarmPieces>,
     pub(crate) audits: Audits,
+    /// What other members doubt.
+    pub(crate) doubts: Doubts,
     /// Whether it is finished, and stays on the shelf.
     pub(crate) kept: bool,
 }
@@ -108,6 +110,7 @@ impl Place {
             membership: self.membership,
             pieces,
             audits,
+            doubts: Doubts::default(),
             kept: false,
         })
     }
@@ -147,6 +150,17 @@ impl Together {
         self.membership.finish();
     }
 
+    /// Tells the other members what somebody signed and the origin has not.
+    pub(super) fn tell_doubt(&self, of: &Statement) {
+        let doubt = doubt_of(of);
+        self.membership.tell(|teller| teller.doubt(doubt));
+    }
+
+    /// Whether a member doubts this, and nobody here looked at it since.
+    pub(super) fn is_doubted(&mut self, of: &Statement) -> bool {
+        self.doubts.take(&doubt_of(of))
+    }
+
     /// Offers these no more.
     pub(super) fn withdraw(&self, pieces: &[PieceIndex]) {
         for index in pieces {
@@ -183,6 +197,7 @@ impl FileRun {
                 };
                 self.plan
                     .handle_news(key_of(key), member_id(&peer), &news, now());
+                self.look_at_doubts(key_of(key), &news.doubts);
             }
         }
     }
@@ -240,6 +255,13 @@ impl FileRun {
         }
         self.givers.push(at);
         Some(self.givers.len() - 1)
+    }
+}
+
+const fn doubt_of(statement: &Statement) -> Doubt {
+    Doubt {
+        piece: statement.index,
+        value: statement.value,
     }
 }
 

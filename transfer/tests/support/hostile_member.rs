@@ -26,6 +26,8 @@ pub struct Conduct {
     pub signs: Vec<u8>,
     /// Whether it says that it has everything.
     pub has_all: bool,
+    /// Whether this is the first half of it only.
+    pub has_half: bool,
     /// Whether it says that it fetches everything, and gets on with it.
     pub claims_all: bool,
     /// What it answers instead, whatever it is told.
@@ -38,6 +40,7 @@ impl Conduct {
             gives: Some(content.to_vec()),
             signs: content.to_vec(),
             has_all: true,
+            has_half: false,
             claims_all: false,
             answers: None,
         }
@@ -162,10 +165,15 @@ impl SwarmDesk for HostileDesk {
             self.prepare(&news);
             let pieces = Layout::for_size(news.size).unwrap().pieces();
             let all = |if_so: bool| if_so.then_some(0..pieces).into_iter().collect();
+            let half = std::iter::once(0..pieces / 2).collect();
             News {
                 kind: NewsKind::State,
                 epoch: u32::try_from(asked).unwrap() + 1,
-                got: all(self.conduct.has_all),
+                got: if self.conduct.has_half {
+                    half
+                } else {
+                    all(self.conduct.has_all)
+                },
                 fetching: all(self.conduct.claims_all),
                 fetched,
                 limits: None,

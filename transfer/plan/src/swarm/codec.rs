@@ -5,13 +5,16 @@
 //! key (32 bytes), its kind (a byte: 1 join, 2 state, 3 change, 4 leave), the size, the
 //! epoch, the runs that it got, the runs that it fetches, the bytes fetched, then 0, or 1 with
 //! clients and rate in bit/s (0: unlimited), then 0, or 1 with the leader: its id (16
-//! bytes), its beat, the number of those who fetch and the id of each. Runs are their number and, for each, the gap
-//! since the end of the one before and its length.
+//! bytes), its beat, the number of those who fetch and the id of each; then the number of
+//! doubts, for each the number of the piece and the chaining value (32 bytes) that somebody
+//! signed of it. Runs are their number and, for each, the gap since the end of the one before
+//! and its length.
 
 use std::ops::Range;
 
-use potluck_content::{EntityKey, Layout};
+use potluck_content::{ChainingValue, EntityKey, Layout, PieceIndex};
 
+use super::doubts::{Doubt, MAX_DOUBTS};
 use super::leading::Leader;
 use super::member::MemberId;
 use super::news::{News, NewsKind, ServeLimits};
@@ -67,6 +70,11 @@ pub fn encode_news(news: &[News]) -> Vec<u8> {
                 }
             }
         }
+        put(&mut out, one.doubts.len() as u64);
+        for doubt in &one.doubts {
+            put(&mut out, u64::from(doubt.piece.0));
+            out.extend_from_slice(doubt.value.as_bytes());
+        }
     }
     out
 }
@@ -121,6 +129,7 @@ fn read(rest: &mut &[u8]) -> Result<News, BadNews> {
         _ => return Err(BadNews("limits that are none")),
     };
     let leader = leader(rest)?;
+    let doubts = doubts(rest, &layout)?;
     Ok(News {
         entity: EntityKey::from_bytes(*key),
         size,
@@ -131,6 +140,7 @@ fn read(rest: &mut &[u8]) -> Result<News, BadNews> {
         fetched,
         limits,
         leader,
+        doubts,
     })
 }
 
@@ -152,6 +162,24 @@ fn leader(rest: &mut &[u8]) -> Result<Option<Leader>, BadNews> {
         beat,
         fetchers: fetchers?,
     }))
+}
+
+fn doubts(rest: &mut &[u8], layout: &Layout) -> Result<Vec<Doubt>, BadNews> {
+    let count = number(rest)?;
+    if count > MAX_DOUBTS as u64 {
+        return Err(BadNews("too many doubts"));
+    }
+    let read = |_| {
+        let piece = u32::try_from(number(rest)?).unwrap_or(u32::MAX);
+        let piece = PieceIndex(piece);
+        let (value, after) = rest.split_first_chunk::<32>().ok_or(BadNews("cut short"))?;
+        *rest = after;
+        let value = ChainingValue::from_bytes(*value);
+        let is_there = layout.contains(piece);
+        let doubt = is_there.then_some(Doubt { piece, value });
+        doubt.ok_or(BadNews("a doubt about a piece that is not there"))
+    };
+    (0..count).map(read).collect()
 }
 
 fn member(rest: &mut &[u8]) -> Result<MemberId, BadNews> {
@@ -257,22 +285,31 @@ mod tests {
             any::<u64>(),
             limits,
             proptest::option::of(proptest::collection::vec(any::<[u8; 16]>(), 1..9)),
+            proptest::collection::vec((0u32..200, any::<[u8; 32]>()), 0..=MAX_DOUBTS),
         )
-            .prop_map(|(key, kind, got, fetching, fetched, limits, ids)| News {
-                entity: EntityKey::from_bytes(key),
-                size: 200 << 18,
-                kind,
-                epoch: fetched as u32,
-                got,
-                fetching,
-                fetched,
-                limits,
-                leader: ids.map(|ids| Leader {
-                    id: MemberId(ids[0]),
-                    beat: fetched as u32,
-                    fetchers: ids[1..].iter().map(|id| MemberId(*id)).collect(),
-                }),
-            })
+            .prop_map(
+                |(key, kind, got, fetching, fetched, limits, ids, doubts)| News {
+                    entity: EntityKey::from_bytes(key),
+                    size: 200 << 18,
+                    kind,
+                    epoch: fetched as u32,
+                    got,
+                    fetching,
+                    fetched,
+                    limits,
+                    leader: ids.map(|ids| Leader {
+                        id: MemberId(ids[0]),
+                        beat: fetched as u32,
+                        fetchers: ids[1..].iter().map(|id| MemberId(*id)).collect(),
+                    }),
+                    doubts: (doubts.into_iter())
+                        .map(|(piece, value)| Doubt {
+                            piece: PieceIndex(piece),
+                            value: ChainingValue::from_bytes(value),
+                        })
+                        .collect(),
+                },
+            )
     }
 
     proptest! {

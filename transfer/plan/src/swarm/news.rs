@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use potluck_content::EntityKey;
 
+use super::doubts::Doubt;
 use super::leading::Leader;
 use crate::Rate;
 
@@ -30,6 +31,9 @@ pub struct News {
     pub limits: Option<ServeLimits>,
     /// Who leads, as far as it knows. Told when it changed.
     pub leader: Option<Leader>,
+    /// What it found to be otherwise than somebody signed, [`MAX_DOUBTS`](crate::MAX_DOUBTS)
+    /// at most. All of it.
+    pub doubts: Vec<Doubt>,
 }
 
 /// What a news is.

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use potluck_content::{Bitfield, EntityKey, Layout, PieceIndex};
 
+use super::doubts::{Doubt, MAX_DOUBTS};
 use super::leading::Leader;
 use super::news::{News, NewsCursor, NewsKind, ServeLimits};
 use crate::piece_runs;
@@ -25,6 +26,7 @@ pub struct Teller {
     fetching: Vec<Range<u32>>,
     fetched: u64,
     version: u64,
+    doubts: Vec<Doubt>,
     leader: Option<Leader>,
     /// Goes up when the leader changes.
     leaders: u64,
@@ -45,6 +47,7 @@ impl Teller {
             fetching: Vec::new(),
             fetched: 0,
             version: 0,
+            doubts: Vec::new(),
             leader: None,
             leaders: 0,
             epoch: 1,
@@ -86,6 +89,14 @@ impl Teller {
             self.version += 1;
         }
         self.fetched = fetched;
+    }
+
+    /// This was signed, and the origin has something else.
+    pub fn doubt(&mut self, doubt: Doubt) {
+        if self.doubts.len() < MAX_DOUBTS && !self.doubts.contains(&doubt) {
+            self.doubts.push(doubt);
+            self.version += 1;
+        }
     }
 
     /// Of which swarm.
@@ -172,6 +183,7 @@ impl Teller {
             fetched: self.fetched,
             limits: self.limits.filter(|_| kind != NewsKind::Change),
             leader: self.leader.clone(),
+            doubts: self.doubts.clone(),
         }
     }
 

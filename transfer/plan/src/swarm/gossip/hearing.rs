@@ -53,6 +53,7 @@ impl<P: Copy + Ord> Gossip<P> {
                 got: Vec::new(),
                 fetching: Vec::new(),
                 leader: None,
+                doubts: Vec::new(),
                 ..news
             });
         };

@@ -29,6 +29,7 @@ impl<P: Copy + Ord> Leaving<P> {
             fetching: Vec::new(),
             limits: None,
             leader: None,
+            doubts: Vec::new(),
             ..state
         };
         for member in members {
