@@ -46,6 +46,7 @@ impl Crowd {
                     id: MemberId(id),
                     beat: u32::try_from(now.as_millis()).unwrap_or(0),
                     fetchers: Vec::new(),
+                    instead_of: None,
                 }));
             }
             Manner::DoubtsAll => layout.indices().for_each(|index| {

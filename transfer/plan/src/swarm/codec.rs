@@ -5,8 +5,8 @@
 //! key (32 bytes), its kind (a byte: 1 join, 2 state, 3 change, 4 leave), the size, the
 //! epoch, the runs that it got, the runs that it fetches, the bytes fetched, then 0, or 1 with
 //! clients and rate in bit/s (0: unlimited), then 0, or 1 with the leader: its id (16
-//! bytes), its beat, the number of those who fetch and the id of each; then the number of
-//! doubts, for each the number of the piece and the chaining value (32 bytes) that somebody
+//! bytes), its beat, the number of those who fetch and the id of each, then 0, or 1 with the id
+//! and the beat of the leader that it replaces; then the number of doubts, for each the number of the piece and the chaining value (32 bytes) that somebody
 //! signed of it. Runs are their number and, for each, the gap since the end of the one before
 //! and its length.
 
@@ -67,6 +67,14 @@ pub fn encode_news(news: &[News]) -> Vec<u8> {
                 put(&mut out, leader.fetchers.len() as u64);
                 for id in &leader.fetchers {
                     out.extend_from_slice(&id.0);
+                }
+                match leader.instead_of {
+                    None => out.push(0),
+                    Some((id, beat)) => {
+                        out.push(1);
+                        out.extend_from_slice(&id.0);
+                        put(&mut out, u64::from(beat));
+                    }
                 }
             }
         }
@@ -151,17 +159,28 @@ fn leader(rest: &mut &[u8]) -> Result<Option<Leader>, BadNews> {
         _ => return Err(BadNews("a leader that is none")),
     }
     let id = member(rest)?;
-    let beat = u32::try_from(number(rest)?).map_err(|_| BadNews("a count too large"))?;
+    let beat = beat(rest)?;
     let count = number(rest)?;
     if count > MOST_FETCHERS {
         return Err(BadNews("too many that fetch"));
     }
     let fetchers: Result<_, _> = (0..count).map(|_| member(rest)).collect();
+    let fetchers = fetchers?;
+    let instead_of = match byte(rest)? {
+        0 => None,
+        1 => Some((member(rest)?, self::beat(rest)?)),
+        _ => return Err(BadNews("a leader that is none")),
+    };
     Ok(Some(Leader {
         id,
         beat,
-        fetchers: fetchers?,
+        fetchers,
+        instead_of,
     }))
+}
+
+fn beat(rest: &mut &[u8]) -> Result<u32, BadNews> {
+    u32::try_from(number(rest)?).map_err(|_| BadNews("a count too large"))
 }
 
 fn doubts(rest: &mut &[u8], layout: &Layout) -> Result<Vec<Doubt>, BadNews> {
@@ -301,6 +320,7 @@ mod tests {
                         id: MemberId(ids[0]),
                         beat: fetched as u32,
                         fetchers: ids[1..].iter().map(|id| MemberId(*id)).collect(),
+                        instead_of: ids.get(3).map(|id| (MemberId(*id), fetched as u32)),
                     }),
                     doubts: (doubts.into_iter())
                         .map(|(piece, value)| Doubt {

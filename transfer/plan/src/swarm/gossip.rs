@@ -38,7 +38,7 @@ const MAX_HEARD: usize = 8192;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Heard {
     /// It said so.
-    News(News),
+    News(Box<News>),
     /// It takes part no longer.
     Gone,
 }

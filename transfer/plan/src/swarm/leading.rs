@@ -31,6 +31,9 @@ pub struct Leader {
     pub beat: u32,
     /// Who fetches from the origin. Said by the leader itself alone; else empty.
     pub fetchers: Vec<MemberId>,
+    /// Whom it replaces, with the last beat that was heard of that one: who followed it need
+    /// not wait to notice.
+    pub instead_of: Option<(MemberId, u32)>,
 }
 
 /// What one member knows of the leader.
@@ -42,6 +45,8 @@ pub(super) struct Leading {
     /// When the beat last went up; since when there is no leader.
     since: Instant,
     gone: BTreeMap<MemberId, u32>,
+    /// The last that went away, or fell silent.
+    last: Option<(MemberId, u32)>,
     failed: u32,
     /// Whether it may stand.
     began: bool,
@@ -55,6 +60,7 @@ impl Leading {
             leader: None,
             since: now,
             gone: BTreeMap::new(),
+            last: None,
             failed: 0,
             began: false,
         }
@@ -78,6 +84,7 @@ impl Leading {
         if told.id == self.me || is_gone || self.failed >= MOST_FAILED {
             return false;
         }
+        self.hear_of_end(told, now);
         let entity = self.entity;
         let rank = |id: MemberId| (id.rank(&entity, u32::MAX - 2), id);
         match &mut self.leader {
@@ -103,6 +110,22 @@ impl Leading {
                 self.since = now;
                 true
             }
+        }
+    }
+
+    /// Somebody stands because another is gone. Where that is not so, its next beat tells.
+    fn hear_of_end(&mut self, told: &Leader, now: Instant) {
+        let (Some((gone, beat)), Some(known)) = (told.instead_of, &mut self.leader) else {
+            return;
+        };
+        if known.id != gone || known.beat > beat {
+            return;
+        }
+        if gone == self.me {
+            known.beat = beat.saturating_add(1);
+            self.since = now;
+        } else {
+            self.lose(now);
         }
     }
 
@@ -144,6 +167,7 @@ impl Leading {
     /// The leader is gone: word of it counts no more until it is heard of anew.
     pub(super) fn lose(&mut self, now: Instant) {
         if let Some(leader) = self.leader.take() {
+            self.last = Some((leader.id, leader.beat));
             if self.gone.len() < MOST_GONE || self.gone.contains_key(&leader.id) {
                 self.gone.insert(leader.id, leader.beat);
             }
@@ -158,6 +182,8 @@ impl Leading {
             leader.beat = u32::MAX;
             self.failed += 1;
             self.lose(now);
+            // That is nobody else's business.
+            self.last = None;
         }
     }
 
@@ -179,6 +205,7 @@ impl Leading {
                 .get(&self.me)
                 .map_or(1, |beat| beat.saturating_add(1)),
             fetchers: Vec::new(),
+            instead_of: self.last.filter(|(id, _)| *id != self.me),
         });
     }
 
@@ -204,6 +231,7 @@ mod tests {
             id: id(name),
             beat,
             fetchers: Vec::new(),
+            instead_of: None,
         }
     }
 
@@ -256,6 +284,34 @@ mod tests {
         assert!(!it.hear(id(2), &leader(3, 19), now));
         now += LONGEST_WAIT;
         assert!(it.tick(now) && !it.is_led());
+    }
+
+    #[test]
+    fn who_stands_for_one_that_is_gone_is_followed_at_once() {
+        let now = start();
+        // Whoever of the two ranks higher.
+        for (old, new) in [(3, 4), (4, 3)] {
+            let mut near = Leading::new(id(new), ENTITY, now);
+            near.hear(id(old), &leader(old, 7), now);
+            near.begin(now);
+            near.lose(now);
+            assert!(near.tick(now + LONGEST_WAIT));
+            let stands = near.leader().unwrap().clone();
+            assert_eq!(stands.instead_of, Some((id(old), 7)));
+
+            let mut far = Leading::new(id(9), ENTITY, now);
+            far.hear(id(5), &leader(old, 7), now);
+            assert!(far.hear(id(5), &stands, now));
+            assert_eq!(far.leader().unwrap().id, id(new));
+            assert!(!far.hear(id(6), &leader(old, 7), now), "old word of it");
+
+            let mut alive = Leading::new(id(old), ENTITY, now);
+            alive.begin(now);
+            alive.leader.as_mut().unwrap().beat = 7;
+            alive.hear(id(5), &stands, now);
+            let leads = alive.leader().unwrap();
+            assert!(leads.id == id(new) || leads.beat == 8, "{leads:?}");
+        }
     }
 
     #[test]

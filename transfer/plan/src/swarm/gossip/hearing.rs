@@ -85,13 +85,13 @@ impl<P: Copy + Ord> Gossip<P> {
                 })
             }
             NewsKind::Change => {
-                self.push(entity, from, Heard::News(news));
+                self.push(entity, from, Heard::News(Box::new(news)));
                 None
             }
             NewsKind::Join => {
                 let (state, cursor) = swarm.teller.everything();
                 swarm.told.insert(from, Told::Member(cursor));
-                self.push(entity, from, Heard::News(news));
+                self.push(entity, from, Heard::News(Box::new(news)));
                 Some(state)
             }
             NewsKind::State => {
@@ -99,7 +99,7 @@ impl<P: Copy + Ord> Gossip<P> {
                     swarm.told.insert(from, Told::Member(NewsCursor::default()));
                     self.dirty.insert(entity);
                 }
-                self.push(entity, from, Heard::News(news));
+                self.push(entity, from, Heard::News(Box::new(news)));
                 None
             }
         }
@@ -139,7 +139,7 @@ impl<P: Copy + Ord> Gossip<P> {
                     self.push(entity, from, Heard::Gone);
                 }
                 Some(answer) if kind != Some(NewsKind::Leave) => {
-                    self.push(entity, from, Heard::News(answer));
+                    self.push(entity, from, Heard::News(Box::new(answer)));
                 }
                 _ => {}
             }
