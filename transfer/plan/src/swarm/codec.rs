@@ -6,9 +6,9 @@
 //! epoch, the runs that it got, the runs that it fetches, the bytes fetched, then 0, or 1 with
 //! clients and rate in bit/s (0: unlimited), then 0, or 1 with the leader: its id (16
 //! bytes), its beat, the number of those who fetch and the id of each, then 0, or 1 with the id
-//! and the beat of the leader that it replaces; then the number of doubts, for each the number of the piece and the chaining value (32 bytes) that somebody
-//! signed of it. Runs are their number and, for each, the gap since the end of the one before
-//! and its length.
+//! and the beat of the leader that it replaces; then the number of doubts, for each the number
+//! of the piece and the chaining value (32 bytes) that somebody signed of it. Runs are their
+//! number and, for each, the gap since the end of the one before and its length.
 
 use std::ops::Range;
 
