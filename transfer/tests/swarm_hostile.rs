@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use potluck_content::{ContentId, Digest};
 use potluck_transfer::{EngineConfig, FileRequest};
-use support::hostile_member::{Conduct, HostileMember};
+use support::hostile_member::{Conduct, Has, HostileMember};
 use support::scripted_origin::{Reply, ScriptedOrigin, file, head};
 use support::site::{Member, Site, acquaint, get_all, sharing};
 use support::{blob, check, counting_origin, until};
@@ -133,7 +133,7 @@ async fn what_one_audit_finds_saves_all() {
     let conduct = Conduct {
         gives: Some(forged(&content)),
         signs: forged(&content),
-        has_half: true,
+        has: Has::FirstHalf,
         ..Conduct::of(&content)
     };
     let hostile = HostileMember::start(&site, conduct, None).await;
@@ -300,7 +300,7 @@ async fn an_origin_that_changes_its_mind_makes_no_liars() {
 #[tokio::test]
 async fn who_claims_everything_for_ever_is_not_waited_for() {
     let outcome = Outcome::of(3, &sharing(), |content| Conduct {
-        has_all: false,
+        has: Has::Nothing,
         claims_all: true,
         ..Conduct::of(content)
     })

@@ -17,6 +17,14 @@ use tempfile::TempDir;
 
 use crate::support::site::{Member, Site, data_port};
 
+/// What it says that it has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Has {
+    All,
+    FirstHalf,
+    Nothing,
+}
+
 /// What it does.
 #[derive(Clone)]
 pub struct Conduct {
@@ -24,10 +32,7 @@ pub struct Conduct {
     pub gives: Option<Vec<u8>>,
     /// The bytes whose hashes it signs.
     pub signs: Vec<u8>,
-    /// Whether it says that it has everything.
-    pub has_all: bool,
-    /// Whether this is the first half of it only.
-    pub has_half: bool,
+    pub has: Has,
     /// Whether it says that it fetches everything, and gets on with it.
     pub claims_all: bool,
     /// What it answers instead, whatever it is told.
@@ -39,8 +44,7 @@ impl Conduct {
         Self {
             gives: Some(content.to_vec()),
             signs: content.to_vec(),
-            has_all: true,
-            has_half: false,
+            has: Has::All,
             claims_all: false,
             answers: None,
         }
@@ -164,17 +168,16 @@ impl SwarmDesk for HostileDesk {
         let answer = decode_news(message).unwrap().into_iter().map(|news| {
             self.prepare(&news);
             let pieces = Layout::for_size(news.size).unwrap().pieces();
-            let all = |if_so: bool| if_so.then_some(0..pieces).into_iter().collect();
-            let half = std::iter::once(0..pieces / 2).collect();
+            let first = |pieces: u32| (pieces > 0).then_some(0..pieces).into_iter().collect();
             News {
                 kind: NewsKind::State,
                 epoch: u32::try_from(asked).unwrap() + 1,
-                got: if self.conduct.has_half {
-                    half
-                } else {
-                    all(self.conduct.has_all)
-                },
-                fetching: all(self.conduct.claims_all),
+                got: first(match self.conduct.has {
+                    Has::All => pieces,
+                    Has::FirstHalf => pieces / 2,
+                    Has::Nothing => 0,
+                }),
+                fetching: first(if self.conduct.claims_all { pieces } else { 0 }),
                 fetched,
                 limits: None,
                 ..news
